@@ -1,0 +1,1 @@
+//! `mcp-agent`: one per node; composes the core and the edges.

@@ -1,0 +1,1 @@
+//! `mcp`: what the operator types and reads.

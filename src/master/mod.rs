@@ -1,0 +1,1 @@
+//! `mcp-master`: one per fleet. Today it answers `--version` and `--help`.

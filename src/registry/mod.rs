@@ -1,0 +1,1 @@
+//! The registry: SQLite, the memory of the agent. All SQL is here.

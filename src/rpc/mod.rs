@@ -1,0 +1,18 @@
+//! gRPC between the programs: generated types, TLS, authentication, client
+//! and server set-up. Knows nothing of what the calls do.
+
+/// The agent's service, generated from `proto/mcp/agent/v1/agent.proto`.
+pub mod agent_v1 {
+    #![expect(
+        missing_docs,
+        clippy::all,
+        clippy::pedantic,
+        clippy::restriction,
+        unused_qualifications,
+        reason = "generated; the proto file documents it"
+    )]
+    tonic::include_proto!("mcp.agent.v1");
+}
+
+/// The descriptors of every service, for gRPC reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -1,0 +1,1 @@
+//! Long-running tasks: named, owned, and ended together.

@@ -1,0 +1,1 @@
+//! The systemd user manager over D-Bus, and the journal.

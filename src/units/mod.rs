@@ -1,0 +1,1 @@
+//! The unit directories: install, scan, and podman's generator.
