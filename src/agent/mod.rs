@@ -9,6 +9,7 @@
 //!  SIGHUP ---------> signals --> log level, members (watch) --> gate
 //! ```
 
+pub mod commands;
 pub mod config;
 pub mod environment;
 pub mod gate;

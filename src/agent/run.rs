@@ -151,12 +151,16 @@ pub fn routes<T: AgentService>(service: T) -> Routes {
 }
 
 /// Serves `routes`, gRPC health and reflection until the shutdown token of
-/// `parts` is cancelled; tells systemd when it is ready (`sd_notify(3)`).
+/// `parts` is cancelled; tells systemd when it is ready (`sd_notify(3)`), and
+/// calls `started` then.
 ///
 /// # Errors
 ///
 /// The socket cannot be served, or a task ended the agent.
-pub async fn serve(parts: Parts, routes: Routes) -> Result<(), RunError> {
+pub async fn serve<F>(parts: Parts, routes: Routes, started: F) -> Result<(), RunError>
+where
+    F: FnOnce() + Send,
+{
     let Parts { settings, registry, problems, mut supervisor, members, lock } = parts;
     let shutdown = supervisor.shutdown();
     let socket = settings.server.socket.clone();
@@ -191,6 +195,7 @@ pub async fn serve(parts: Parts, routes: Routes) -> Result<(), RunError> {
 
     tracing::info!(socket = %socket.display(), node = %settings.node.name, "serving gRPC");
     let status = format!("Serving on {}", socket.display());
+    started();
     notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
     let ended = supervisor.run().await;
     notify(&[NotifyState::Stopping]);

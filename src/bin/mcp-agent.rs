@@ -1,1 +1,36 @@
-fn main() {}
+//! `mcp-agent`: the daemon of one node.
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use mcp::agent::Parts;
+use mcp::agent::commands::{self, Cli, Command, args::Output};
+use mcp::supervise::TaskError;
+use tokio::runtime::Builder;
+use tonic::service::Routes;
+
+/// Builds the agent's service out of its parts.
+///
+/// A failure ends the agent with exit code 1; long-running tasks go to
+/// `parts.supervisor`.
+#[expect(clippy::unused_async, reason = "the deploy engine awaits its recovery here")]
+async fn service(_parts: &mut Parts) -> Result<Routes, TaskError> {
+    Ok(Routes::default())
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let cli = Cli::parse();
+    // Libraries that ask for the process's provider get ours; that one is set
+    // already cannot be.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let runtime = match cli.command {
+        Command::Server(_) => Builder::new_multi_thread().worker_threads(2).enable_all().build()?,
+        Command::CheckConfig(_) | Command::Token(_) | Command::Install(_) | Command::Version => {
+            Builder::new_current_thread().enable_all().build()?
+        }
+    };
+    let (mut data, mut words) = (io::stdout(), io::stderr());
+    let output = Output { data: &mut data, words: &mut words };
+    Ok(runtime.block_on(commands::args::run(cli, output, service))?)
+}

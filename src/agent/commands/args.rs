@@ -1,0 +1,105 @@
+//! The command line of `mcp-agent`, and what runs each command.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tonic::service::Routes;
+
+use super::{check_config, install, server, token};
+use crate::agent::Parts;
+use crate::agent::environment::Environment;
+use crate::supervise::TaskError;
+use crate::telemetry::Chain;
+
+/// Exit code for a mistake in the arguments or the configuration.
+pub const USAGE: u8 = 2;
+
+/// Run the MCP agent of this node, or prepare it
+#[derive(Debug, Parser)]
+#[command(name = "mcp-agent", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `mcp-agent` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the agent in the foreground
+    Server(server::ServerArgs),
+    /// Check a configuration, and print what it means
+    CheckConfig(check_config::CheckConfigArgs),
+    /// Make, list and revoke bearer tokens for calls over TCP
+    Token(token::TokenArgs),
+    /// Run the agent as a service of this user, or stop doing so
+    Install(install::InstallArgs),
+    /// Print the version
+    Version,
+}
+
+/// Says why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] crate::agent::config::ConfigError),
+    /// A token could not be made, listed or revoked.
+    #[error(transparent)]
+    Token(#[from] token::TokenError),
+    /// The service of this user could not be changed.
+    #[error(transparent)]
+    Install(#[from] install::InstallError),
+    /// The output could not be written.
+    #[error("cannot write the output")]
+    Output(#[from] io::Error),
+}
+
+/// Where a command prints: data, and words for a person.
+pub struct Output<'a> {
+    /// Data.
+    pub data: &'a mut dyn Write,
+    /// Status, warnings and hints.
+    pub words: &'a mut dyn Write,
+}
+
+impl std::fmt::Debug for Output<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Output").finish_non_exhaustive()
+    }
+}
+
+/// Runs a command and returns the exit code: 0 done, 1 failed, 2 a mistake in
+/// the arguments or the configuration. `build` makes the agent's service out
+/// of its parts, for the command `server`.
+///
+/// # Errors
+///
+/// Nobody reads what is printed.
+pub async fn run<B>(cli: Cli, mut output: Output<'_>, build: B) -> io::Result<ExitCode>
+where
+    B: AsyncFnOnce(&mut Parts) -> Result<Routes, TaskError>,
+{
+    let environment = Environment::of_process();
+    let result = match cli.command {
+        Command::Server(args) => return Ok(server::run(args, environment, build).await),
+        Command::CheckConfig(args) => check_config::run(&args, &environment, &mut output),
+        Command::Token(args) => token::run(args, &environment, &mut output).await,
+        Command::Install(args) => install::run(&args, &environment, &mut output).await,
+        Command::Version => writeln!(output.data, "mcp-agent {}", env!("CARGO_PKG_VERSION"))
+            .map_err(CommandError::Output),
+    };
+    match result {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            writeln!(output.words, "error: {}", Chain(&error))?;
+            Ok(match error {
+                CommandError::Config(_) => ExitCode::from(USAGE),
+                CommandError::Token(_) | CommandError::Install(_) | CommandError::Output(_) => {
+                    ExitCode::FAILURE
+                }
+            })
+        }
+    }
+}

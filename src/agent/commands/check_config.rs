@@ -1,0 +1,65 @@
+//! `mcp-agent check-config`: what a configuration means, or its mistakes.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::args::{CommandError, Output};
+use crate::agent::environment::Environment;
+use crate::agent::identity::{Members, Users};
+use crate::agent::last_good;
+use crate::agent::settings::Settings;
+use crate::rpc::tls::Identity;
+use crate::telemetry::Chain;
+
+/// The arguments of `mcp-agent check-config`.
+#[derive(Debug, Args)]
+pub struct CheckConfigArgs {
+    /// Read this configuration [default: as `mcp-agent server`]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Checks a configuration and prints what it means.
+///
+/// # Errors
+///
+/// It cannot be read or has mistakes.
+pub fn run(
+    args: &CheckConfigArgs,
+    environment: &Environment,
+    output: &mut Output<'_>,
+) -> Result<(), CommandError> {
+    let loaded = last_good::load(args.config.as_deref(), environment)?;
+    let Settings { server, database, node, roles, log, state_dir, uid } = &loaded.settings;
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "none".to_owned());
+    for (key, value) in [
+        ("file", loaded.path.display().to_string()),
+        ("state directory", state_dir.display().to_string()),
+        ("server.socket", server.socket.display().to_string()),
+        ("server.grpc_addr", or_none(server.grpc_addr.map(|address| address.to_string()))),
+        ("database.path", database.display().to_string()),
+        ("agent.node_name", node.name.to_string()),
+        ("agent.address", node.address.to_string()),
+        ("agent.image_registry", or_none(node.image_registry.clone())),
+        ("agent.port_range", node.ports.to_string()),
+        ("socket.operators", roles.operators.join(", ")),
+        ("socket.viewers", roles.viewers.join(", ")),
+        ("log.level", log.level.as_str().to_owned()),
+    ] {
+        writeln!(output.data, "{key:<21} {value}")?;
+    }
+    let (_, unknown) = Members::resolve(roles, Users::load_or_empty(), *uid);
+    for user in unknown {
+        writeln!(output.words, "warning: no user of this node is called {user}")?;
+    }
+    // The self-made certificate is not made here: checking changes nothing.
+    if let Some(files) = &server.tls
+        && let Err(error) =
+            Identity::load(&files.certificate, &files.key).and_then(crate::rpc::tls::server_config)
+    {
+        let error = Chain(&error);
+        writeln!(output.words, "warning: server.tls_cert, server.tls_key: {error}")?;
+    }
+    Ok(())
+}

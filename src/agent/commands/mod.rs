@@ -1,0 +1,9 @@
+//! The commands of `mcp-agent`, one file each.
+
+pub mod args;
+pub mod check_config;
+pub mod install;
+pub mod server;
+pub mod token;
+
+pub use args::{Cli, Command};
