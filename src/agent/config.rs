@@ -277,7 +277,7 @@ impl Reader<'_> {
         let level = self.word("log.level", &log.level, Level::Info, &levels);
         let format = self.word("log.format", &log.format, Format::Text, &["text", "json"]);
         Some(Settings {
-            server: server?,
+            server,
             database,
             node: node?,
             roles,
@@ -287,18 +287,15 @@ impl Reader<'_> {
         })
     }
 
-    fn server(&mut self, table: &ServerTable, environment: &Environment) -> Option<ServerSettings> {
-        let grpc_addr = match &table.grpc_addr {
-            Some(text) => match text.get_ref().parse() {
-                Ok(address) => Some(address),
-                Err(_) => {
-                    let message = "the address has to be IP:port, such as 100.64.0.1:9444";
-                    self.problem(text.span().start, "server.grpc_addr", message);
-                    None
-                }
-            },
-            None => None,
-        };
+    fn server(&mut self, table: &ServerTable, environment: &Environment) -> ServerSettings {
+        let grpc_addr = table.grpc_addr.as_ref().and_then(|text| {
+            let address = text.get_ref().parse().ok();
+            if address.is_none() {
+                let message = "the address has to be IP:port, such as 100.64.0.1:9444";
+                self.problem(text.span().start, "server.grpc_addr", message);
+            }
+            address
+        });
         let certificate = self.path("server.tls_cert", &table.tls_cert);
         let key = self.path("server.tls_key", &table.tls_key);
         let tls = match (certificate, key) {
@@ -317,7 +314,7 @@ impl Reader<'_> {
         let socket = self
             .path("server.socket", &table.socket)
             .unwrap_or_else(|| environment.default_socket());
-        Some(ServerSettings { grpc_addr, tls, socket })
+        ServerSettings { grpc_addr, tls, socket }
     }
 
     fn node(&mut self, table: &AgentTable, environment: &Environment) -> Option<NodeSettings> {

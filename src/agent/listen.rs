@@ -1,6 +1,7 @@
 //! The agent's listeners: the socket at once, TCP as soon as it can be had.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,21 +42,24 @@ pub struct Sinks {
     pub refused: mpsc::Sender<RefusedHandshake>,
 }
 
+/// Returns where the self-made certificate and its key are kept.
+pub fn self_made_path(state_dir: &Path) -> PathBuf {
+    state_dir.join("mcp-agent.tls.pem")
+}
+
 /// Reads the certificate of the settings, or the self-made one.
 ///
 /// # Errors
 ///
 /// It cannot be read or made.
 pub fn identity(settings: &Settings) -> Result<Identity, TlsError> {
-    match &settings.server.tls {
-        Some(files) => Identity::load(&files.certificate, &files.key),
-        None => {
-            let address = settings.server.grpc_addr.map(|address| address.ip());
-            let addresses: Vec<_> = address.into_iter().chain([[127, 0, 0, 1].into()]).collect();
-            let path = settings.state_dir.join("mcp-agent.tls.pem");
-            Identity::self_made(&path, settings.node.name.as_str(), &addresses)
-        }
+    if let Some(files) = &settings.server.tls {
+        return Identity::load(&files.certificate, &files.key);
     }
+    let address = settings.server.grpc_addr.map(|address| address.ip());
+    let addresses: Vec<_> = address.into_iter().chain([[127, 0, 0, 1].into()]).collect();
+    let path = self_made_path(&settings.state_dir);
+    Identity::self_made(&path, settings.node.name.as_str(), &addresses)
 }
 
 /// Serves TLS on `addr` until `shutdown`. What prevents it is a problem that

@@ -173,13 +173,19 @@ where
     let (refused, mut refusals) = mpsc::channel(REFUSED);
     supervisor.spawn("gRPC", server::serve(service, incoming, shutdown.clone()));
     let accepting = server::accept_unix(listener, connections.clone(), shutdown.clone());
-    supervisor.spawn("socket", async move { Ok::<(), ServeError>(accepting.await) });
+    supervisor.spawn("socket", async move {
+        accepting.await;
+        Ok::<(), ServeError>(())
+    });
     if let Some(addr) = settings.server.grpc_addr {
         let sinks = Sinks { connections, refused };
         let settings = Arc::clone(&settings);
         let accepting =
             listen::tls_listener(settings, addr, sinks, problems.clone(), shutdown.clone());
-        supervisor.spawn("TCP", async move { Ok::<(), ServeError>(accepting.await) });
+        supervisor.spawn("TCP", async move {
+            accepting.await;
+            Ok::<(), ServeError>(())
+        });
         let registry = registry.clone();
         supervisor.spawn("refused handshakes", async move {
             // Ends when the listener has, and with it its sender.
@@ -288,4 +294,393 @@ async fn prune(registry: &Registry, before_ms: i64) -> Result<(), RegistryError>
     registry.prune_events(before_ms, KEEP_ROWS).await?;
     registry.prune_operations(before_ms).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio_stream::wrappers::ReceiverStream;
+    use tonic::{Code, Request, Response, Status};
+
+    use super::*;
+    use crate::agent::config;
+    use crate::agent::environment::Environment;
+    use crate::agent::gate::{AuditNote, Caller};
+    use crate::registry::{AuditRow, TokenRow};
+    use crate::rpc::agent_v1 as pb;
+    use crate::rpc::auth::{Role, Token};
+    use crate::rpc::client::{ConnectError, Endpoint, connect, refusal_reason};
+    use crate::rpc::tls::{Fingerprint, Identity, Trust};
+
+    /// A service that knows two calls.
+    struct Echo;
+
+    type Progress = ReceiverStream<Result<pb::Progress, Status>>;
+
+    #[tonic::async_trait]
+    impl AgentService for Echo {
+        type DeployStream = Progress;
+        type UndeployStream = Progress;
+        type StopStream = Progress;
+        type StartStream = Progress;
+        type RestartStream = Progress;
+        type LogsStream = ReceiverStream<Result<pb::LogEntry, Status>>;
+
+        async fn info(
+            &self,
+            request: Request<pb::InfoRequest>,
+        ) -> Result<Response<pb::InfoResponse>, Status> {
+            let caller = request.extensions().get::<Caller>().unwrap();
+            Ok(Response::new(pb::InfoResponse {
+                caller: caller.name.clone(),
+                role: caller.role.to_string(),
+                ..Default::default()
+            }))
+        }
+
+        async fn deploy(
+            &self,
+            request: Request<pb::DeployRequest>,
+        ) -> Result<Response<Progress>, Status> {
+            let note = request.extensions().get::<AuditNote>().unwrap().clone();
+            note.subject("web");
+            let what = request.into_inner().definition;
+            let (sender, receiver) = mpsc::channel(1);
+            tokio::spawn(async move {
+                match what.as_str() {
+                    "hang" => sender.closed().await,
+                    "fail" => drop(sender.send(Err(Status::internal("no"))).await),
+                    "undo" => note.outcome("rolled_back", "web was not ready"),
+                    _ => drop(sender.send(Ok(pb::Progress::default())).await),
+                }
+            });
+            Ok(Response::new(ReceiverStream::new(receiver)))
+        }
+
+        async fn plan(
+            &self,
+            _: Request<pb::DeployRequest>,
+        ) -> Result<Response<pb::PlanResponse>, Status> {
+            Err(Status::unimplemented("plan"))
+        }
+        async fn undeploy(
+            &self,
+            _: Request<pb::UndeployRequest>,
+        ) -> Result<Response<Progress>, Status> {
+            Err(Status::unimplemented("undeploy"))
+        }
+        async fn stop(&self, _: Request<pb::ServiceRequest>) -> Result<Response<Progress>, Status> {
+            Err(Status::not_found("there is no service web"))
+        }
+        async fn start(
+            &self,
+            _: Request<pb::ServiceRequest>,
+        ) -> Result<Response<Progress>, Status> {
+            Err(Status::unimplemented("start"))
+        }
+        async fn restart(
+            &self,
+            _: Request<pb::ServiceRequest>,
+        ) -> Result<Response<Progress>, Status> {
+            Err(Status::unimplemented("restart"))
+        }
+        async fn list(
+            &self,
+            _: Request<pb::ListRequest>,
+        ) -> Result<Response<pb::ListResponse>, Status> {
+            Err(Status::unimplemented("list"))
+        }
+        async fn status(
+            &self,
+            _: Request<pb::StatusRequest>,
+        ) -> Result<Response<pb::StatusResponse>, Status> {
+            Err(Status::unimplemented("status"))
+        }
+        async fn definition(
+            &self,
+            _: Request<pb::ServiceRequest>,
+        ) -> Result<Response<pb::DefinitionResponse>, Status> {
+            Err(Status::unimplemented("definition"))
+        }
+        async fn logs(
+            &self,
+            _: Request<pb::LogsRequest>,
+        ) -> Result<Response<Self::LogsStream>, Status> {
+            Err(Status::unimplemented("logs"))
+        }
+    }
+
+    struct Agent {
+        dir: tempfile::TempDir,
+        addr: SocketAddr,
+        registry: Registry,
+        members: watch::Sender<Arc<Members>>,
+        shutdown: CancellationToken,
+        served: tokio::task::JoinHandle<Result<(), RunError>>,
+    }
+
+    impl Agent {
+        /// Starts an agent on a socket and on a TCP port that was free.
+        async fn start() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let addr = free.local_addr().unwrap();
+            drop(free);
+            let environment = Environment {
+                uid: rustix::process::geteuid().as_raw(),
+                host_name: "rift".to_owned(),
+                state_directory: Some(dir.path().to_owned()),
+                runtime_directory: Some(dir.path().join("run")),
+                ..Environment::default()
+            };
+            let text = format!("[server]\ngrpc_addr = \"{addr}\"\n");
+            let settings = config::parse(&text, Path::new("a.toml"), &environment).unwrap();
+            let shutdown = CancellationToken::new();
+            let parts = Parts::prepare(settings, shutdown.clone()).unwrap();
+            let (registry, members) = (parts.registry.clone(), parts.members.clone());
+            let served = tokio::spawn(serve(parts, routes(Echo), || ()));
+            let agent = Self { dir, addr, registry, members, shutdown, served };
+            eventually(async || {
+                agent.unix().await.is_ok() && tokio::net::TcpStream::connect(addr).await.is_ok()
+            })
+            .await;
+            agent
+        }
+
+        async fn unix(&self) -> Result<crate::rpc::client::AgentClient, ConnectError> {
+            connect(&Endpoint::Unix(self.dir.path().join("run/agent.sock")), None).await
+        }
+
+        fn fingerprint(&self) -> Fingerprint {
+            let path = self.dir.path().join("mcp-agent.tls.pem");
+            Identity::load(&path, &path).unwrap().fingerprint()
+        }
+
+        async fn tls(
+            &self,
+            token: Option<&Token>,
+        ) -> Result<crate::rpc::client::AgentClient, ConnectError> {
+            let trust = Trust::Pin(self.fingerprint());
+            let endpoint = Endpoint::Tls { addresses: vec![self.addr.to_string()], trust };
+            connect(&endpoint, token.map(Token::text).as_ref()).await
+        }
+
+        async fn token(&self, role: Role, expires_at_ms: Option<i64>) -> Token {
+            let token = Token::generate().unwrap();
+            let row = TokenRow {
+                id: token.id().to_owned(),
+                name: format!("{role} token"),
+                role: role.to_string(),
+                hash: token.hash(),
+                created_at_ms: 0,
+                expires_at_ms,
+                revoked_at_ms: None,
+                last_used_ms: None,
+            };
+            self.registry.insert_token(row).await.unwrap();
+            token
+        }
+
+        /// Waits for the last record to be one that satisfies `wanted`.
+        async fn audited(&self, wanted: impl Fn(&AuditRow) -> bool) {
+            eventually(async || self.registry.recent_audit(1).await.unwrap().iter().any(&wanted))
+                .await;
+        }
+
+        async fn stop(self) {
+            self.shutdown.cancel();
+            self.served.await.unwrap().unwrap();
+            assert!(!self.dir.path().join("run/agent.sock").exists());
+        }
+    }
+
+    async fn eventually(condition: impl AsyncFn() -> bool) {
+        let waiting = async {
+            while !condition().await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap();
+    }
+
+    fn definition(text: &str) -> pb::DeployRequest {
+        pb::DeployRequest { definition: text.to_owned(), ..Default::default() }
+    }
+
+    async fn drain(mut stream: tonic::Streaming<pb::Progress>) -> Result<usize, Status> {
+        let mut count = 0;
+        while stream.message().await?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    #[tokio::test]
+    async fn a_changing_call_is_recorded_with_its_end() {
+        let agent = Agent::start().await;
+        let mut client = agent.unix().await.unwrap();
+        assert_eq!(client.info(pb::InfoRequest {}).await.unwrap().into_inner().role, "admin");
+        assert!(agent.registry.recent_audit(9).await.unwrap().is_empty());
+
+        drain(client.deploy(definition("good")).await.unwrap().into_inner()).await.unwrap();
+        agent
+            .audited(|row| row.method == "Deploy" && row.subject == "web" && row.code == "ok")
+            .await;
+        drain(client.deploy(definition("fail")).await.unwrap().into_inner()).await.unwrap_err();
+        agent.audited(|row| row.code == "internal" && row.message == "no").await;
+        drain(client.deploy(definition("undo")).await.unwrap().into_inner()).await.unwrap();
+        agent.audited(|row| row.code == "rolled_back").await;
+        client.stop(pb::ServiceRequest::default()).await.unwrap_err();
+        agent.audited(|row| row.method == "Stop" && row.code == "not_found").await;
+        drop(client.deploy(definition("hang")).await.unwrap());
+        agent.audited(|row| row.code == "cancelled").await;
+        agent.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_uid_without_a_role_is_refused_and_recorded() {
+        let agent = Agent::start().await;
+        agent.members.send_replace(Arc::new(Members::default()));
+        let mut client = agent.unix().await.unwrap();
+        let status = client.list(pb::ListRequest {}).await.unwrap_err();
+        assert_eq!(status.code(), Code::PermissionDenied);
+        assert_eq!(refusal_reason(&status), Some("no-role"));
+        agent.audited(|row| row.method == "List" && row.code == "permission_denied").await;
+        agent.stop().await;
+    }
+
+    #[tokio::test]
+    async fn bad_tokens_and_low_roles_are_refused_and_recorded() {
+        let agent = Agent::start().await;
+        let viewer = agent.token(Role::Viewer, None).await;
+        let expired = agent.token(Role::Admin, Some(1)).await;
+        let revoked = agent.token(Role::Admin, None).await;
+        agent.registry.revoke_token(revoked.id(), 1).await.unwrap();
+        let unknown = Token::generate().unwrap();
+        for (token, reason) in [
+            (None, "no-token"),
+            (Some(&unknown), "bad-token"),
+            (Some(&expired), "token-expired"),
+            (Some(&revoked), "token-revoked"),
+        ] {
+            let mut client = agent.tls(token).await.unwrap();
+            let status = client.info(pb::InfoRequest {}).await.unwrap_err();
+            assert_eq!(status.code(), Code::Unauthenticated, "{reason}");
+            assert_eq!(refusal_reason(&status), Some(reason));
+            agent.audited(|row| row.method == "Info" && row.code == "unauthenticated").await;
+        }
+        let mut client = agent.tls(Some(&viewer)).await.unwrap();
+        let info = client.info(pb::InfoRequest {}).await.unwrap().into_inner();
+        assert_eq!((info.caller.as_str(), info.role.as_str()), ("viewer token", "viewer"));
+        let status = client.deploy(definition("good")).await.unwrap_err();
+        assert_eq!(refusal_reason(&status), Some("role-too-low"));
+        agent
+            .audited(|row| {
+                row.method == "Deploy"
+                    && row.caller == "viewer token"
+                    && row.code == "permission_denied"
+            })
+            .await;
+        eventually(async || {
+            agent.registry.token(viewer.id()).await.unwrap().unwrap().last_used_ms.is_some()
+        })
+        .await;
+        agent.stop().await;
+    }
+
+    #[tokio::test]
+    async fn health_needs_no_token() {
+        let agent = Agent::start().await;
+        let trust = Trust::Pin(agent.fingerprint());
+        let endpoint = Endpoint::Tls { addresses: vec![agent.addr.to_string()], trust };
+        let channel = crate::rpc::client::channel(&endpoint).await.unwrap();
+        let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
+        let service = agent_service_server::SERVICE_NAME.to_owned();
+        let request = tonic_health::pb::HealthCheckRequest { service };
+        assert_eq!(health.check(request).await.unwrap().into_inner().status, 1);
+        agent.stop().await;
+    }
+
+    #[tokio::test]
+    async fn another_certificate_is_told_with_both_fingerprints() {
+        let agent = Agent::start().await;
+        let expected: Fingerprint = "ab".repeat(32).parse().unwrap();
+        let endpoint =
+            Endpoint::Tls { addresses: vec![agent.addr.to_string()], trust: Trust::Pin(expected) };
+        let error = connect(&endpoint, None).await.unwrap_err();
+        let told = Chain(&error).to_string();
+        assert!(matches!(error, ConnectError::Mismatch { .. }), "{told}");
+        assert!(told.contains(&expected.to_string()), "{told}");
+        assert!(told.contains(&agent.fingerprint().to_string()), "{told}");
+        agent.stop().await;
+    }
+
+    #[tokio::test]
+    async fn tls_1_2_and_plaintext_are_refused_and_recorded() {
+        let agent = Agent::start().await;
+        // A ClientHello of TLS 1.2 (RFC 5246, section 7.4.1.2), made by hand:
+        // our own client cannot speak it.
+        let mut hello = vec![3, 3];
+        hello.extend([7; 32]);
+        hello.extend([0, 0, 4, 0xc0, 0x2b, 0xc0, 0x2f, 1, 0]);
+        hello.extend([0, 20, 0, 10, 0, 4, 0, 2, 0, 29, 0, 13, 0, 8, 0, 6, 4, 3, 8, 4, 4, 1]);
+        let mut record = vec![22, 3, 1, 0, u8::try_from(hello.len() + 4).unwrap(), 1, 0, 0];
+        record.push(u8::try_from(hello.len()).unwrap());
+        record.extend(hello);
+        let mut stream = tokio::net::TcpStream::connect(agent.addr).await.unwrap();
+        stream.write_all(&record).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        // A fatal alert: protocol_version (70).
+        assert_eq!(answer, [21, 3, 3, 0, 2, 2, 70]);
+        agent.audited(|row| row.method == "TLS handshake").await;
+
+        let mut stream = tokio::net::TcpStream::connect(agent.addr).await.unwrap();
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        drop(stream.read_to_end(&mut answer).await);
+        eventually(async || {
+            let recent = agent.registry.recent_audit(9).await.unwrap();
+            recent.iter().filter(|row| row.method == "TLS handshake").count() == 2
+        })
+        .await;
+        agent.stop().await;
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_unreachable() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = connect(&Endpoint::Unix(dir.path().join("x")), None).await.unwrap_err();
+        assert!(error.is_unreachable(), "{error:?}");
+        let trust = Trust::Pin("ab".repeat(32).parse().unwrap());
+        let addresses = vec!["127.0.0.1:1".to_owned()];
+        let error = connect(&Endpoint::Tls { addresses, trust }, None).await.unwrap_err();
+        assert!(error.is_unreachable(), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_second_agent_does_not_take_the_state_of_the_first() {
+        let agent = Agent::start().await;
+        let environment = Environment {
+            host_name: "rift".to_owned(),
+            state_directory: Some(agent.dir.path().to_owned()),
+            ..Environment::default()
+        };
+        let settings = config::parse("", Path::new("a.toml"), &environment).unwrap();
+        let second = Parts::prepare(settings, CancellationToken::new());
+        assert!(matches!(second, Err(RunError::Locked { .. })), "{second:?}");
+        agent.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_follower_does_not_hold_up_the_end_for_long() {
+        let agent = Agent::start().await;
+        let mut client = agent.unix().await.unwrap();
+        let stream = client.deploy(definition("hang")).await.unwrap();
+        let begun = std::time::Instant::now();
+        agent.stop().await;
+        assert!(begun.elapsed() < Duration::from_secs(9));
+        drop(stream);
+    }
 }

@@ -14,7 +14,6 @@ use tonic::service::Routes;
 ///
 /// A failure ends the agent with exit code 1; long-running tasks go to
 /// `parts.supervisor`.
-#[expect(clippy::unused_async, reason = "the deploy engine awaits its recovery here")]
 async fn service(_parts: &mut Parts) -> Result<Routes, TaskError> {
     Ok(Routes::default())
 }

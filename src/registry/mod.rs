@@ -1,4 +1,4 @@
-//! The registry: SQLite, the memory of the agent. All SQL is here.
+//! The registry: `SQLite`, the memory of the agent. All SQL is here.
 //!
 //! It remembers; it is not the truth. Desired state is the last accepted
 //! generation, observed state is what systemd says, and a lost registry can be

@@ -141,7 +141,8 @@ impl Token {
         let (mut id, mut secret) = ([0; ID], [0; SECRET]);
         getrandom::fill(&mut id).map_err(RandomError)?;
         getrandom::fill(&mut secret).map_err(RandomError)?;
-        let id = id.iter().map(|octet| format!("{octet:02x}")).collect();
+        let [a, b, c, d, e, f] = id;
+        let id = format!("{a:02x}{b:02x}{c:02x}{d:02x}{e:02x}{f:02x}");
         Ok(Self { id, secret: Secret::new(secret) })
     }
 

@@ -155,6 +155,17 @@ pub async fn connect(
     token: Option<&Secret<String>>,
 ) -> Result<AgentClient, ConnectError> {
     let bearer = bearer(token)?;
+    Ok(AgentServiceClient::with_interceptor(channel(endpoint).await?, bearer)
+        .max_decoding_message_size(super::MAX_MESSAGE)
+        .max_encoding_message_size(super::MAX_MESSAGE))
+}
+
+/// Connects without a client, for other services such as gRPC health.
+///
+/// # Errors
+///
+/// Nobody answers, or somebody who is not trusted.
+pub async fn channel(endpoint: &Endpoint) -> Result<Channel, ConnectError> {
     let (at, dialer) = match endpoint {
         Endpoint::Unix(path) => (path.display().to_string(), Dialer::Unix(path.clone())),
         Endpoint::Tls { addresses, trust } => {
@@ -178,7 +189,7 @@ pub async fn connect(
     });
     let (interval, timeout) = KEEPALIVE;
     // The name only fills HTTP's :authority; where to connect the dialer knows.
-    let channel = tonic::transport::Endpoint::from_static("http://mcp-agent")
+    tonic::transport::Endpoint::from_static("http://mcp-agent")
         .http2_keep_alive_interval(interval)
         .keep_alive_timeout(timeout)
         .connect_with_connector(connector)
@@ -186,10 +197,7 @@ pub async fn connect(
         .map_err(|source| {
             let cause = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
             cause.unwrap_or(ConnectError::Protocol { at, source })
-        })?;
-    Ok(AgentServiceClient::with_interceptor(channel, bearer)
-        .max_decoding_message_size(super::MAX_MESSAGE)
-        .max_encoding_message_size(super::MAX_MESSAGE))
+        })
 }
 
 fn bearer(token: Option<&Secret<String>>) -> Result<Bearer, ConnectError> {

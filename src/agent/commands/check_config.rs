@@ -8,8 +8,9 @@ use super::args::{CommandError, Output};
 use crate::agent::environment::Environment;
 use crate::agent::identity::{Members, Users};
 use crate::agent::last_good;
+use crate::agent::listen::{identity, self_made_path};
 use crate::agent::settings::Settings;
-use crate::rpc::tls::Identity;
+use crate::rpc::tls::server_config;
 use crate::telemetry::Chain;
 
 /// The arguments of `mcp-agent check-config`.
@@ -54,12 +55,16 @@ pub fn run(
         writeln!(output.words, "warning: no user of this node is called {user}")?;
     }
     // The self-made certificate is not made here: checking changes nothing.
-    if let Some(files) = &server.tls
-        && let Err(error) =
-            Identity::load(&files.certificate, &files.key).and_then(crate::rpc::tls::server_config)
-    {
-        let error = Chain(&error);
-        writeln!(output.words, "warning: server.tls_cert, server.tls_key: {error}")?;
+    if server.grpc_addr.is_some() && (server.tls.is_some() || self_made_path(state_dir).exists()) {
+        match identity(&loaded.settings).map(|identity| (identity.fingerprint(), identity)) {
+            Ok((fingerprint, identity)) => {
+                writeln!(output.data, "{:<21} {fingerprint}", "fingerprint")?;
+                if let Err(error) = server_config(identity) {
+                    writeln!(output.words, "warning: the certificate: {}", Chain(&error))?;
+                }
+            }
+            Err(error) => writeln!(output.words, "warning: the certificate: {}", Chain(&error))?,
+        }
     }
     Ok(())
 }

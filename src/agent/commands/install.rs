@@ -165,6 +165,8 @@ WatchdogSec=60
 TimeoutStopSec=20
 RuntimeDirectory=mcp
 RuntimeDirectoryMode=0755
+# podman's pause process may be among our children; containers need it.
+KillMode=process
 
 [Install]
 WantedBy=default.target
