@@ -121,3 +121,51 @@ impl Reload {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::atomic_file;
+    use crate::rpc::auth::Role;
+
+    #[test]
+    fn a_reload_takes_roles_and_a_bad_file_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.toml");
+        let environment = Environment {
+            uid: 1000,
+            host_name: "rift".to_owned(),
+            state_directory: Some(dir.path().to_owned()),
+            ..Environment::default()
+        };
+        let write = |text: &str| atomic_file::write(&path, text.as_bytes(), 0o600).unwrap();
+        write("");
+        let settings = last_good::load(Some(&path), &environment).unwrap().settings;
+        let reload = Reload {
+            path: Some(path.clone()),
+            environment,
+            settings: Arc::new(settings),
+            log: None,
+            members: watch::Sender::new(Arc::new(Members::default())),
+            problems: Problems::default(),
+        };
+
+        write("[socket]\nviewers = [\"4242\"]\n");
+        reload.run();
+        assert_eq!(reload.members.borrow().role(4242), Some(Role::Viewer));
+        assert!(reload.problems.list().is_empty());
+
+        write("[socket]\nviewer = []\n");
+        reload.run();
+        assert_eq!(reload.members.borrow().role(4242), Some(Role::Viewer));
+        assert!(reload.problems.list()[0].contains("did you mean \"viewers\"?"));
+
+        write("[agent]\nport_range = \"2000-3000\"\n");
+        reload.run();
+        assert_eq!(reload.members.borrow().role(4242), None);
+        assert!(reload.problems.list()[0].contains("restarted"));
+        write("");
+        reload.run();
+        assert!(reload.problems.list().is_empty());
+    }
+}

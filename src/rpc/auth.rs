@@ -138,11 +138,10 @@ impl Token {
     ///
     /// The system gives no random numbers.
     pub fn generate() -> Result<Self, RandomError> {
-        let (mut id, mut secret) = ([0; ID], [0; SECRET]);
-        getrandom::fill(&mut id).map_err(RandomError)?;
+        let mut secret = [0; SECRET];
         getrandom::fill(&mut secret).map_err(RandomError)?;
-        let [a, b, c, d, e, f] = id;
-        let id = format!("{a:02x}{b:02x}{c:02x}{d:02x}{e:02x}{f:02x}");
+        let number = getrandom::u64().map_err(RandomError)? >> (64 - 8 * ID);
+        let id = format!("{number:0width$x}", width = 2 * ID);
         Ok(Self { id, secret: Secret::new(secret) })
     }
 
