@@ -60,7 +60,7 @@ impl Checker<'_> {
             self.keep(path, parsed)
         } else {
             let (parent, key) = path.rsplit_once('.').unwrap_or(("", path));
-            self.complain(
+            self.miss(
                 parent,
                 format!(
                     "the {} has no `{key}`; add one",
@@ -174,10 +174,7 @@ impl Checker<'_> {
     ) -> Vec<Component> {
         let list = list.unwrap_or_default();
         if list.is_empty() {
-            self.complain(
-                "components",
-                "the service has no components; add a [[components]] table",
-            );
+            self.miss("components", "the service has no components; add a [[components]] table");
         }
         if list.len() > MAX_COMPONENTS {
             self.complain(
