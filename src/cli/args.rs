@@ -84,6 +84,9 @@ pub enum Command {
     #[command(subcommand)]
     Node(commands::node::NodeCommand),
     Login(commands::login::LoginArgs),
+    Lint(commands::lint::LintArgs),
+    Render(commands::render::RenderArgs),
+    Schema(commands::schema::SchemaArgs),
     Completions(commands::completions::CompletionsArgs),
     #[command(hide = true)]
     Man(commands::man::ManArgs),

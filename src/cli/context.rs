@@ -184,18 +184,19 @@ impl Context<'_> {
         view: &V,
         text: impl FnOnce(&V) -> String,
     ) -> Result<(), CliError> {
-        let text = if self.json { document(view)? } else { text(view) };
-        Ok(self.ui.data(&text).map_err(OutputError::from)?)
+        if self.json {
+            return self.document(view);
+        }
+        Ok(self.ui.data(&text(view)).map_err(OutputError::from)?)
     }
 
-    /// Says what was done, as a line of data; with `--json` the document says
-    /// it instead.
+    /// Writes a document.
     ///
     /// # Errors
     ///
     /// The output cannot be written.
-    pub fn note(&self, text: &str) -> Result<(), CliError> {
-        Ok(self.ui.data_line(&visible(text)).map_err(OutputError::from)?)
+    pub fn document<V: Serialize>(&self, view: &V) -> Result<(), CliError> {
+        Ok(self.ui.data(&document(view)?).map_err(OutputError::from)?)
     }
 }
 

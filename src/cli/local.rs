@@ -6,6 +6,7 @@ use crate::atomic_file;
 use crate::cli::config::{Settings, edit};
 use crate::cli::error::{CliError, FileError};
 use crate::cli::snippet::{InvalidFile, Mistake};
+use crate::definition::{self, Service};
 use crate::names::{NodeName, ServiceName};
 
 /// A definition in a file of the operator.
@@ -43,33 +44,45 @@ impl LocalDefinition {
         table.get("node")?.as_str()?.parse().ok()
     }
 
+    /// Returns the service that the definition describes.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake, with its place.
+    pub fn service(&self) -> Result<Service, CliError> {
+        definition::load(&self.text).map_err(|invalid| {
+            self.invalid(invalid.diagnostics.into_iter().map(Mistake::from).collect())
+        })
+    }
+
     /// Checks that the definition is valid and that of `service`.
     ///
     /// # Errors
     ///
     /// Every mistake, with its place.
     pub fn check(&self, service: &ServiceName) -> Result<(), CliError> {
-        let invalid = |mistakes| {
-            let (path, text) = (self.path.clone(), self.text.clone());
-            CliError::usage(InvalidFile { path, text, mistakes })
-        };
-        let table: toml::Table = toml::from_str(&self.text).map_err(|error| {
-            let span = error.span().unwrap_or(0..0);
-            invalid(vec![Mistake { span, message: error.message().to_owned(), help: None }])
-        })?;
-        let name = table.get("name").and_then(toml::Value::as_str);
-        if name == Some(service.as_str()) {
+        let name = self.service()?.name;
+        if name == *service {
             return Ok(());
         }
-        let message = match name {
-            Some(name) => format!("the definition is that of {name:?}, not of {service}"),
-            None => "the definition has no `name`".to_owned(),
-        };
-        Err(invalid(vec![Mistake {
-            span: 0..0,
-            message,
-            help: Some(format!("write `name = \"{service}\"` at the top")),
+        Err(self.invalid(vec![Mistake {
+            span: self.place_of_name(),
+            message: format!("the definition is that of {name}, not of {service}"),
+            help: Some(format!("write `name = \"{service}\"`")),
         }]))
+    }
+
+    fn place_of_name(&self) -> std::ops::Range<usize> {
+        #[derive(serde::Deserialize)]
+        struct Named {
+            name: toml::Spanned<String>,
+        }
+        toml::from_str(&self.text).map_or(0..0, |named: Named| named.name.span())
+    }
+
+    fn invalid(&self, mistakes: Vec<Mistake>) -> CliError {
+        let (path, text) = (self.path.clone(), self.text.clone());
+        CliError::usage(InvalidFile { path, text, mistakes })
     }
 
     /// Writes `active` into the file, if that changes it; tells whether.
@@ -114,6 +127,8 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), CliError> {
 mod tests {
     use super::*;
 
+    const COMPONENT: &str = "[[components]]\nname = \"a\"\nimage = \"localhost/a:1\"\n";
+
     fn definition(text: &str) -> LocalDefinition {
         LocalDefinition { path: "mcq.toml".into(), text: text.to_owned() }
     }
@@ -131,11 +146,12 @@ mod tests {
     #[test]
     fn a_definition_of_another_service_is_refused() {
         let service = "mcq".parse().unwrap();
-        assert!(definition("name = \"mcq\"\n").check(&service).is_ok());
-        let error = definition("name = \"mcr\"\n").check(&service).unwrap_err();
+        assert!(definition(&format!("name = \"mcq\"\n{COMPONENT}")).check(&service).is_ok());
+        let error =
+            definition(&format!("name = \"mcr\"\n{COMPONENT}")).check(&service).unwrap_err();
         assert_eq!(
             error.message(),
-            "mcq.toml:1:1: the definition is that of \"mcr\", not of mcq (write `name = \"mcq\"` at the top)"
+            "mcq.toml:1:8: the definition is that of mcr, not of mcq (write `name = \"mcq\"`)"
         );
         assert_eq!(definition("name = ").check(&service).unwrap_err().kind.exit_code(), 2);
     }

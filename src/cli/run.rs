@@ -75,6 +75,9 @@ async fn dispatch(context: &Context<'_>, command: &Command) -> Result<Exit, CliE
         Command::Service(command) => commands::service::run(context, command).await,
         Command::Node(command) => commands::node::run(context, command).await,
         Command::Login(args) => commands::login::run(context, args).await,
+        Command::Lint(args) => commands::lint::run(context, args),
+        Command::Render(args) => commands::render::run(context, args),
+        Command::Schema(args) => commands::schema::run(context, args),
         Command::Completions(args) => commands::completions::run(context, args),
         Command::Man(args) => commands::man::run(context, args),
     }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
+use crate::definition::Diagnostic;
+use crate::definition::diagnostic::position;
 use crate::ui::{Palette, masked, visible_lines};
 
 /// One mistake: what, where, and how to mend it.
@@ -17,6 +19,13 @@ pub struct Mistake {
     pub message: String,
     /// How to mend it, if that can be said.
     pub help: Option<String>,
+}
+
+impl From<Diagnostic> for Mistake {
+    fn from(diagnostic: Diagnostic) -> Self {
+        let Diagnostic { span, message, help, absent: _ } = diagnostic;
+        Self { span, message, help }
+    }
 }
 
 /// A file with mistakes; `Display` gives a plain line for each.
@@ -82,13 +91,4 @@ fn within(text: &str, span: &Range<usize>) -> Range<usize> {
 /// Returns the border of a character at or before `offset`.
 fn border(text: &str, offset: usize) -> usize {
     (0..=offset.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0)
-}
-
-/// Returns line and column, both from 1, of a byte offset; columns count
-/// characters.
-fn position(text: &str, offset: usize) -> (usize, usize) {
-    let before = text.get(..border(text, offset)).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    (line, column)
 }

@@ -3,13 +3,16 @@
 
 pub mod completions;
 pub mod deploy;
+pub mod lint;
 pub mod list;
 pub mod login;
 pub mod logs;
 pub mod man;
 pub mod node;
 pub mod ps;
+pub mod render;
 pub mod restart;
+pub mod schema;
 pub mod service;
 pub mod start;
 pub mod status;

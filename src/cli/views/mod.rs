@@ -6,6 +6,7 @@
 
 pub mod age;
 pub mod info;
+pub mod lint;
 pub mod list;
 pub mod logs;
 pub mod nodes;
@@ -13,6 +14,7 @@ pub mod operation;
 pub mod plan;
 pub mod problem;
 pub mod ps;
+pub mod render;
 pub mod service;
 pub mod status;
 pub mod table;
