@@ -84,12 +84,19 @@ pub struct Streams {
     pub out: Box<dyn Write>,
     /// Takes the rest.
     pub err: Box<dyn Write>,
-    /// Whether a person reads the data.
-    pub out_is_terminal: bool,
-    /// Whether a person reads the rest.
-    pub err_is_terminal: bool,
-    /// Whether a person can be asked.
-    pub in_is_terminal: bool,
+    /// Which of them are terminals.
+    pub terminals: Terminals,
+}
+
+/// Behind which of the standard streams a person sits.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Terminals {
+    /// Reading the data.
+    pub out: bool,
+    /// Reading the rest.
+    pub err: bool,
+    /// Answering.
+    pub input: bool,
 }
 
 impl Streams {
@@ -97,9 +104,11 @@ impl Streams {
     pub fn process() -> Self {
         let (out, err) = (io::stdout(), io::stderr());
         Self {
-            out_is_terminal: out.is_terminal(),
-            err_is_terminal: err.is_terminal(),
-            in_is_terminal: io::stdin().is_terminal(),
+            terminals: Terminals {
+                out: out.is_terminal(),
+                err: err.is_terminal(),
+                input: io::stdin().is_terminal(),
+            },
             out: Box::new(out),
             err: Box::new(err),
         }
@@ -108,11 +117,7 @@ impl Streams {
 
 impl fmt::Debug for Streams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Streams")
-            .field("out_is_terminal", &self.out_is_terminal)
-            .field("err_is_terminal", &self.err_is_terminal)
-            .field("in_is_terminal", &self.in_is_terminal)
-            .finish_non_exhaustive()
+        f.debug_struct("Streams").field("terminals", &self.terminals).finish_non_exhaustive()
     }
 }
 
@@ -134,9 +139,7 @@ pub struct Ui {
     palette: Palette,
     err_palette: Palette,
     quiet: bool,
-    out_is_terminal: bool,
-    err_is_terminal: bool,
-    in_is_terminal: bool,
+    terminals: Terminals,
     closed: Cell<bool>,
 }
 
@@ -158,12 +161,10 @@ impl Ui {
             ColorChoice::Auto | ColorChoice::Never => Palette::PLAIN,
         };
         Self {
-            palette: palette(streams.out_is_terminal),
-            err_palette: palette(streams.err_is_terminal),
+            palette: palette(streams.terminals.out),
+            err_palette: palette(streams.terminals.err),
             quiet: choices.quiet,
-            out_is_terminal: streams.out_is_terminal,
-            err_is_terminal: streams.err_is_terminal,
-            in_is_terminal: streams.in_is_terminal,
+            terminals: streams.terminals,
             out: RefCell::new(streams.out),
             err: RefCell::new(streams.err),
             closed: Cell::new(false),
@@ -182,17 +183,17 @@ impl Ui {
 
     /// Tells whether a person reads the data.
     pub fn out_is_terminal(&self) -> bool {
-        self.out_is_terminal
+        self.terminals.out
     }
 
     /// Tells whether live progress makes sense.
     pub fn is_live(&self) -> bool {
-        self.err_is_terminal && !self.quiet
+        self.terminals.err && !self.quiet
     }
 
     /// Tells whether a person can be asked.
     pub fn can_ask(&self) -> bool {
-        self.in_is_terminal && self.err_is_terminal
+        self.terminals.input && self.terminals.err
     }
 
     /// Tells whether the reader of the data has gone.
@@ -377,9 +378,7 @@ mod tests {
         Streams {
             out,
             err: Box::new(io::sink()),
-            out_is_terminal: terminal,
-            err_is_terminal: terminal,
-            in_is_terminal: terminal,
+            terminals: Terminals { out: terminal, err: terminal, input: terminal },
         }
     }
 

@@ -217,7 +217,8 @@ pub fn harmless_json(text: &str) -> String {
         } else {
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {
-                result.push_str(&format!("\\u{unit:04x}"));
+                let escape = format!("\\u{unit:04x}");
+                result.push_str(&escape);
             }
         }
     }

@@ -36,6 +36,18 @@ pub fn load(path: &Path) -> Result<Option<LocalDefinition>, CliError> {
     }
 }
 
+/// Loads a definition from a file that was named.
+///
+/// # Errors
+///
+/// The file is not there or cannot be read.
+pub fn required(path: &Path) -> Result<LocalDefinition, CliError> {
+    load(path)?.ok_or_else(|| {
+        let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+        CliError::usage(FileError { action: "read", path: path.to_owned(), source })
+    })
+}
+
 impl LocalDefinition {
     /// Returns the node that the definition asks for, if it can be told; a
     /// definition with mistakes is told about when it is deployed.

@@ -57,7 +57,7 @@ impl InvalidFile {
                 if let Some(help) = &mistake.help {
                     group = group.element(Level::HELP.message(help.as_str()));
                 }
-                renderer.render(&[group]).to_string()
+                renderer.render(&[group])
             })
             .collect();
         format!("{}\n", drawn.join("\n\n"))

@@ -8,7 +8,7 @@ use crate::cli::args::{NodeArgs, ServicePath};
 use crate::cli::completion;
 use crate::cli::connection;
 use crate::cli::context::{Context, Exit};
-use crate::cli::error::{CliError, FileError};
+use crate::cli::error::CliError;
 use crate::cli::local::{self, LocalDefinition};
 use crate::cli::views::plan::PlanView;
 use crate::cli::{progress, status};
@@ -57,12 +57,10 @@ struct NoDefinition {
 pub async fn run(context: &Context<'_>, args: &DeployArgs) -> Result<Exit, CliError> {
     let settings = context.settings()?;
     let path = args.file.clone().unwrap_or_else(|| local::path(&settings, &args.service.service));
-    let local = local::load(&path)?;
-    if let (None, Some(file)) = (&local, &args.file) {
-        let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
-        let error = FileError { action: "read", path: file.clone(), source: missing };
-        return Err(CliError::usage(error));
-    }
+    let local = match &args.file {
+        Some(file) => Some(local::required(file)?),
+        None => local::load(&path)?,
+    };
     if let Some(local) = &local {
         local.check(&args.service.service)?;
     }

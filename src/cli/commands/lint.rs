@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::context::{Context, Exit};
-use crate::cli::error::{CliError, ErrorKind, FileError};
+use crate::cli::error::{CliError, ErrorKind};
 use crate::cli::local;
 use crate::cli::views::lint::{LintFile, LintView};
 
@@ -27,13 +27,7 @@ pub struct LintArgs {
 pub fn run(context: &Context<'_>, args: &LintArgs) -> Result<Exit, CliError> {
     let (mut view, mut exit) = (LintView::default(), Exit::Done);
     for path in &args.files {
-        let checked = local::load(path).and_then(|file| match file {
-            Some(file) => file.service().map(drop),
-            None => {
-                let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
-                Err(FileError::at("read", path)(missing))
-            }
-        });
+        let checked = local::required(path).and_then(|file| file.service().map(drop));
         view.files.push(LintFile::new(path, checked.as_ref().err()));
         if let Err(error) = checked {
             error.report(context.ui);

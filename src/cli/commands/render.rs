@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::cli::context::{Context, Exit};
-use crate::cli::error::{CliError, FileError};
+use crate::cli::error::CliError;
 use crate::cli::local;
 use crate::cli::views::render::{RenderView, RenderedFile};
 use crate::definition::Service;
@@ -47,10 +47,7 @@ pub struct RenderArgs {
 ///
 /// The definition is invalid, or the units cannot be written.
 pub fn run(context: &Context<'_>, args: &RenderArgs) -> Result<Exit, CliError> {
-    let Some(file) = local::load(&args.file)? else {
-        let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
-        return Err(FileError::at("read", &args.file)(missing));
-    };
+    let file = local::required(&args.file)?;
     let service = file.service()?;
     let units = units(&service, args)?;
     let view = RenderView::new(&units, args.podman);
@@ -68,7 +65,13 @@ pub fn run(context: &Context<'_>, args: &RenderArgs) -> Result<Exit, CliError> {
 }
 
 fn listed(out: &Path, files: &[RenderedFile]) -> String {
-    files.iter().map(|file| format!("{}\n", out.join(&file.path).display())).collect()
+    let lines: Vec<String> =
+        files.iter().map(|file| out.join(&file.path).display().to_string()).collect();
+    lines.join(
+        "
+",
+    ) + "
+"
 }
 
 fn units(service: &Service, args: &RenderArgs) -> Result<UnitSet, CliError> {

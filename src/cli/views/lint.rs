@@ -66,10 +66,15 @@ impl LintView {
     /// Returns a line for each file that is as it should be; the others have
     /// been told about.
     pub fn text(&self) -> String {
-        self.files
-            .iter()
-            .filter(|file| file.valid)
-            .map(|file| format!("{}: ok\n", file.path))
+        let valid = self.files.iter().filter(|file| file.valid);
+        valid
+            .flat_map(|file| {
+                [
+                    file.path.as_str(),
+                    ": ok
+",
+                ]
+            })
             .collect()
     }
 }

@@ -100,7 +100,7 @@ impl ListView {
             .services
             .iter()
             .flat_map(|service| service.components.iter().map(|component| row(service, component)));
-        table::render(header, rows.collect(), palette)
+        table::render(header, &rows.collect::<Vec<_>>(), palette)
     }
 }
 

@@ -46,7 +46,7 @@ impl NodesView {
                 (Some(agent), None) if agent.problems.is_empty() => {
                     ("ready".to_owned(), Tone::Good)
                 }
-                (Some(_), None) | (None, None) => ("limited".to_owned(), Tone::Unsure),
+                (Some(_) | None, None) => ("limited".to_owned(), Tone::Unsure),
             };
             let agent = |field: fn(&InfoView) -> &String| {
                 Cell::or_dash(node.agent.as_ref().map_or("", |agent| field(agent)))
@@ -62,7 +62,7 @@ impl NodesView {
                 agent(|agent| &agent.arch),
             ]
         };
-        table::render(header, self.nodes.iter().map(row).collect(), palette)
+        table::render(header, &self.nodes.iter().map(row).collect::<Vec<_>>(), palette)
     }
 }
 

@@ -91,7 +91,7 @@ impl StepView {
         let time = age::elapsed(Duration::from_millis(self.elapsed_ms));
         let mut line = format!("  {}: {}", self.label(), palette.paint(tone, self.state));
         if !self.detail.is_empty() {
-            line.push_str(&format!(", {}", visible(&self.detail)));
+            line.extend([", ", &visible(&self.detail)]);
         }
         if self.state != "skipped" {
             line.push_str(&palette.paint(Tone::Faint, &format!(" ({time})")));
@@ -127,7 +127,7 @@ impl FailureView {
             palette.paint(Tone::Strong, &visible(what)),
         );
         for line in visible_lines(&self.explanation).lines() {
-            text.push_str(&format!("  {line}\n"));
+            text.extend(["  ", line, "\n"]);
         }
         if !self.journal.is_empty() {
             text.push_str("  its last lines:\n");
@@ -189,13 +189,13 @@ impl OperationView {
         };
         let mut text = format!("{}: {}", visible(&self.service), palette.paint(tone, word));
         if let Some(generation) = self.generation {
-            text.push_str(&format!(", generation {generation}"));
+            text.extend([", generation ", &generation.to_string()]);
         }
         if !self.changed.is_empty() {
-            text.push_str(&format!(", changed {}", visible(&self.changed.join(", "))));
+            text.extend([", changed ", &visible(&self.changed.join(", "))]);
         }
         if !self.message.is_empty() {
-            text.push_str(&format!(": {}", visible(&self.message)));
+            text.extend([": ", &visible(&self.message)]);
         }
         let time = age::elapsed(Duration::from_millis(self.elapsed_ms));
         text.push_str(&palette.paint(Tone::Faint, &format!(" ({time})")));
@@ -252,8 +252,10 @@ mod tests {
     fn a_failed_deploy() {
         let view = rolled_back();
         assert!(!view.succeeded());
-        let mut shown: String =
-            view.steps.iter().map(|step| format!("{}\n", step.line(Palette::PLAIN))).collect();
+        let mut shown = String::new();
+        shown.extend(
+            view.steps.iter().flat_map(|step| [step.line(Palette::PLAIN), "\n".to_owned()]),
+        );
         shown.extend(view.failures.iter().map(|failure| failure.text(Palette::PLAIN)));
         shown.push_str(&view.text(Palette::PLAIN));
         insta::assert_snapshot!(shown, @r"

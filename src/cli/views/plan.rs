@@ -165,8 +165,8 @@ impl PlanView {
                 Cell::or_dash(&effect.reason),
             ]
         };
-        let rows = self.effects.iter().map(row).collect();
-        table::render(["SYSTEMD WILL", "UNIT", "BECAUSE"], rows, palette)
+        let rows: Vec<_> = self.effects.iter().map(row).collect();
+        table::render(["SYSTEMD WILL", "UNIT", "BECAUSE"], &rows, palette)
     }
 }
 

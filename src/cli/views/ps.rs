@@ -126,7 +126,7 @@ impl PsView {
                 Cell::or_dash(c.ports.join(",")),
             ]
         };
-        table::render(header, self.components.iter().map(row).collect(), palette)
+        table::render(header, &self.components.iter().map(row).collect::<Vec<_>>(), palette)
     }
 }
 

@@ -108,7 +108,7 @@ impl StatusView {
             "GENERATION",
         ];
         let rows = self.services.iter().flat_map(|s| s.components.iter().map(|c| row(s, c)));
-        let mut text = table::render(header, rows.collect(), palette);
+        let mut text = table::render(header, &rows.collect::<Vec<_>>(), palette);
         let notes = self.notes(palette);
         if !notes.is_empty() {
             text.push('\n');

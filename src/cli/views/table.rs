@@ -55,7 +55,7 @@ fn mark(tone: Tone) -> Option<char> {
 }
 
 /// Lays a table out.
-pub fn render<const N: usize>(header: [&str; N], rows: Vec<[Cell; N]>, palette: Palette) -> String {
+pub fn render<const N: usize>(header: [&str; N], rows: &[[Cell; N]], palette: Palette) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(NOTHING);
     let head = |text: &&str| Cell::new(text).tone(Tone::Strong);
@@ -66,7 +66,7 @@ pub fn render<const N: usize>(header: [&str; N], rows: Vec<[Cell; N]>, palette: 
     };
     let header: Vec<Cell> = header.iter().map(head).collect();
     table.set_header(cells(&header));
-    for row in &rows {
+    for row in rows {
         table.add_row(cells(row));
     }
     for column in table.column_iter_mut() {
@@ -93,7 +93,7 @@ mod tests {
     fn sample(palette: Palette) -> String {
         render(
             ["NAME", "STATE", "END"],
-            vec![
+            &[
                 [Cell::new("mcq"), Cell::new("running").tone(Tone::Good), Cell::or_dash("")],
                 [Cell::new("漢字é\n"), Cell::new("failed").tone(Tone::Bad), Cell::new("x")],
             ],
