@@ -26,5 +26,8 @@ pub mod status;
 pub mod target;
 pub mod views;
 
+#[cfg(test)]
+mod transcripts;
+
 pub use environment::Environment;
 pub use run::run;

@@ -65,7 +65,11 @@ pub fn error(node: &NodeName, status: &Status) -> CliError {
         "" => status.code().description().to_owned(),
         message => message.to_owned(),
     };
-    let (kind, error, hint) = match status.code() {
+    // Only what this end made has a source: the connection broke. Its code
+    // is whatever HTTP/2 was doing at the time.
+    let broke = std::error::Error::source(status).is_some();
+    let code = if broke { Code::Unavailable } else { status.code() };
+    let (kind, error, hint) = match code {
         Code::InvalidArgument | Code::OutOfRange => {
             (ErrorKind::Usage, AgentError::Invalid(message), None)
         }

@@ -85,6 +85,10 @@ impl ListView {
 
     /// Returns the table, one row a component.
     pub fn text(&self, palette: Palette) -> String {
+        if self.services.is_empty() && !self.problems.is_empty() {
+            // A bare header would say that there is nothing.
+            return String::new();
+        }
         let header = [
             "SERVICE",
             "COMPONENT",

@@ -97,6 +97,10 @@ impl PsView {
 
     /// Returns the table.
     pub fn text(&self, palette: Palette) -> String {
+        if self.components.is_empty() && !self.problems.is_empty() {
+            // A bare header would say that there is nothing.
+            return String::new();
+        }
         let header = [
             "SERVICE",
             "COMPONENT",

@@ -97,6 +97,10 @@ impl StatusView {
 
     /// Returns the table, and below it what is under way and what drifted.
     pub fn text(&self, palette: Palette) -> String {
+        if self.services.is_empty() && !self.problems.is_empty() {
+            // A bare header would say that there is nothing.
+            return String::new();
+        }
         let header = [
             "SERVICE",
             "COMPONENT",

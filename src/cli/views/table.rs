@@ -55,6 +55,8 @@ fn mark(tone: Tone) -> Option<char> {
 }
 
 /// Lays a table out.
+///
+/// Without rows there is only the header, which says that there is nothing.
 pub fn render<const N: usize>(header: [&str; N], rows: &[[Cell; N]], palette: Palette) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(NOTHING);
