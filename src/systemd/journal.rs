@@ -146,11 +146,7 @@ pub fn follow(units: &[UnitName], query: &LogQuery) -> Result<Follow, JournalErr
     start(arguments(units, None, query), units)
 }
 
-fn arguments(
-    units: &[UnitName],
-    invocation_id: Option<&str>,
-    query: &LogQuery,
-) -> Vec<OsString> {
+fn arguments(units: &[UnitName], invocation_id: Option<&str>, query: &LogQuery) -> Vec<OsString> {
     let mut arguments: Vec<OsString> =
         ["--output=json", "--no-pager", "--quiet"].map(OsString::from).into();
     arguments.push(format!("--output-fields={FIELDS}").into());
@@ -397,14 +393,21 @@ mod tests {
     fn lines_of_a_container_podman_and_systemd() {
         let line = r#"{"__REALTIME_TIMESTAMP":"1763692897702672","MESSAGE":"start: mode=web\n","PRIORITY":"6","CONTAINER_NAME":"web","_SYSTEMD_USER_UNIT":"web.service"}"#;
         let e = entry(line);
-        assert_eq!((e.time_us, e.priority, e.origin), (1_763_692_897_702_672, 6, Origin::Container));
+        assert_eq!(
+            (e.time_us, e.priority, e.origin),
+            (1_763_692_897_702_672, 6, Origin::Container)
+        );
         assert_eq!((e.unit.as_str(), e.message.as_str()), ("web.service", "start: mode=web"));
 
-        let e = entry(r#"{"__REALTIME_TIMESTAMP":"1","MESSAGE":"Started web.service.","USER_UNIT":"web.service","_SYSTEMD_USER_UNIT":"init.scope"}"#);
+        let e = entry(
+            r#"{"__REALTIME_TIMESTAMP":"1","MESSAGE":"Started web.service.","USER_UNIT":"web.service","_SYSTEMD_USER_UNIT":"init.scope"}"#,
+        );
         assert!(e.from_systemd());
         assert_eq!(e.unit.as_str(), "web.service");
 
-        let e = entry(r#"{"__REALTIME_TIMESTAMP":"1","MESSAGE":"Error: no such image","PRIORITY":"3","_SYSTEMD_USER_UNIT":"web.service"}"#);
+        let e = entry(
+            r#"{"__REALTIME_TIMESTAMP":"1","MESSAGE":"Error: no such image","PRIORITY":"3","_SYSTEMD_USER_UNIT":"web.service"}"#,
+        );
         assert_eq!((e.origin, e.priority), (Origin::Helper, 3));
     }
 
@@ -439,7 +442,10 @@ mod tests {
     #[test]
     fn a_container_cannot_talk_to_the_terminal_or_fake_a_line() {
         assert_eq!(visible("a\tb"), "a\tb");
-        assert_eq!(visible("\x1b]0;x\x07\u{9b}1m\r\n\u{202e}é"), "\\x1b]0;x\\x07\\x9b1m\\x0d\\n\\u{202e}é");
+        assert_eq!(
+            visible("\x1b]0;x\x07\u{9b}1m\r\n\u{202e}é"),
+            "\\x1b]0;x\\x07\\x9b1m\\x0d\\n\\u{202e}é"
+        );
     }
 
     #[test]

@@ -4,18 +4,8 @@ use zbus::OwnedObjectPath;
 
 /// One row of `ListUnitsByPatterns` and `ListUnitsByNames`: name, description,
 /// load, active and sub state, followed unit, path, job number, job type, job.
-pub type UnitRow = (
-    String,
-    String,
-    String,
-    String,
-    String,
-    String,
-    OwnedObjectPath,
-    u32,
-    String,
-    OwnedObjectPath,
-);
+pub type UnitRow =
+    (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
 
 /// The manager object of the user's systemd.
 #[zbus::proxy(

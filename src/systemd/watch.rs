@@ -88,11 +88,11 @@ impl Manager {
             .map_err(|e| SystemdError::call("AddMatch", e))?;
         // The end of either is the end of the connection.
         let end = || stream::once(async { None });
-        let both = stream::select(
-            properties.map(Some).chain(end()),
-            manager.map(Some).chain(end()),
-        );
-        Ok(both.take_while(|item| std::future::ready(item.is_some())).filter_map(std::future::ready))
+        let both =
+            stream::select(properties.map(Some).chain(end()), manager.map(Some).chain(end()));
+        Ok(both
+            .take_while(|item| std::future::ready(item.is_some()))
+            .filter_map(std::future::ready))
     }
 }
 
@@ -137,10 +137,7 @@ impl Shared {
     }
 }
 
-async fn collect(
-    signals: impl Stream<Item = zbus::Result<Message>>,
-    shared: Arc<Shared>,
-) {
+async fn collect(signals: impl Stream<Item = zbus::Result<Message>>, shared: Arc<Shared>) {
     let mut signals = std::pin::pin!(signals);
     let mut known = Known::default();
     while let Some(signal) = signals.next().await {
@@ -248,18 +245,15 @@ mod tests {
     }
 
     fn message(member: &str, path: &str, body: &(impl serde::Serialize + zbus::Type)) -> Message {
-        Message::signal(path, "org.freedesktop.systemd1.Manager", member)
-            .build(body)
-            .unwrap()
+        Message::signal(path, "org.freedesktop.systemd1.Manager", member).build(body).unwrap()
     }
 
     #[tokio::test]
     async fn changes_are_merged_and_the_end_comes_last() {
         let job = OwnedObjectPath::try_from("/job/1").unwrap();
-        let removed = |unit: &str| {
-            Ok(message("JobRemoved", "/", &(1u32, &job, unit, "done")))
-        };
-        let signals = stream::iter([removed("b.service"), removed("a.service"), removed("b.service")]);
+        let removed = |unit: &str| Ok(message("JobRemoved", "/", &(1u32, &job, unit, "done")));
+        let signals =
+            stream::iter([removed("b.service"), removed("a.service"), removed("b.service")]);
         let shared = Arc::new(Shared::default());
         let task = tokio::spawn(collect(signals, Arc::clone(&shared)));
         let mut watch = Watch { shared: Arc::clone(&shared), _task: AbortOnDropHandle::new(task) };
