@@ -1,1 +1,26 @@
 //! `mcp-agent`: one per node; composes the core and the edges.
+//!
+//! ```text
+//!  mcp-agent.toml --config--> Settings --run--> Parts --build--> Routes
+//!                                                                  |
+//!  caller --rpc::server--> gate (who, may they, audit) ------------+--> the service
+//!
+//!  SIGTERM, SIGINT --> signals --> shutdown --> every task
+//!  SIGHUP ---------> signals --> log level, members (watch) --> gate
+//! ```
+
+pub mod config;
+pub mod environment;
+pub mod gate;
+pub mod identity;
+pub mod last_good;
+pub mod listen;
+pub mod problems;
+pub mod run;
+pub mod settings;
+pub mod signals;
+
+pub use gate::{AuditNote, Caller};
+pub use problems::Problems;
+pub use run::Parts;
+pub use settings::Settings;

@@ -1,1 +1,36 @@
 //! The registry: SQLite, the memory of the agent. All SQL is here.
+//!
+//! It remembers; it is not the truth. Desired state is the last accepted
+//! generation, observed state is what systemd says, and a lost registry can be
+//! rebuilt from the unit files. May import `names` and `atomic_file`.
+//!
+//! ```text
+//!  Registry (clone) --closure--> bounded queue --> thread "registry" --> SQLite
+//!       ^                                               |
+//!       +------------------ oneshot <-------------------+
+//! ```
+//!
+//! One closure is one transaction; the methods that make them are in one file
+//! a table family, with the row type and its SQL.
+
+pub mod audit;
+pub mod connection;
+pub mod deploys;
+pub mod error;
+pub mod events;
+pub mod generations;
+pub mod leases;
+mod migrate;
+mod row;
+pub mod services;
+pub mod tokens;
+
+pub use audit::AuditRow;
+pub use connection::Registry;
+pub use deploys::{NewOperation, OperationRow};
+pub use error::RegistryError;
+pub use events::EventRow;
+pub use generations::{Commit, GenerationRow, GenerationState, GenerationSummary};
+pub use leases::LeaseRow;
+pub use services::ServiceRow;
+pub use tokens::{Revoked, TokenRow};

@@ -1,6 +1,11 @@
 //! gRPC between the programs: generated types, TLS, authentication, client
 //! and server set-up. Knows nothing of what the calls do.
 
+pub mod auth;
+pub mod client;
+pub mod server;
+pub mod tls;
+
 /// The agent's service, generated from `proto/mcp/agent/v1/agent.proto`.
 pub mod agent_v1 {
     #![expect(
@@ -16,3 +21,7 @@ pub mod agent_v1 {
 
 /// The descriptors of every service, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The largest message that either side takes: a definition of any sane size,
+/// a plan with its diffs.
+pub const MAX_MESSAGE: usize = 16 * 1024 * 1024;

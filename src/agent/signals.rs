@@ -1,0 +1,123 @@
+//! SIGTERM and SIGINT end the agent in peace; SIGHUP reads its configuration
+//! again.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::environment::Environment;
+use super::identity::Members;
+use super::last_good;
+use super::problems::Problems;
+use super::run::members;
+use super::settings::Settings;
+use crate::telemetry::{Chain, LogHandle};
+
+/// The cause under which a bad configuration is told.
+pub const CAUSE: &str = "configuration";
+const RESTART: &str = "configuration_restart";
+
+/// The signals that the agent heeds, from their registration on.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Takes the signals over from their default effect.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses.
+    pub fn register() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Heeds the signals until one of them, or someone else, cancels
+    /// `shutdown`.
+    ///
+    /// # Errors
+    ///
+    /// None; tasks return a result.
+    pub async fn heed(mut self, reload: Reload, shutdown: CancellationToken) -> io::Result<()> {
+        loop {
+            // All may be cancelled: a signal stays noted until it is received.
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                _ = self.terminate.recv() => tracing::info!("SIGTERM: ending"),
+                _ = self.interrupt.recv() => tracing::info!("SIGINT: ending"),
+                _ = self.hangup.recv() => {
+                    reload.run();
+                    continue;
+                }
+            }
+            shutdown.cancel();
+        }
+    }
+}
+
+/// What a reload needs: what is in force, and where to put what is new.
+#[derive(Debug)]
+pub struct Reload {
+    /// The file that was named; `None`: the default one.
+    pub path: Option<PathBuf>,
+    /// The surroundings of the process.
+    pub environment: Environment,
+    /// What is in force since the start.
+    pub settings: Arc<Settings>,
+    /// The log, whose level changes.
+    pub log: Option<LogHandle>,
+    /// The roles on the socket, which change.
+    pub members: watch::Sender<Arc<Members>>,
+    /// Where a bad file is told.
+    pub problems: Problems,
+}
+
+impl Reload {
+    /// Reads the configuration again; a bad one changes nothing and is told.
+    pub fn run(&self) {
+        match last_good::load(self.path.as_deref(), &self.environment) {
+            Ok(loaded) => self.apply(&loaded.settings),
+            Err(error) => {
+                let error = Chain(&error);
+                tracing::error!(%error, "the configuration is not valid; nothing has changed");
+                let text = format!(
+                    "The configuration is not valid and was not reloaded; correct it and reload the agent: {error}"
+                );
+                self.problems.set(CAUSE, text);
+            }
+        }
+    }
+
+    fn apply(&self, new: &Settings) {
+        if let Some(log) = &self.log
+            && let Err(error) = log.set_level(new.log.level)
+        {
+            tracing::error!(error = %Chain(&error), "the log level stays as it was");
+        }
+        self.members.send_replace(Arc::new(members(&new.roles, new.uid, &self.problems)));
+        self.problems.clear(CAUSE);
+        // What is compared is all but what was just applied.
+        let mut rest = new.clone();
+        rest.roles = self.settings.roles.clone();
+        rest.log.level = self.settings.log.level;
+        if rest == *self.settings {
+            self.problems.clear(RESTART);
+            tracing::info!("the configuration was reloaded");
+        } else {
+            let text = "The configuration has changes that take effect when the agent is restarted; only [log] level and [socket] are reloaded.";
+            tracing::warn!("{text}");
+            self.problems.set(RESTART, text.to_owned());
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The journal: operations on services, saved before each step, so that a
+//! restart finishes or undoes what a crash cut short.
+
+use rusqlite::{Row, Transaction, params};
+
+use super::connection::{Registry, WriteError, is_duplicate};
+use super::error::RegistryError;
+use super::row::{generation, number, parsed};
+use crate::names::{Generation, ServiceName};
+
+/// An operation about to begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewOperation {
+    /// The service it changes.
+    pub service: ServiceName,
+    /// What is done, such as `deploy`.
+    pub kind: String,
+    /// The first state, as JSON.
+    pub state: String,
+    /// The generation in force before; 0 for none.
+    pub from: Generation,
+    /// The generation in force after; 0 for none.
+    pub to: Generation,
+    /// When it began, in milliseconds since the Unix epoch.
+    pub started_at_ms: i64,
+    /// Who asked for it.
+    pub by: String,
+}
+
+/// An unfinished operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperationRow {
+    /// Its identifier; never given twice.
+    pub id: i64,
+    /// The service it changes.
+    pub service: ServiceName,
+    /// What is done, such as `deploy`.
+    pub kind: String,
+    /// The last saved state, as JSON.
+    pub state: String,
+    /// The generation in force before; 0 for none.
+    pub from: Generation,
+    /// The generation in force after; 0 for none.
+    pub to: Generation,
+    /// When it began, in milliseconds since the Unix epoch.
+    pub started_at_ms: i64,
+    /// Who asked for it.
+    pub by: String,
+}
+
+const BEGIN: &str = "INSERT INTO operations
+    (service, kind, state, from_generation, to_generation, started_at_ms, started_by)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const SAVE: &str = "UPDATE operations SET state = ?2 WHERE id = ?1 AND finished_at_ms IS NULL";
+const FINISH: &str = "UPDATE operations SET outcome = ?2, finished_at_ms = ?3
+    WHERE id = ?1 AND finished_at_ms IS NULL";
+const UNFINISHED: &str = "SELECT id, service, kind, state, from_generation, to_generation,
+    started_at_ms, started_by FROM operations WHERE finished_at_ms IS NULL ORDER BY id";
+const PRUNE: &str = "DELETE FROM operations WHERE finished_at_ms < ?1";
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<OperationRow> {
+    Ok(OperationRow {
+        id: row.get(0)?,
+        service: parsed(row, 1)?,
+        kind: row.get(2)?,
+        state: row.get(3)?,
+        from: generation(row, 4)?,
+        to: generation(row, 5)?,
+        started_at_ms: row.get(6)?,
+        by: row.get(7)?,
+    })
+}
+
+/// Finishes an operation within a transaction of another family.
+pub(super) fn finish(
+    tx: &Transaction<'_>,
+    id: i64,
+    outcome: &str,
+    at_ms: i64,
+) -> Result<(), WriteError> {
+    if tx.execute(FINISH, params![id, outcome, at_ms])? == 0 {
+        return Err(RegistryError::NoOperation { id }.into());
+    }
+    Ok(())
+}
+
+impl Registry {
+    /// Begins an operation and returns its identifier.
+    ///
+    /// # Errors
+    ///
+    /// Another operation on the service is unfinished, or the registry does
+    /// not answer.
+    pub async fn begin_operation(&self, new: NewOperation) -> Result<i64, RegistryError> {
+        self.write("begin an operation", move |tx| {
+            let begun = tx.execute(
+                BEGIN,
+                params![
+                    new.service.as_str(),
+                    new.kind,
+                    new.state,
+                    number(new.from),
+                    number(new.to),
+                    new.started_at_ms,
+                    new.by
+                ],
+            );
+            match begun {
+                Ok(_) => Ok(tx.last_insert_rowid()),
+                Err(error) if is_duplicate(&error) => {
+                    Err(RegistryError::UnderWay { service: new.service }.into())
+                }
+                Err(error) => Err(error.into()),
+            }
+        })
+        .await
+    }
+
+    /// Saves the state of an unfinished operation, before the step it names.
+    ///
+    /// # Errors
+    ///
+    /// There is no such unfinished operation, or the registry does not answer.
+    pub async fn save_operation_state(&self, id: i64, state: String) -> Result<(), RegistryError> {
+        self.write("save the state of an operation", move |tx| {
+            if tx.execute(SAVE, params![id, state])? == 0 {
+                return Err(RegistryError::NoOperation { id }.into());
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Ends an operation with its outcome in words.
+    ///
+    /// # Errors
+    ///
+    /// There is no such unfinished operation, or the registry does not answer.
+    pub async fn finish_operation(
+        &self,
+        id: i64,
+        outcome: String,
+        at_ms: i64,
+    ) -> Result<(), RegistryError> {
+        self.write("finish an operation", move |tx| finish(tx, id, &outcome, at_ms)).await
+    }
+
+    /// Returns the unfinished operations, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// The registry does not answer.
+    pub async fn unfinished_operations(&self) -> Result<Vec<OperationRow>, RegistryError> {
+        self.read("list unfinished operations", |tx| {
+            tx.prepare_cached(UNFINISHED)?.query_map([], from_row)?.collect()
+        })
+        .await
+    }
+
+    /// Forgets operations that were finished before a moment; returns how many.
+    ///
+    /// # Errors
+    ///
+    /// The registry does not answer.
+    pub async fn prune_operations(&self, before_ms: i64) -> Result<usize, RegistryError> {
+        self.write("prune the journal", move |tx| Ok(tx.execute(PRUNE, [before_ms])?)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_operation_a_service_and_its_state_survives_reopening() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mcp.db");
+        let registry = Registry::open(&path).unwrap();
+        let new = NewOperation {
+            service: "web".parse().unwrap(),
+            kind: "deploy".to_owned(),
+            state: "\"planned\"".to_owned(),
+            from: Generation(0),
+            to: Generation(1),
+            started_at_ms: 3,
+            by: "kyle".to_owned(),
+        };
+        let id = registry.begin_operation(new.clone()).await.unwrap();
+        let error = registry.begin_operation(new.clone()).await.unwrap_err();
+        assert!(matches!(error, RegistryError::UnderWay { .. }), "{error:?}");
+        registry.save_operation_state(id, "\"installed\"".to_owned()).await.unwrap();
+
+        let again = Registry::open(&path).unwrap();
+        let unfinished = again.unfinished_operations().await.unwrap();
+        assert_eq!(unfinished.len(), 1);
+        assert_eq!(unfinished[0].state, "\"installed\"");
+        again.finish_operation(id, "rolled back".to_owned(), 7).await.unwrap();
+        assert!(matches!(
+            again.save_operation_state(id, String::new()).await,
+            Err(RegistryError::NoOperation { .. })
+        ));
+        assert!(registry.begin_operation(new).await.unwrap() > id);
+        assert_eq!(registry.prune_operations(8).await.unwrap(), 1);
+    }
+}
