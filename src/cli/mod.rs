@@ -27,6 +27,8 @@ pub mod target;
 pub mod views;
 
 #[cfg(test)]
+mod scripted_agent;
+#[cfg(test)]
 mod transcripts;
 
 pub use environment::Environment;

@@ -12,7 +12,7 @@ use crate::cli::status;
 use crate::cli::views::operation::{OperationView, StepView, label};
 use crate::names::NodeName;
 use crate::rpc::agent_v1::{self as proto, progress::Event};
-use crate::ui::{Ui, visible_lines};
+use crate::ui::{Palette, Ui, visible_lines};
 
 /// The agent stopped telling before the end.
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +40,9 @@ impl<'a> Display<'a> {
             }
             self.above(|ui| ui.status(&ended.line(ui.err_palette())));
         } else if let Some(spinners) = &self.spinners {
+            let palette = self.ui.err_palette();
             let spinner = self.running.entry(key).or_insert_with(|| {
-                let spinner = spinners.add(ProgressBar::new_spinner().with_style(style()));
+                let spinner = spinners.add(ProgressBar::new_spinner().with_style(style(palette)));
                 spinner.enable_steady_tick(Duration::from_millis(100));
                 spinner
             });
@@ -70,9 +71,13 @@ impl Drop for Display<'_> {
     }
 }
 
-fn style() -> ProgressStyle {
-    ProgressStyle::with_template("  {spinner} {msg} {elapsed:.dim}")
-        .unwrap_or_else(|_| ProgressStyle::default_spinner())
+fn style(palette: Palette) -> ProgressStyle {
+    let template = if palette.paints() {
+        "  {spinner} {msg} {elapsed:.dim}"
+    } else {
+        "  {spinner} {msg} {elapsed}"
+    };
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
 /// Follows an operation to its outcome and shows it.
