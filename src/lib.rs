@@ -13,7 +13,7 @@
 //!
 //! - core, pure and synchronous: [`names`], [`definition`], [`deployment`],
 //!   [`quadlet`];
-//! - edges, all I/O, which do not know each other: [`units`], [`systemd`],
+//! - edges, all I/O, which do not know each other: [`units`], [`systemd`], [`podman`],
 //!   [`registry`], [`rpc`];
 //! - programs, which compose the two: [`agent`], [`master`], [`cli`].
 //!
@@ -26,6 +26,7 @@ pub mod definition;
 pub mod deployment;
 pub mod quadlet;
 
+pub mod podman;
 pub mod registry;
 pub mod rpc;
 pub mod systemd;

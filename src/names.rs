@@ -201,6 +201,11 @@ label!(
 );
 
 impl RouteName {
+    /// Returns the name of a route that was given none: `default`.
+    pub fn unnamed() -> Self {
+        Self("default".to_owned())
+    }
+
     /// Returns the variable that carries the route's port: `PORT_<NAME>`,
     /// upper case, hyphens as underscores.
     pub fn variable(&self) -> String {

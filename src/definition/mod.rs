@@ -1,2 +1,161 @@
-//! Service definitions: TOML text to a checked service, with every mistake
-//! told at once. Pure: imports [`crate::names`] and nothing else of ours.
+//! Service definitions: TOML text to a checked [`Service`], with every
+//! mistake told at once, each with its place in the text and its mend.
+//!
+//! ```text
+//! text --parse--> Definition (file type) --validate--> Service (domain type)
+//! ```
+//!
+//! Pure: imports [`crate::names`] and nothing else of ours.
+
+pub mod diagnostic;
+pub mod graph;
+pub mod model;
+pub mod parse;
+pub mod service;
+mod suggest;
+mod validate;
+mod values;
+
+pub use diagnostic::{Diagnostic, Invalid};
+pub use service::{Component, Service};
+
+/// Largest definition that is read, in bytes.
+pub const MAX_BYTES: usize = 1 << 20;
+
+/// Most components that one service may have.
+pub const MAX_COMPONENTS: usize = 100;
+
+/// Reads a definition: parses, checks, and returns the service it describes.
+///
+/// # Errors
+///
+/// [`Invalid`] holds every mistake found, in the order of the text.
+pub fn load(text: &str) -> Result<Service, Invalid> {
+    let parsed = parse::parse(text)?;
+    let shape = parsed.mistakes;
+    match validate::validate(parsed.definition, &parsed.source) {
+        Ok(service) if shape.is_empty() => Ok(service),
+        Ok(_) => Err(Invalid::new(shape)),
+        Err(invalid) => {
+            // What was taken out for its shape is not missing.
+            let more = invalid.diagnostics.into_iter().filter(|d| !d.absent || shape.is_empty());
+            Err(Invalid::new(shape.iter().cloned().chain(more).collect()))
+        }
+    }
+}
+
+/// Returns the JSON Schema of a definition (draft 2020-12), for editors.
+pub fn json_schema() -> serde_json::Value {
+    schemars::schema_for!(model::Definition).to_value()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mistakes(text: &str) -> Vec<String> {
+        load(text).unwrap_err().lines("s.toml", text)
+    }
+
+    #[test]
+    fn every_example_is_valid() {
+        for file in std::fs::read_dir("examples").unwrap() {
+            let path = file.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            if let Err(invalid) = load(&text) {
+                panic!("{}: {:?}", path.display(), invalid.lines("", &text));
+            }
+        }
+    }
+
+    #[test]
+    fn all_mistakes_come_at_once_with_place_and_mend() {
+        let text = r#"
+name = "Web"
+nod = "rift"
+active = "yes"
+depends_on = ["Web"]
+
+[[components]]
+name = "a"
+image = "x y"
+ports = ["80", "8080:80", "8080:81"]
+restart = "alway"
+depends_on = ["b", "zz"]
+volumes = ["data:data"]
+[components.health]
+tcp = 99
+cmd = ["x"]
+
+[[components]]
+name = "b"
+image = "i:1"
+memry = 3
+depends_on = ["a"]
+"#;
+        insta::assert_snapshot!(mistakes(text).join("\n"), @r#"
+        s.toml:2:8: service name "Web" may hold only a-z, 0-9 and '-', and starts and ends with a letter or digit
+        s.toml:3:1: unknown key `nod` (did you mean `node`?)
+        s.toml:4:10: invalid type: string "yes", expected a boolean
+        s.toml:5:15: service name "Web" may hold only a-z, 0-9 and '-', and starts and ends with a letter or digit
+        s.toml:9:9: image reference "x y" is not valid: each part of the path may hold a-z, 0-9, '.', '_' and '-', and starts and ends with a letter or digit
+        s.toml:10:10: "80" names no port of the host (write "host:container", or use a route to have one leased)
+        s.toml:10:16: port 8080 of the node is published twice
+        s.toml:11:11: "alway" is not known here (did you mean "always"?)
+        s.toml:12:15: the components wait for each other: a -> b -> a
+        s.toml:12:20: there is no component named "zz" (services go into the service's own depends_on)
+        s.toml:13:12: "data" is not an absolute path
+        s.toml:14:1: a check is one of cmd, tcp, http and grpc, here is cmd and tcp (write exactly one)
+        s.toml:21:1: unknown key `memry` (did you mean `memory`?)
+        s.toml:22:15: the components wait for each other: b -> a -> b
+        "#);
+    }
+
+    #[test]
+    fn a_mistake_keeps_its_place_when_another_was_taken_out_before_it() {
+        let text = "name = \"a\"\n[[components]]\nname = 5\nimage = \"i\"\nports = [7, \"x\"]\n";
+        assert_eq!(
+            mistakes(text),
+            [
+                "s.toml:3:8: invalid type: integer `5`, expected a string",
+                "s.toml:5:10: invalid type: integer `7`, expected a string",
+                "s.toml:5:13: \"x\" names no port of the host (write \"host:container\", or use a route to have one leased)",
+            ]
+        );
+    }
+
+    #[test]
+    fn broken_and_hostile_texts_are_refused() {
+        for text in [
+            "",
+            "name = ",
+            "name = \"a\"\n[[components]]\nname = \"b\\n[Service]\"\nimage = \"i\"",
+            "name = \"../x\"\n[[components]]\nname = \"b\"\nimage = \"i\"",
+            "name = \"a\"\n[[components]]\nname = \"b\"\nimage = \"--privileged\"",
+            "name = \"a\"\n[[components]]\nname = \"b\"\nimage = \"i\"\nuser = \"0\\n[Service]\"",
+            "name = \"a\"\n[[components]]\nname = \"b\"\nimage = \"i\"\nhostname = \"-x\"",
+            "name = \"a\"\n[[components]]\nname = \"b\"\nimage = \"i\"\n[components.extra.Container]\nLabel = \"a\\nPodmanArgs=--privileged\"",
+            "name = \"a\"\n[[components]]\nname = \"b\"\nimage = \"i\"\n[components.extra.Install]\nAlias = \"dbus.service\"",
+            "name = \"dbus\"\n[[components]]\nname = \"b\"\nimage = \"i\"",
+            "\u{0}\u{1}\u{2}",
+        ] {
+            assert!(!mistakes(text).is_empty(), "{text:?}");
+        }
+        let many = format!(
+            "name = \"a\"\n{}",
+            "[[components]]\nname = \"b\"\nimage = \"i\"\n".repeat(10_000)
+        );
+        assert_eq!(mistakes(&many).len(), 1);
+        assert_eq!(
+            mistakes(&"#".repeat(10 << 20)),
+            ["s.toml:1:1: the definition is larger than 1024 KiB"]
+        );
+    }
+
+    #[test]
+    fn the_schema_describes_what_is_read() {
+        let schema = json_schema();
+        assert_eq!(schema["additionalProperties"], false);
+        assert!(schema["properties"]["components"].is_object());
+    }
+}

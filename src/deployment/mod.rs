@@ -1,2 +1,10 @@
-//! A service resolved for one node and one generation. Pure: imports
+//! A service resolved for one node and one generation: every default filled
+//! in, every port leased, every edge a unit. Pure: imports
 //! [`crate::definition`] and [`crate::names`].
+
+pub mod model;
+pub mod ports;
+pub mod resolve;
+
+pub use model::{Container, Deployment, NodeFacts, Publish, Readiness};
+pub use resolve::{Leases, ResolveError, resolve};

@@ -1,1 +1,25 @@
 //! The systemd user manager over D-Bus, and the journal.
+//!
+//! Imports [`crate::names`] and nothing else of ours. `systemctl` is never
+//! run; `journalctl` is the only child process.
+//!
+//! ```text
+//!  caller --start/stop--> Jobs <--JobRemoved-- one task a call, ended with it
+//!  caller <--Change------ Watch <-PropertiesChanged, Reloading-- one task
+//!  caller <--Entry------- Follow <--stdout-- journalctl, killed with it
+//! ```
+//!
+//! A task drains its signals at once, whether the caller reads or not: a
+//! stream of zbus that nobody polls blocks its whole connection.
+
+pub mod jobs;
+pub mod journal;
+pub mod manager;
+pub mod proxy;
+pub mod state;
+pub mod watch;
+
+pub use jobs::{JobMode, JobResult, Jobs};
+pub use manager::{BusAddress, Manager, SystemdError};
+pub use state::{ActiveState, ListedUnit, LoadState, UnitState};
+pub use watch::{Change, Watch};

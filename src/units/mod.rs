@@ -1,1 +1,13 @@
-//! The unit directories: install, scan, and podman's generator.
+//! The unit directories, and podman's generator that reads them.
+//!
+//! Imports [`crate::quadlet`] for the files as a value, and
+//! [`crate::atomic_file`]. No tasks: [`store`] is synchronous (call it from
+//! `spawn_blocking`), [`generator`] waits for a child process.
+
+pub mod carry;
+pub mod generator;
+pub mod search;
+pub mod store;
+
+pub use generator::{Generator, GeneratorError, GeneratorReport};
+pub use store::{Installed, OnDisk, Removed, UnitStore, UnitsError};

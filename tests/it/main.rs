@@ -1,1 +1,1 @@
-fn main() {}
+//! In-process tests of the whole: one binary.

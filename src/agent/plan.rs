@@ -1,0 +1,283 @@
+//! What a deploy will change: pure, so that the dry run and the deploy
+//! cannot differ.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::deployment::Deployment;
+use crate::names::{ComponentName, ContainerName, UnitName};
+use crate::quadlet::unit_file::{self, Directive};
+use crate::quadlet::{Place, UnitSet, render};
+
+/// How a file differs between two unit sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileChangeKind {
+    /// Only the new set has it.
+    Added,
+    /// Both have it, with other directives.
+    Changed,
+    /// Only the old set has it.
+    Removed,
+}
+
+/// A file that a deploy touches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileChange {
+    /// Where it is.
+    pub place: Place,
+    /// Its name.
+    pub name: String,
+    /// How it differs.
+    pub kind: FileChangeKind,
+    /// Its old text; empty when added.
+    pub before: String,
+    /// Its new text; empty when removed.
+    pub after: String,
+}
+
+/// What is done to one unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// It is down and is started.
+    Start,
+    /// It runs and is restarted.
+    Restart,
+    /// It runs and is stopped.
+    Stop,
+}
+
+/// One unit that systemd is asked to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effect {
+    /// Component, as the old or the new generation calls it.
+    pub component: ComponentName,
+    /// Its container.
+    pub container: ContainerName,
+    /// What is done.
+    pub action: Action,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// Everything that a deploy changes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// Files, by name.
+    pub files: Vec<FileChange>,
+    /// Units: removals first, then in the order of starting.
+    pub effects: Vec<Effect>,
+}
+
+impl Plan {
+    /// Tells whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.effects.is_empty()
+    }
+
+    /// Returns the effects of one kind.
+    pub fn of(&self, action: Action) -> impl Iterator<Item = &Effect> {
+        self.effects.iter().filter(move |e| e.action == action)
+    }
+}
+
+/// A generation: what runs, and its files.
+#[derive(Debug, Clone, Copy)]
+pub struct Side<'a> {
+    /// What runs.
+    pub deployment: &'a Deployment,
+    /// Its files.
+    pub set: &'a UnitSet,
+}
+
+/// Plans the way from the generation in force, if any, to a new one;
+/// `up` are the units that run or are about to.
+pub fn plan(old: Option<Side<'_>>, new: Side<'_>, up: &BTreeSet<UnitName>) -> Plan {
+    let files = files(old.map(|o| o.set), new.set);
+    let mut effects = removals(old, new, up);
+    if !new.deployment.active {
+        effects.extend(stops(new.deployment, up));
+        return Plan { files, effects };
+    }
+    for component in new.deployment.layers().iter().flatten() {
+        let Some(container) = new.deployment.container(component) else { continue };
+        let change = change(old, new, &container.name);
+        let (action, reason) = match (up.contains(&container.name.unit()), change) {
+            (true, None) => continue,
+            (true, Some(keys)) => (Action::Restart, format!("changed: {keys}")),
+            (false, _) if old.is_none_or(|o| o.deployment.container(component).is_none()) => {
+                (Action::Start, "new".to_owned())
+            }
+            (false, _) => (Action::Start, "it does not run".to_owned()),
+        };
+        effects.push(Effect { component: component.clone(), container: container.name.clone(), action, reason });
+    }
+    Plan { files, effects }
+}
+
+/// Returns stops for every component that runs.
+pub fn stops(deployment: &Deployment, up: &BTreeSet<UnitName>) -> Vec<Effect> {
+    deployment
+        .layers()
+        .iter()
+        .rev()
+        .flatten()
+        .filter_map(|component| deployment.container(component))
+        .filter(|c| up.contains(&c.name.unit()))
+        .map(|c| Effect {
+            component: c.spec.name.clone(),
+            container: c.name.clone(),
+            action: Action::Stop,
+            reason: "the service is stopped".to_owned(),
+        })
+        .collect()
+}
+
+fn removals(old: Option<Side<'_>>, new: Side<'_>, up: &BTreeSet<UnitName>) -> Vec<Effect> {
+    let Some(old) = old else { return Vec::new() };
+    old.deployment
+        .containers
+        .iter()
+        .filter(|c| new.deployment.containers.iter().all(|n| n.name != c.name) && up.contains(&c.name.unit()))
+        .map(|c| Effect {
+            component: c.spec.name.clone(),
+            container: c.name.clone(),
+            action: Action::Stop,
+            reason: "no longer in the definition".to_owned(),
+        })
+        .collect()
+}
+
+/// Returns the keys in which the container itself differs; none when it
+/// need not be made anew. What is in `[Unit]` and most of `[Service]` takes
+/// effect with the reload alone.
+fn change(old: Option<Side<'_>>, new: Side<'_>, container: &ContainerName) -> Option<String> {
+    let key = (Place::Quadlet, render::container_file(container));
+    let text = |set: &UnitSet| set.files.get(&key).map(|text| making(text)).unwrap_or_default();
+    let before = text(old?.set);
+    let after = text(new.set);
+    let keys: BTreeSet<&str> = before
+        .iter()
+        .filter(|d| !after.contains(d))
+        .chain(after.iter().filter(|d| !before.contains(d)))
+        .map(|d| d.key.as_str())
+        .collect();
+    (!keys.is_empty()).then(|| keys.into_iter().collect::<Vec<_>>().join(", "))
+}
+
+/// The directives that go into the making of a container.
+fn making(text: &str) -> Vec<Directive> {
+    unit_file::directives(text)
+        .into_iter()
+        .filter(|d| d.section == "Container" || (d.section == "Service" && d.key == "Environment"))
+        .collect()
+}
+
+fn files(old: Option<&UnitSet>, new: &UnitSet) -> Vec<FileChange> {
+    let none = BTreeMap::new();
+    let before = old.map_or(&none, |o| &o.files);
+    let keys: BTreeSet<_> = before.keys().chain(new.files.keys()).collect();
+    keys.into_iter()
+        .filter_map(|key| {
+            let (b, a) = (before.get(key), new.files.get(key));
+            let kind = match (b, a) {
+                (None, _) => FileChangeKind::Added,
+                (_, None) => FileChangeKind::Removed,
+                (Some(b), Some(a)) if unit_file::body(b) == unit_file::body(a) => return None,
+                (Some(_), Some(_)) => FileChangeKind::Changed,
+            };
+            Some(FileChange {
+                place: key.0,
+                name: key.1.clone(),
+                kind,
+                before: b.cloned().unwrap_or_default(),
+                after: a.cloned().unwrap_or_default(),
+            })
+        })
+        .collect()
+}
+
+/// Gives files that mean the same the old text: its heading names the
+/// generation that last changed the file, and a file that is not written
+/// wakes nobody.
+pub fn keep_unchanged(old: &UnitSet, new: &mut UnitSet) {
+    for (key, text) in &mut new.files {
+        if let Some(before) = old.files.get(key)
+            && unit_file::body(before) == unit_file::body(text)
+        {
+            text.clone_from(before);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::{Leases, NodeFacts, resolve};
+    use crate::names::Generation;
+    use crate::quadlet::{PodmanVersion, Renderer};
+
+    fn made(text: &str) -> (Deployment, UnitSet) {
+        let service = crate::definition::load(text).unwrap();
+        let d = resolve(&service, &NodeFacts::default(), &Leases::new(), None, Generation(1)).unwrap();
+        let set = Renderer::new(PodmanVersion::USUAL, "/a", &[]).unwrap().render(&d, "s.toml").unwrap();
+        (d, set)
+    }
+
+    const TWO: &str = "name = \"s\"\n[[components]]\nname = \"web\"\nimage = \"i:1\"\ndepends_on = [\"api\"]\n[[components]]\nname = \"api\"\nimage = \"i:1\"\n";
+
+    fn shown(old: Option<&str>, new: &str, up: &[&str]) -> Vec<String> {
+        let old = old.map(made);
+        let new = made(new);
+        let up = up.iter().map(|u| UnitName::from_systemd(*u)).collect();
+        let side = |s: &'_ (Deployment, UnitSet)| (s.0.clone(), s.1.clone());
+        let (nd, ns) = side(&new);
+        let o = old.as_ref().map(side);
+        let plan = plan(
+            o.as_ref().map(|(d, s)| Side { deployment: d, set: s }),
+            Side { deployment: &nd, set: &ns },
+            &up,
+        );
+        plan.effects.iter().map(|e| format!("{:?} {} ({})", e.action, e.container, e.reason)).collect()
+    }
+
+    #[test]
+    fn a_new_service_starts_in_order() {
+        assert_eq!(shown(None, TWO, &[]), ["Start s-api (new)", "Start s-web (new)"]);
+    }
+
+    #[test]
+    fn only_what_changed_is_restarted() {
+        let up = ["s-api.service", "s-web.service"];
+        assert_eq!(shown(Some(TWO), TWO, &up), Vec::<String>::new());
+        let image = TWO.replacen("i:1", "i:2", 1);
+        assert_eq!(shown(Some(TWO), &image, &up), ["Restart s-web (changed: Image)"]);
+        let restart = TWO.replacen("i:1\"", "i:1\"\nrestart = \"no\"", 1);
+        assert_eq!(shown(Some(TWO), &restart, &up), Vec::<String>::new());
+        assert_eq!(shown(Some(TWO), TWO, &up[1..]), ["Start s-api (it does not run)"]);
+    }
+
+    #[test]
+    fn what_is_gone_is_stopped_first_and_a_stopped_service_stops_backwards() {
+        let up = ["s-api.service", "s-web.service"];
+        let one = "name = \"s\"\n[[components]]\nname = \"new\"\nimage = \"i:1\"\n";
+        assert_eq!(
+            shown(Some(TWO), one, &up),
+            ["Stop s-web (no longer in the definition)", "Stop s-api (no longer in the definition)", "Start s-new (new)"]
+        );
+        let stopped = format!("active = false\n{TWO}");
+        assert_eq!(
+            shown(Some(TWO), &stopped, &up),
+            ["Stop s-web (the service is stopped)", "Stop s-api (the service is stopped)"]
+        );
+    }
+
+    #[test]
+    fn a_file_that_means_the_same_keeps_its_text() {
+        let (_, old) = made(TWO);
+        let mut new = old.clone();
+        for text in new.files.values_mut() {
+            *text = text.replace("generation 1", "generation 2");
+        }
+        keep_unchanged(&old, &mut new);
+        assert_eq!(old, new);
+    }
+}

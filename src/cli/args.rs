@@ -1,0 +1,131 @@
+//! The command line: options before the command, and the commands.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::cli::commands;
+use crate::cli::completion;
+use crate::names::{ComponentName, NameError, NodeName, ServiceName};
+use crate::ui::ColorChoice;
+
+/// Deploy and look after containers on a few Linux machines
+#[derive(Debug, Parser)]
+#[command(
+    name = "mcp",
+    version,
+    propagate_version = false,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage or invalid definition, 3 node unreachable, 4 not allowed\n\nExample:\n  mcp deploy mcq && mcp ps mcq"
+)]
+pub struct Cli {
+    /// The options before the command
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// The command
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Args)]
+pub struct GlobalArgs {
+    /// Read this config file instead of ~/.config/mcp/mcp.toml
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub config: Option<PathBuf>,
+    /// Go to this node; may be given several times where several are asked
+    #[arg(short, long, value_name = "NODE", add = completion::nodes())]
+    pub node: Vec<NodeName>,
+    /// Write one JSON document to stdout
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub json: bool,
+    /// Leave out progress and hints
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub quiet: bool,
+    /// Choose when to colour
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true,
+        help_heading = "Global options"
+    )]
+    pub color: ColorChoice,
+}
+
+/// The node options of a command that goes to nodes.
+#[derive(Debug, Default, Args)]
+pub struct NodeArgs {
+    /// Go to this node; may be given several times where several are asked
+    #[arg(short = 'n', long = "node", id = "own_node", value_name = "NODE", add = completion::nodes())]
+    pub node: Vec<NodeName>,
+}
+
+/// The commands; the comment of each argument struct is its help text.
+#[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "a comment here would replace the help text")]
+pub enum Command {
+    Deploy(commands::deploy::DeployArgs),
+    Undeploy(commands::undeploy::UndeployArgs),
+    Stop(commands::stop::StopArgs),
+    Start(commands::start::StartArgs),
+    Restart(commands::restart::RestartArgs),
+    Ps(commands::ps::PsArgs),
+    List(commands::list::ListArgs),
+    Status(commands::status::StatusArgs),
+    Logs(commands::logs::LogsArgs),
+    #[command(subcommand)]
+    Service(commands::service::ServiceCommand),
+    #[command(subcommand)]
+    Node(commands::node::NodeCommand),
+    Login(commands::login::LoginArgs),
+    Lint(commands::lint::LintArgs),
+    Render(commands::render::RenderArgs),
+    Schema(commands::schema::SchemaArgs),
+    Completions(commands::completions::CompletionsArgs),
+    #[command(hide = true)]
+    Man(commands::man::ManArgs),
+}
+
+/// A service, or one component of it: `mcq` or `metacrypt/api`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePath {
+    /// The service.
+    pub service: ServiceName,
+    /// The component; `None`: all of them.
+    pub component: Option<ComponentName>,
+}
+
+impl ServicePath {
+    /// Returns the component as the wire has it: empty for all.
+    pub fn wire_component(&self) -> String {
+        self.component.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+}
+
+impl FromStr for ServicePath {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Ok(match text.split_once('/') {
+            Some((service, component)) => {
+                Self { service: service.parse()?, component: Some(component.parse()?) }
+            }
+            None => Self { service: text.parse()?, component: None },
+        })
+    }
+}
+
+impl fmt::Display for ServicePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.component {
+            Some(component) => write!(f, "{}/{component}", self.service),
+            None => write!(f, "{}", self.service),
+        }
+    }
+}

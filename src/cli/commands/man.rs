@@ -1,0 +1,30 @@
+//! `mcp man`, for packages.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory as _};
+
+use crate::cli::args::Cli;
+use crate::cli::context::{Context, Exit};
+use crate::cli::error::{CliError, FileError};
+
+/// Write the manual pages
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  mcp man --out /usr/share/man/man1")]
+pub struct ManArgs {
+    /// Where to write them
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// The pages cannot be written.
+pub fn run(_: &Context<'_>, args: &ManArgs) -> Result<Exit, CliError> {
+    std::fs::create_dir_all(&args.out).map_err(FileError::at("create", &args.out))?;
+    clap_mangen::generate_to(Cli::command(), &args.out)
+        .map_err(FileError::at("write the manual pages to", &args.out))?;
+    Ok(Exit::Done)
+}

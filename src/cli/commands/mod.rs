@@ -1,0 +1,20 @@
+//! The commands: one file each, with its argument struct, whose comment is
+//! the help text, and the function that runs it.
+
+pub mod completions;
+pub mod deploy;
+pub mod lint;
+pub mod list;
+pub mod login;
+pub mod logs;
+pub mod man;
+pub mod node;
+pub mod ps;
+pub mod render;
+pub mod restart;
+pub mod schema;
+pub mod service;
+pub mod start;
+pub mod status;
+pub mod stop;
+pub mod undeploy;

@@ -1,0 +1,91 @@
+//! `mcp render`.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::cli::context::{Context, Exit};
+use crate::cli::error::CliError;
+use crate::cli::local;
+use crate::cli::views::render::{RenderView, RenderedFile};
+use crate::definition::Service;
+use crate::deployment::ports::lease;
+use crate::deployment::{Leases, NodeFacts, resolve};
+use crate::names::Generation;
+use crate::quadlet::podman_version::PodmanVersion;
+use crate::quadlet::render::Renderer;
+use crate::quadlet::unit_set::UnitSet;
+
+/// Where packages put the agent, which units call for probes.
+const AGENT: &str = "/usr/bin/mcp-agent";
+
+/// The ports that routes are leased from.
+const PORTS: std::ops::RangeInclusive<u16> = 10_000..=60_000;
+
+/// Render a definition to units, with no agent and no podman
+///
+/// Ports of routes are those that an empty node would lease.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  mcp render mcq.toml\n  mcp render mcq.toml --out /tmp/units --podman 5.0.0"
+)]
+pub struct RenderArgs {
+    /// The definition
+    pub file: PathBuf,
+    /// Write the units below this directory instead of printing them
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Render for this version of podman
+    #[arg(long, value_name = "VERSION", default_value_t = PodmanVersion::USUAL)]
+    pub podman: PodmanVersion,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// The definition is invalid, or the units cannot be written.
+pub fn run(context: &Context<'_>, args: &RenderArgs) -> Result<Exit, CliError> {
+    let file = local::required(&args.file)?;
+    let service = file.service()?;
+    let units = units(&service, args)?;
+    let view = RenderView::new(&units, args.podman);
+    if let Some(out) = &args.out {
+        for file in &view.files {
+            let path = out.join(&file.path);
+            local::save(&path, &file.text)?;
+        }
+    }
+    context.show(&view, |view| match &args.out {
+        Some(out) => listed(out, &view.files),
+        None => view.text(context.ui.palette()),
+    })?;
+    Ok(Exit::Done)
+}
+
+fn listed(out: &Path, files: &[RenderedFile]) -> String {
+    let lines: Vec<String> =
+        files.iter().map(|file| out.join(&file.path).display().to_string()).collect();
+    lines.join(
+        "
+",
+    ) + "
+"
+}
+
+fn units(service: &Service, args: &RenderArgs) -> Result<UnitSet, CliError> {
+    let leases = lease(service, &Leases::new(), &BTreeSet::new(), &PORTS, |_| true)
+        .map_err(CliError::usage)?;
+    let facts = NodeFacts::default();
+    let deployment = resolve(service, &facts, &leases, None, Generation::default())
+        .map_err(|errors| CliError::usage(Unresolved(errors)))?;
+    let renderer = Renderer::new(args.podman, AGENT, &[]).map_err(CliError::usage)?;
+    let name = args.file.file_name().unwrap_or(args.file.as_os_str());
+    renderer.render(&deployment, &name.to_string_lossy()).map_err(CliError::usage)
+}
+
+/// Everything that keeps a service from being resolved.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+struct Unresolved(Vec<crate::deployment::ResolveError>);

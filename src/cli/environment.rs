@@ -1,0 +1,63 @@
+//! What the process was given besides its arguments, read once, in `main`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::secret::Secret;
+
+/// The variables that `mcp` reads.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// `HOME`.
+    pub home: Option<PathBuf>,
+    /// `XDG_CONFIG_HOME`.
+    pub config_home: Option<PathBuf>,
+    /// `XDG_RUNTIME_DIR`.
+    pub runtime_dir: Option<PathBuf>,
+    /// `MCP_CONFIG`: the config file.
+    pub config: Option<PathBuf>,
+    /// `MCP_SERVICES_DIR`: overrides `[services] dir`.
+    pub services_dir: Option<PathBuf>,
+    /// `MCP_AUTH_TOKEN_PATH`: overrides `[auth] token_path`.
+    pub token_path: Option<PathBuf>,
+    /// `MCP_TOKEN`: the token itself; wins over any file.
+    pub token: Option<Secret<String>>,
+    /// `NO_COLOR` is set to something.
+    pub no_color: bool,
+    /// `VISUAL`, else `EDITOR`.
+    pub editor: Option<OsString>,
+}
+
+impl Environment {
+    /// Reads the process's variables; an empty one counts as not set.
+    pub fn from_process() -> Self {
+        let text = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let path = |name: &str| text(name).map(PathBuf::from);
+        Self {
+            home: path("HOME"),
+            config_home: path("XDG_CONFIG_HOME"),
+            runtime_dir: path("XDG_RUNTIME_DIR"),
+            config: path("MCP_CONFIG"),
+            services_dir: path("MCP_SERVICES_DIR"),
+            token_path: path("MCP_AUTH_TOKEN_PATH"),
+            token: text("MCP_TOKEN")
+                .map(|token| Secret::new(token.to_string_lossy().trim().to_owned())),
+            no_color: text("NO_COLOR").is_some(),
+            editor: text("VISUAL").or_else(|| text("EDITOR")),
+        }
+    }
+
+    /// Replaces a leading `~/` by the home directory.
+    pub fn expand(&self, path: &Path) -> PathBuf {
+        match (path.strip_prefix("~"), &self.home) {
+            (Ok(rest), Some(home)) => home.join(rest),
+            (Ok(_), None) | (Err(_), _) => path.to_owned(),
+        }
+    }
+
+    /// Returns the directory of the config, `~/.config/mcp`.
+    pub fn config_dir(&self) -> PathBuf {
+        let base = self.config_home.clone().unwrap_or_else(|| self.expand(Path::new("~/.config")));
+        base.join("mcp")
+    }
+}

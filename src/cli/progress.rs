@@ -1,0 +1,131 @@
+//! Live progress of an operation: spinners on a terminal, lines elsewhere.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tonic::Streaming;
+
+use crate::cli::context::{Context, Exit};
+use crate::cli::error::{CliError, ErrorKind};
+use crate::cli::status;
+use crate::cli::views::operation::{OperationView, StepView, label};
+use crate::names::NodeName;
+use crate::rpc::agent_v1::{self as proto, progress::Event};
+use crate::ui::{Palette, Ui, visible_lines};
+
+/// The agent stopped telling before the end.
+#[derive(Debug, thiserror::Error)]
+#[error("node {0} ended its answer before the outcome; the operation may still go on there")]
+struct NoOutcome(NodeName);
+
+/// Shows steps as they come.
+struct Display<'a> {
+    ui: &'a Ui,
+    spinners: Option<MultiProgress>,
+    running: BTreeMap<(String, String), ProgressBar>,
+}
+
+impl<'a> Display<'a> {
+    fn new(ui: &'a Ui) -> Self {
+        let spinners = ui.is_live().then(MultiProgress::new);
+        Self { ui, spinners, running: BTreeMap::new() }
+    }
+
+    fn step(&mut self, step: &proto::Step) {
+        let key = (step.name.clone(), step.subject.clone());
+        if let Some(ended) = StepView::ended(step) {
+            if let Some(spinner) = self.running.remove(&key) {
+                spinner.finish_and_clear();
+            }
+            self.above(|ui| ui.status(&ended.line(ui.err_palette())));
+        } else if let Some(spinners) = &self.spinners {
+            let palette = self.ui.err_palette();
+            let spinner = self.running.entry(key).or_insert_with(|| {
+                let spinner = spinners.add(ProgressBar::new_spinner().with_style(style(palette)));
+                spinner.enable_steady_tick(Duration::from_millis(100));
+                spinner
+            });
+            let mut message = label(&step.name, &step.subject);
+            if !step.detail.is_empty() {
+                message = format!("{message}: {}", visible_lines(&step.detail).replace('\n', " "));
+            }
+            spinner.set_message(message);
+        }
+    }
+
+    /// Writes above the spinners.
+    fn above(&self, write: impl FnOnce(&Ui)) {
+        match &self.spinners {
+            Some(spinners) => spinners.suspend(|| write(self.ui)),
+            None => write(self.ui),
+        }
+    }
+}
+
+impl Drop for Display<'_> {
+    fn drop(&mut self) {
+        for spinner in self.running.values() {
+            spinner.finish_and_clear();
+        }
+    }
+}
+
+fn style(palette: Palette) -> ProgressStyle {
+    let template = if palette.paints() {
+        "  {spinner} {msg} {elapsed:.dim}"
+    } else {
+        "  {spinner} {msg} {elapsed}"
+    };
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+/// Follows an operation to its outcome and shows it.
+///
+/// # Errors
+///
+/// The agent refuses, goes away, or ends without an outcome.
+pub async fn follow(
+    context: &Context<'_>,
+    node: &NodeName,
+    mut stream: Streaming<proto::Progress>,
+) -> Result<Exit, CliError> {
+    let mut display = Display::new(context.ui);
+    let (mut steps, mut warnings) = (Vec::new(), Vec::new());
+    let outcome = loop {
+        let progress = stream.message().await.map_err(|status| status::error(node, &status))?;
+        match progress.map(|progress| progress.event) {
+            Some(Some(Event::Step(step))) => {
+                display.step(&step);
+                steps.extend(StepView::ended(&step));
+            }
+            Some(Some(Event::Warning(warning))) => {
+                display.above(|ui| ui.warning(&visible_lines(&warning)));
+                warnings.push(warning);
+            }
+            Some(Some(Event::Outcome(outcome))) => break outcome,
+            Some(None) => {}
+            None => {
+                let error = CliError::new(ErrorKind::Unreachable, NoOutcome(node.clone()));
+                return Err(error.hint("mcp status"));
+            }
+        }
+    };
+    drop(display);
+    end(context, &OperationView::new(node.as_str(), outcome, steps, warnings))
+}
+
+fn end(context: &Context<'_>, view: &OperationView) -> Result<Exit, CliError> {
+    let ui = context.ui;
+    for failure in &view.failures {
+        ui.error_detail(failure.text(ui.err_palette()).trim_end());
+    }
+    context.show(view, |view| view.text(ui.palette()))?;
+    if view.succeeded() {
+        return Ok(Exit::Done);
+    }
+    if let Some(failure) = view.failures.iter().find(|failure| !failure.component.is_empty()) {
+        ui.hint(&format!("mcp logs {}/{}", view.service, failure.component));
+    }
+    Ok(Exit::Shown(ErrorKind::Failed))
+}

@@ -1,0 +1,179 @@
+//! An agent that answers by a script, for the transcripts.
+
+use std::path::Path;
+use std::pin::Pin;
+
+use tokio_stream::wrappers::UnixListenerStream;
+use tokio_stream::{Stream, iter};
+use tonic::{Request, Response, Status};
+
+use crate::rpc::agent_v1::agent_service_server::{AgentService, AgentServiceServer};
+use crate::rpc::agent_v1::{self as proto, progress::Event};
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+type Answer<T> = Result<Response<T>, Status>;
+
+/// An agent that knows one service, mcq, and answers by a script.
+struct Scripted;
+
+fn answers<T: Send + 'static>(all: Vec<T>) -> Response<Answers<T>> {
+    Response::new(Box::pin(iter(all.into_iter().map(Ok))))
+}
+
+fn known(service: &str) -> Result<(), Status> {
+    if service == "mcq" { Ok(()) } else { Err(Status::not_found(format!("no service {service}"))) }
+}
+
+fn step(name: &str, state: proto::StepState) -> Event {
+    Event::Step(proto::Step {
+        name: name.into(),
+        subject: "mcq".into(),
+        state: state.into(),
+        detail: String::new(),
+        elapsed_ms: 1_234,
+    })
+}
+
+fn operation(
+    kind: proto::OutcomeKind,
+    failures: Vec<proto::Failure>,
+) -> Response<Answers<proto::Progress>> {
+    let outcome = proto::Outcome {
+        service: "mcq".into(),
+        kind: kind.into(),
+        generation: 4,
+        message: String::new(),
+        failures,
+        changed: vec!["mcq".into()],
+        elapsed_ms: 2_500,
+    };
+    let ended = if kind == proto::OutcomeKind::Done {
+        proto::StepState::Done
+    } else {
+        proto::StepState::Failed
+    };
+    let events = [
+        step("start", proto::StepState::Started),
+        Event::Warning("the image is not pinned".into()),
+        step("start", ended),
+        Event::Outcome(outcome),
+    ];
+    answers(events.into_iter().map(|event| proto::Progress { event: Some(event) }).collect())
+}
+
+#[tonic::async_trait]
+impl AgentService for Scripted {
+    type DeployStream = Answers<proto::Progress>;
+    type UndeployStream = Answers<proto::Progress>;
+    type StopStream = Answers<proto::Progress>;
+    type StartStream = Answers<proto::Progress>;
+    type RestartStream = Answers<proto::Progress>;
+    type LogsStream = Answers<proto::LogEntry>;
+
+    async fn info(&self, _: Request<proto::InfoRequest>) -> Answer<proto::InfoResponse> {
+        Ok(Response::new(proto::InfoResponse {
+            node: "rift".into(),
+            version: "0.1.0".into(),
+            role: "admin".into(),
+            ..proto::InfoResponse::default()
+        }))
+    }
+
+    async fn plan(&self, _: Request<proto::DeployRequest>) -> Answer<proto::PlanResponse> {
+        let plan = proto::PlanResponse {
+            service: "mcq".into(),
+            generation: 4,
+            current: 4,
+            ..Default::default()
+        };
+        Ok(Response::new(plan))
+    }
+
+    async fn deploy(&self, _: Request<proto::DeployRequest>) -> Answer<Self::DeployStream> {
+        Ok(operation(proto::OutcomeKind::Done, Vec::new()))
+    }
+
+    async fn undeploy(&self, _: Request<proto::UndeployRequest>) -> Answer<Self::UndeployStream> {
+        Err(Status::permission_denied("a viewer may not undeploy"))
+    }
+
+    async fn stop(&self, _: Request<proto::ServiceRequest>) -> Answer<Self::StopStream> {
+        Ok(operation(proto::OutcomeKind::Done, Vec::new()))
+    }
+
+    async fn start(&self, _: Request<proto::ServiceRequest>) -> Answer<Self::StartStream> {
+        Ok(answers(Vec::new()))
+    }
+
+    async fn restart(&self, _: Request<proto::ServiceRequest>) -> Answer<Self::RestartStream> {
+        let failure = proto::Failure {
+            component: "mcq".into(),
+            unit: "mcq.service".into(),
+            result: "timeout".into(),
+            explanation: "It did not become ready.".into(),
+            journal: vec!["boom \u{1b}[31m".into()],
+        };
+        Ok(operation(proto::OutcomeKind::Failed, vec![failure]))
+    }
+
+    async fn list(&self, _: Request<proto::ListRequest>) -> Answer<proto::ListResponse> {
+        Ok(Response::new(proto::ListResponse::default()))
+    }
+
+    async fn status(
+        &self,
+        request: Request<proto::StatusRequest>,
+    ) -> Answer<proto::StatusResponse> {
+        let service = request.into_inner().service;
+        known(if service.is_empty() { "mcq" } else { &service })?;
+        let component = proto::ComponentStatus {
+            name: "mcq".into(),
+            desired: "running".into(),
+            state: "running".into(),
+            health: "ready".into(),
+            version: "v0.4.0".into(),
+            ..proto::ComponentStatus::default()
+        };
+        let service = proto::ServiceStatus {
+            name: "mcq".into(),
+            active: true,
+            generation: 4,
+            components: vec![component],
+            operation: String::new(),
+        };
+        Ok(Response::new(proto::StatusResponse { services: vec![service] }))
+    }
+
+    async fn definition(
+        &self,
+        request: Request<proto::ServiceRequest>,
+    ) -> Answer<proto::DefinitionResponse> {
+        known(&request.into_inner().service)?;
+        Ok(Response::new(proto::DefinitionResponse {
+            definition: DEFINITION.into(),
+            generation: 4,
+        }))
+    }
+
+    async fn logs(&self, request: Request<proto::LogsRequest>) -> Answer<Self::LogsStream> {
+        let lines = request.into_inner().lines;
+        let entry = |component: &str, message: String| proto::LogEntry {
+            component: component.into(),
+            message,
+            priority: 6,
+            ..proto::LogEntry::default()
+        };
+        Ok(answers(vec![entry("mcq", format!("{lines} lines")), entry("web", "a\u{7}\nb".into())]))
+    }
+}
+
+/// The definition that the agent holds.
+pub(super) const DEFINITION: &str = "name = \"mcq\"\nactive = true # for now\n\n[[components]]\nname = \"mcq\"\nimage = \"localhost/mcq:1\"\n";
+
+/// Serves the agent on a socket until the runtime ends.
+pub(super) fn serve(socket: &Path) {
+    drop(std::fs::remove_file(socket));
+    let listener = tokio::net::UnixListener::bind(socket).unwrap();
+    let server = tonic::transport::Server::builder().add_service(AgentServiceServer::new(Scripted));
+    tokio::spawn(server.serve_with_incoming(UnixListenerStream::new(listener)));
+}

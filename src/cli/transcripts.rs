@@ -1,0 +1,402 @@
+//! Commands from arguments to exit code, against a scripted agent on a Unix
+//! socket and a hermetic home; what is shown is kept as a transcript.
+
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::rc::Rc;
+
+use crate::atomic_file;
+use crate::cli::environment::Environment;
+use crate::cli::scripted_agent::{DEFINITION, serve};
+use crate::ui::{Streams, Terminals};
+
+#[derive(Clone, Default)]
+struct Shared(Rc<RefCell<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.borrow().clone()).unwrap()
+    }
+}
+
+/// A home with a config of the scripted agent `rift` and of `svc`, which is
+/// down.
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new() -> Self {
+        let home = Self(tempfile::tempdir().unwrap());
+        let config = home.path(".config/mcp/mcp.toml");
+        std::fs::create_dir_all(home.path(".config/mcp/services")).unwrap();
+        let text = "[[nodes]]\nname = \"rift\"\nsocket = \"~/rift.sock\"\n\
+                    [[nodes]]\nname = \"svc\"\nsocket = \"~/svc.sock\"\n";
+        atomic_file::write(&config, text.as_bytes(), 0o600).unwrap();
+        home
+    }
+
+    fn path(&self, below: &str) -> std::path::PathBuf {
+        self.0.path().join(below)
+    }
+
+    fn service(&self, text: &str) {
+        atomic_file::write(&self.path(".config/mcp/services/mcq.toml"), text.as_bytes(), 0o644)
+            .unwrap();
+    }
+
+    /// Runs `mcp` and returns what a person would see.
+    fn run(&self, line: &str) -> String {
+        let environment =
+            Environment { home: Some(self.0.path().into()), ..Environment::default() };
+        let (out, err) = (Shared::default(), Shared::default());
+        let streams = Streams {
+            out: Box::new(out.clone()),
+            err: Box::new(err.clone()),
+            terminals: Terminals::default(),
+        };
+        let arguments = ["mcp"].into_iter().chain(line.split(' ')).map(OsString::from);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let code = runtime.block_on(async {
+            serve(&self.path("rift.sock"));
+            crate::cli::run(arguments, &environment, streams).await
+        });
+        let home = self.0.path().display().to_string();
+        let (out, err) = (out.text().replace(&home, "~"), err.text().replace(&home, "~"));
+        format!("{out}--\n{err}-- {code}")
+    }
+}
+
+#[test]
+fn a_node_that_is_down_does_not_hide_the_others() {
+    let home = Home::new();
+    insta::assert_snapshot!(home.run("ps"), @r"
+    SERVICE  COMPONENT  NODE  STATE    HEALTH  VERSION  UPTIME  RESTARTS  PORTS
+    mcq      mcq        rift  running  ready   v0.4.0   -       0         -
+    --
+    error: cannot talk to node svc: no agent answers at ~/svc.sock: No such file or directory (os error 2)
+    hint: systemctl status mcp-agent
+    -- 3
+    ");
+    insta::assert_snapshot!(home.run("ps -n rift"), @r"
+    SERVICE  COMPONENT  NODE  STATE    HEALTH  VERSION  UPTIME  RESTARTS  PORTS
+    mcq      mcq        rift  running  ready   v0.4.0   -       0         -
+    --
+    -- 0
+    ");
+}
+
+#[test]
+fn a_node_that_is_down_is_part_of_the_document() {
+    let home = Home::new();
+    insta::assert_snapshot!(home.run("node list --quiet --json"), @r#"
+    {
+      "nodes": [
+        {
+          "name": "rift",
+          "address": "unix:~/rift.sock",
+          "agent": {
+            "node": "rift",
+            "version": "0.1.0",
+            "caller": "",
+            "role": "admin",
+            "podman_version": "",
+            "systemd_version": "",
+            "arch": "",
+            "problems": []
+          },
+          "problem": null
+        },
+        {
+          "name": "svc",
+          "address": "unix:~/svc.sock",
+          "agent": null,
+          "problem": {
+            "node": "svc",
+            "address": "unix:~/svc.sock",
+            "kind": "unreachable",
+            "message": "cannot talk to node svc: no agent answers at ~/svc.sock: No such file or directory (os error 2)"
+          }
+        }
+      ]
+    }
+    --
+    error: cannot talk to node svc: no agent answers at ~/svc.sock: No such file or directory (os error 2)
+    -- 3
+    "#);
+    insta::assert_snapshot!(home.run("list --json -n rift -n svc"), @r#"
+    {
+      "services": [],
+      "problems": [
+        {
+          "node": "svc",
+          "address": "unix:~/svc.sock",
+          "kind": "unreachable",
+          "message": "cannot talk to node svc: no agent answers at ~/svc.sock: No such file or directory (os error 2)"
+        }
+      ]
+    }
+    --
+    error: cannot talk to node svc: no agent answers at ~/svc.sock: No such file or directory (os error 2)
+    hint: systemctl status mcp-agent
+    -- 3
+    "#);
+}
+
+#[test]
+fn a_service_that_no_node_has_is_an_error() {
+    insta::assert_snapshot!(Home::new().run("-n rift ps nope"), @r"
+    --
+    error: no node has a service called nope
+    hint: mcp list
+    -- 1
+    ");
+}
+
+#[test]
+fn deploying_shows_steps_and_the_outcome() {
+    let home = Home::new();
+    home.service(&format!("node = \"rift\"\n{DEFINITION}"));
+    insta::assert_snapshot!(home.run("deploy mcq"), @r"
+    mcq: ok, generation 4, changed mcq (2.5s)
+    --
+    warning: the image is not pinned
+      start mcq: done (1.2s)
+    -- 0
+    ");
+    insta::assert_snapshot!(home.run("deploy mcq --dry-run"), @r"
+    mcq: nothing to do
+    --
+    -- 0
+    ");
+    insta::assert_snapshot!(home.run("-q deploy mcq --json"), @r#"
+    {
+      "service": "mcq",
+      "node": "rift",
+      "outcome": "done",
+      "generation": 4,
+      "message": "",
+      "changed": [
+        "mcq"
+      ],
+      "failures": [],
+      "warnings": [
+        "the image is not pinned"
+      ],
+      "steps": [
+        {
+          "name": "start",
+          "subject": "mcq",
+          "state": "done",
+          "detail": "",
+          "elapsed_ms": 1234
+        }
+      ],
+      "elapsed_ms": 2500
+    }
+    --
+    warning: the image is not pinned
+    -- 0
+    "#);
+}
+
+#[test]
+fn what_is_wrong_is_told_before_a_node_is_asked() {
+    let home = Home::new();
+    insta::assert_snapshot!(home.run("deploy mcq"), @r"
+    --
+    error: it is not clear which node is meant; the nodes are rift, svc
+    hint: choose one, as in `-n rift`
+    -- 2
+    ");
+    insta::assert_snapshot!(home.run("deploy nope -n rift"), @r"
+    --
+    error: there is no definition of nope: neither ~/.config/mcp/services/nope.toml nor an accepted one on node rift
+    hint: write ~/.config/mcp/services/nope.toml
+    -- 2
+    ");
+    home.service(&DEFINITION.replace("image", "imaeg"));
+    insta::assert_snapshot!(home.run("deploy mcq"), @r#"
+    --
+    error: unknown key `imaeg`
+     --> ~/.config/mcp/services/mcq.toml:6:1
+      |
+    6 | imaeg = "localhost/mcq:1"
+      | ^^^^^
+      |
+      = help: did you mean `image`?
+    -- 2
+    "#);
+    insta::assert_snapshot!(home.run("undeploy mcq --purge-data -n rift"), @r"
+    --
+    error: the data of mcq would be lost, and there is no terminal to ask on
+    hint: mcp undeploy mcq --purge-data --yes
+    -- 2
+    ");
+}
+
+#[test]
+fn refusals_and_failures_have_their_exit_codes() {
+    let home = Home::new();
+    insta::assert_snapshot!(home.run("undeploy mcq -n rift"), @r"
+    --
+    error: node rift does not allow this: a viewer may not undeploy
+    hint: ask for a token with the role operator: `mcp-agent token create`
+    -- 4
+    ");
+    insta::assert_snapshot!(home.run("restart mcq -n rift"), @r"
+    mcq: failed, generation 4, changed mcq (2.5s)
+    --
+    warning: the image is not pinned
+      start mcq: failed (1.2s)
+    failed: mcq (mcq.service: timeout)
+      It did not become ready.
+      its last lines:
+      | boom ^[[31m
+    hint: mcp logs mcq/mcq
+    -- 1
+    ");
+    insta::assert_snapshot!(home.run("start mcq -n rift"), @r"
+    --
+    error: node rift ended its answer before the outcome; the operation may still go on there
+    hint: mcp status
+    -- 3
+    ");
+    insta::assert_snapshot!(home.run("login"), @r"
+    --
+    error: no node takes tokens: an agent on this machine knows you by the socket
+    hint: mcp node add NAME HOST:PORT
+    -- 2
+    ");
+}
+
+#[test]
+fn stopping_a_service_says_so_in_its_file() {
+    let home = Home::new();
+    home.service(DEFINITION);
+    insta::assert_snapshot!(home.run("stop mcq/mcq -n rift"), @r"
+    mcq: ok, generation 4, changed mcq (2.5s)
+    --
+    warning: the image is not pinned
+      start mcq: done (1.2s)
+    -- 0
+    ");
+    insta::assert_snapshot!(home.run("stop mcq -n rift"), @r"
+    mcq: ok, generation 4, changed mcq (2.5s)
+    --
+    warning: the image is not pinned
+      start mcq: done (1.2s)
+    set active = false in ~/.config/mcp/services/mcq.toml
+    -- 0
+    ");
+    let text = std::fs::read_to_string(home.path(".config/mcp/services/mcq.toml")).unwrap();
+    assert_eq!(text, DEFINITION.replace("true", "false"));
+}
+
+#[test]
+fn logs_are_lines_or_objects() {
+    let home = Home::new();
+    insta::assert_snapshot!(home.run("logs mcq --node rift"), @r"
+    100 lines
+    web: a^G
+    web: b
+    --
+    -- 0
+    ");
+    insta::assert_snapshot!(home.run("logs mcq --node rift -n 5 --json"), @r#"
+    {"time":"1970-01-01T00:00:00.000000Z","component":"mcq","message":"5 lines","priority":6,"source":"container"}
+    {"time":"1970-01-01T00:00:00.000000Z","component":"web","message":"a\u0007\nb","priority":6,"source":"container"}
+    --
+    -- 0
+    "#);
+}
+
+#[test]
+fn exporting_refuses_to_overwrite_what_differs() {
+    let home = Home::new();
+    insta::assert_snapshot!(home.run("-n rift service show mcq"), @r#"
+    name = "mcq"
+    active = true # for now
+
+    [[components]]
+    name = "mcq"
+    image = "localhost/mcq:1"
+    --
+    -- 0
+    "#);
+    insta::assert_snapshot!(home.run("service export mcq -n rift"), @r"
+    ~/.config/mcp/services/mcq.toml: written
+    --
+    -- 0
+    ");
+    insta::assert_snapshot!(home.run("service export mcq -n rift"), @r"
+    ~/.config/mcp/services/mcq.toml: unchanged
+    --
+    -- 0
+    ");
+    home.service("node = \"rift\"\n");
+    insta::assert_snapshot!(home.run("service export mcq"), @r"
+    --
+    error: ~/.config/mcp/services/mcq.toml differs from the definition on the node
+    hint: mcp service export mcq --force
+    -- 1
+    ");
+    insta::assert_snapshot!(home.run("service export mcq --force --json"), @r#"
+    {
+      "service": "mcq",
+      "path": "~/.config/mcp/services/mcq.toml",
+      "changed": true
+    }
+    --
+    -- 0
+    "#);
+}
+
+#[test]
+fn the_config_is_edited_through_the_commands() {
+    let home = Home::new();
+    let fingerprint = format!("SHA256:{}", "ab".repeat(32));
+    insta::assert_snapshot!(home.run("node add rift r:1"), @r"
+    --
+    error: there is a node called rift already
+    hint: mcp node remove rift
+    -- 2
+    ");
+    insta::assert_snapshot!(home.run(&format!("node add b b:9444 --fingerprint {fingerprint}")), @r"
+    b: written to ~/.config/mcp/mcp.toml
+    --
+    hint: mcp login -n b
+    -- 0
+    ");
+    insta::assert_snapshot!(home.run("node add c c"), @r"
+    --
+    error: invalid value 'c' for '<ADDRESS>': `c` is not host:port
+
+    For more information, try '--help'.
+    -- 2
+    ");
+    insta::assert_snapshot!(home.run("node remove svc"), @r"
+    svc: written to ~/.config/mcp/mcp.toml
+    --
+    -- 0
+    ");
+    let text = std::fs::read_to_string(home.path(".config/mcp/mcp.toml")).unwrap();
+    insta::assert_snapshot!(text, @r#"
+    [[nodes]]
+    name = "rift"
+    socket = "~/rift.sock"
+
+    [[nodes]]
+    name = "b"
+    address = "b:9444"
+    fingerprint = "SHA256:abababababababababababababababababababababababababababababababab"
+    "#);
+}

@@ -1,0 +1,20 @@
+//! What the commands show: each view is made from an agent's answer, prints
+//! itself for people, and serialises for programs (`docs/json.md`).
+//!
+//! Pure: the time and the palette are parameters. Text from agents is made
+//! harmless here, before it is painted.
+
+pub mod age;
+pub mod info;
+pub mod lint;
+pub mod list;
+pub mod logs;
+pub mod nodes;
+pub mod operation;
+pub mod plan;
+pub mod problem;
+pub mod ps;
+pub mod render;
+pub mod service;
+pub mod status;
+pub mod table;

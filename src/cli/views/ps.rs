@@ -1,0 +1,235 @@
+//! `mcp ps`: what runs now.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::cli::views::age;
+use crate::cli::views::problem::NodeProblem;
+use crate::cli::views::table::{self, Cell};
+use crate::rpc::agent_v1 as proto;
+use crate::ui::{Palette, Tone};
+
+/// Every component of the nodes asked.
+#[derive(Debug, Default, Serialize)]
+pub struct PsView {
+    /// The components, by node, service and the order of the definition.
+    pub components: Vec<PsComponent>,
+    /// The nodes that did not answer.
+    pub problems: Vec<NodeProblem>,
+}
+
+/// One component, as it runs.
+#[derive(Debug, Serialize)]
+pub struct PsComponent {
+    /// Its service.
+    pub service: String,
+    /// Its name.
+    pub component: String,
+    /// Its node.
+    pub node: String,
+    /// Its unit.
+    pub unit: String,
+    /// `running`, `starting`, `stopping`, `stopped`, `restarting`, `failed`
+    /// or `missing`.
+    pub state: String,
+    /// `healthy`, `unhealthy`, `starting`, `ready`, `none` or `unknown`.
+    pub health: String,
+    /// Its image.
+    pub image: String,
+    /// What a person calls the image's version.
+    pub version: String,
+    /// When that state began, RFC 3339.
+    pub since: Option<String>,
+    /// How long it has been running, in seconds.
+    pub uptime_s: Option<u64>,
+    /// How often systemd restarted it.
+    pub restarts: u32,
+    /// Its ports on the node.
+    pub ports: Vec<String>,
+}
+
+/// Returns the tone of a state.
+pub fn state_tone(state: &str) -> Tone {
+    match state {
+        "running" => Tone::Good,
+        "starting" | "stopping" | "restarting" => Tone::Unsure,
+        "failed" | "missing" => Tone::Bad,
+        "stopped" => Tone::Faint,
+        _ => Tone::Plain,
+    }
+}
+
+/// Returns the tone of a health.
+pub fn health_tone(health: &str) -> Tone {
+    match health {
+        "healthy" | "ready" => Tone::Good,
+        "starting" => Tone::Unsure,
+        "unhealthy" => Tone::Bad,
+        "none" | "unknown" => Tone::Faint,
+        _ => Tone::Plain,
+    }
+}
+
+impl PsView {
+    /// Adds what one node answered.
+    pub fn add(&mut self, node: &str, answer: proto::StatusResponse, now: Timestamp) {
+        for service in answer.services {
+            for component in service.components {
+                let running = matches!(component.state.as_str(), "running" | "starting");
+                let uptime = age::since(component.since_ms, now).filter(|_| running);
+                self.components.push(PsComponent {
+                    service: service.name.clone(),
+                    component: component.name,
+                    node: node.to_owned(),
+                    unit: component.unit,
+                    state: component.state,
+                    health: component.health,
+                    image: component.image,
+                    version: component.version,
+                    since: age::rfc3339(component.since_ms),
+                    uptime_s: uptime.map(|uptime| uptime.as_secs()),
+                    restarts: component.restarts,
+                    ports: component.ports,
+                });
+            }
+        }
+    }
+
+    /// Returns the table.
+    pub fn text(&self, palette: Palette) -> String {
+        if self.components.is_empty() && !self.problems.is_empty() {
+            // A bare header would say that there is nothing.
+            return String::new();
+        }
+        let header = [
+            "SERVICE",
+            "COMPONENT",
+            "NODE",
+            "STATE",
+            "HEALTH",
+            "VERSION",
+            "UPTIME",
+            "RESTARTS",
+            "PORTS",
+        ];
+        let row = |c: &PsComponent| {
+            let uptime = c.uptime_s.map(std::time::Duration::from_secs).map(age::largest_two);
+            [
+                Cell::new(&c.service),
+                Cell::new(&c.component),
+                Cell::new(&c.node),
+                Cell::new(&c.state).tone(state_tone(&c.state)),
+                Cell::or_dash(&c.health).tone(health_tone(&c.health)),
+                Cell::or_dash(&c.version),
+                Cell::or_dash(uptime.unwrap_or_default()),
+                Cell::new(c.restarts.to_string()).tone(if c.restarts > 0 {
+                    Tone::Unsure
+                } else {
+                    Tone::Plain
+                }),
+                Cell::or_dash(c.ports.join(",")),
+            ]
+        };
+        table::render(header, &self.components.iter().map(row).collect::<Vec<_>>(), palette)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(crate) fn answer() -> proto::StatusResponse {
+        let component =
+            |name: &str, state: &str, health: &str, ports: &[&str]| proto::ComponentStatus {
+                name: name.into(),
+                unit: format!("metacrypt-{name}.service"),
+                image: "mcr.net:8443/metacrypt:v1.2.1".into(),
+                version: "v1.2.1".into(),
+                desired: "running".into(),
+                state: state.into(),
+                health: health.into(),
+                since_ms: 1_000_000,
+                ports: ports.iter().map(|p| (*p).to_owned()).collect(),
+                ..proto::ComponentStatus::default()
+            };
+        let mut web = component("web", "failed", "none", &[]);
+        web.restarts = 3;
+        let api = component("api", "running", "healthy", &["127.0.0.1:18443:8443", "53:53/udp"]);
+        proto::StatusResponse {
+            services: vec![proto::ServiceStatus {
+                name: "metacrypt".into(),
+                active: true,
+                generation: 4,
+                components: vec![api, web],
+                operation: String::new(),
+            }],
+        }
+    }
+
+    fn view() -> PsView {
+        let mut view = PsView::default();
+        view.add("rift", answer(), Timestamp::from_millisecond(1_000_000 + 93_600_000).unwrap());
+        view
+    }
+
+    #[test]
+    fn the_table() {
+        insta::assert_snapshot!(view().text(Palette::PLAIN), @r"
+        SERVICE    COMPONENT  NODE  STATE    HEALTH   VERSION  UPTIME  RESTARTS  PORTS
+        metacrypt  api        rift  running  healthy  v1.2.1   1d2h    0         127.0.0.1:18443:8443,53:53/udp
+        metacrypt  web        rift  failed   none     v1.2.1   -       3         -
+        ");
+    }
+
+    #[test]
+    fn the_document() {
+        insta::assert_snapshot!(serde_json::to_string_pretty(&view()).unwrap(), @r#"
+        {
+          "components": [
+            {
+              "service": "metacrypt",
+              "component": "api",
+              "node": "rift",
+              "unit": "metacrypt-api.service",
+              "state": "running",
+              "health": "healthy",
+              "image": "mcr.net:8443/metacrypt:v1.2.1",
+              "version": "v1.2.1",
+              "since": "1970-01-01T00:16:40Z",
+              "uptime_s": 93600,
+              "restarts": 0,
+              "ports": [
+                "127.0.0.1:18443:8443",
+                "53:53/udp"
+              ]
+            },
+            {
+              "service": "metacrypt",
+              "component": "web",
+              "node": "rift",
+              "unit": "metacrypt-web.service",
+              "state": "failed",
+              "health": "none",
+              "image": "mcr.net:8443/metacrypt:v1.2.1",
+              "version": "v1.2.1",
+              "since": "1970-01-01T00:16:40Z",
+              "uptime_s": null,
+              "restarts": 3,
+              "ports": []
+            }
+          ],
+          "problems": []
+        }
+        "#);
+    }
+
+    #[test]
+    fn an_agent_cannot_reach_the_terminal() {
+        let mut answer = answer();
+        answer.services[0].components[0].version = "\u{1b}[2J".into();
+        let mut view = PsView::default();
+        view.add("rift", answer, Timestamp::UNIX_EPOCH);
+        assert!(view.text(Palette::PLAIN).contains("^[[2J"));
+        assert!(!view.text(Palette::PLAIN).contains('\u{1b}'));
+    }
+}

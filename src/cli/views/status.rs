@@ -1,0 +1,205 @@
+//! `mcp status`: desired against observed, and drift.
+
+use serde::Serialize;
+
+use crate::cli::views::age;
+use crate::cli::views::problem::NodeProblem;
+use crate::cli::views::ps::{health_tone, state_tone};
+use crate::cli::views::table::{self, Cell};
+use crate::rpc::agent_v1 as proto;
+use crate::ui::{Palette, Tone, visible};
+
+/// Every service of the nodes asked.
+#[derive(Debug, Default, Serialize)]
+pub struct StatusView {
+    /// The services, by node and name.
+    pub services: Vec<StatusService>,
+    /// The nodes that did not answer.
+    pub problems: Vec<NodeProblem>,
+}
+
+/// One service.
+#[derive(Debug, Serialize)]
+pub struct StatusService {
+    /// Its name.
+    pub service: String,
+    /// Its node.
+    pub node: String,
+    /// Whether it is to run.
+    pub active: bool,
+    /// The deployment in force.
+    pub generation: u64,
+    /// What is under way; `null`: nothing.
+    pub operation: Option<String>,
+    /// Its components.
+    pub components: Vec<StatusComponent>,
+}
+
+/// One component, as it is meant and as it is.
+#[derive(Debug, Serialize)]
+pub struct StatusComponent {
+    /// Its name.
+    pub component: String,
+    /// Its unit.
+    pub unit: String,
+    /// `running` or `stopped`.
+    pub desired: String,
+    /// As in `ps`.
+    pub state: String,
+    /// systemd's finer state.
+    pub sub_state: String,
+    /// As in `ps`.
+    pub health: String,
+    /// systemd's result, when it failed; `null`: none.
+    pub result: Option<String>,
+    /// What a person calls the image's version.
+    pub version: String,
+    /// Its image.
+    pub image: String,
+    /// When the state began, RFC 3339.
+    pub since: Option<String>,
+    /// How often systemd restarted it.
+    pub restarts: u32,
+    /// What is not as deployed, each with its reason.
+    pub drift: Vec<String>,
+}
+
+fn some(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+impl StatusView {
+    /// Adds what one node answered.
+    pub fn add(&mut self, node: &str, answer: proto::StatusResponse) {
+        let component = |c: proto::ComponentStatus| StatusComponent {
+            component: c.name,
+            unit: c.unit,
+            desired: c.desired,
+            state: c.state,
+            sub_state: c.sub_state,
+            health: c.health,
+            result: some(c.result),
+            version: c.version,
+            image: c.image,
+            since: age::rfc3339(c.since_ms),
+            restarts: c.restarts,
+            drift: c.drift,
+        };
+        self.services.extend(answer.services.into_iter().map(|service| StatusService {
+            service: service.name,
+            node: node.to_owned(),
+            active: service.active,
+            generation: service.generation,
+            operation: some(service.operation),
+            components: service.components.into_iter().map(component).collect(),
+        }));
+    }
+
+    /// Returns the table, and below it what is under way and what drifted.
+    pub fn text(&self, palette: Palette) -> String {
+        if self.services.is_empty() && !self.problems.is_empty() {
+            // A bare header would say that there is nothing.
+            return String::new();
+        }
+        let header = [
+            "SERVICE",
+            "COMPONENT",
+            "NODE",
+            "DESIRED",
+            "OBSERVED",
+            "HEALTH",
+            "VERSION",
+            "GENERATION",
+        ];
+        let rows = self.services.iter().flat_map(|s| s.components.iter().map(|c| row(s, c)));
+        let mut text = table::render(header, &rows.collect::<Vec<_>>(), palette);
+        let notes = self.notes(palette);
+        if !notes.is_empty() {
+            text.push('\n');
+            text.push_str(&notes.join("\n"));
+            text.push('\n');
+        }
+        text
+    }
+
+    fn notes(&self, palette: Palette) -> Vec<String> {
+        let mut notes = Vec::new();
+        for service in &self.services {
+            let place = format!("{} on {}", visible(&service.service), service.node);
+            if let Some(operation) = &service.operation {
+                let label = palette.paint(Tone::Unsure, "under way:");
+                notes.push(format!("{label} {place}: {}", visible(operation)));
+            }
+            for component in &service.components {
+                let place = format!(
+                    "{}/{} on {}",
+                    visible(&service.service),
+                    visible(&component.component),
+                    service.node
+                );
+                if let Some(result) = &component.result {
+                    let label = palette.paint(Tone::Bad, "failed:");
+                    notes.push(format!("{label} {place}: {}", visible(result)));
+                }
+                for drift in &component.drift {
+                    let label = palette.paint(Tone::Bad, "drift:");
+                    notes.push(format!("{label} {place}: {}", visible(drift)));
+                }
+            }
+        }
+        notes
+    }
+}
+
+fn row(service: &StatusService, component: &StatusComponent) -> [Cell; 8] {
+    let observed =
+        if component.desired == component.state { state_tone(&component.state) } else { Tone::Bad };
+    [
+        Cell::new(&service.service),
+        Cell::new(&component.component),
+        Cell::new(&service.node),
+        Cell::new(&component.desired),
+        Cell::new(&component.state).tone(observed),
+        Cell::or_dash(&component.health).tone(health_tone(&component.health)),
+        Cell::or_dash(&component.version),
+        Cell::new(service.generation.to_string()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_and_what_drifted() {
+        let component = proto::ComponentStatus {
+            name: "mc-proxy".into(),
+            unit: "mc-proxy.service".into(),
+            desired: "running".into(),
+            state: "failed".into(),
+            result: "exit-code".into(),
+            health: "none".into(),
+            version: "latest".into(),
+            drift: vec!["mc-proxy.container was edited\u{7}".into()],
+            ..proto::ComponentStatus::default()
+        };
+        let service = proto::ServiceStatus {
+            name: "mc-proxy".into(),
+            active: true,
+            generation: 2,
+            components: vec![component],
+            operation: "restart".into(),
+        };
+        let mut view = StatusView::default();
+        view.add("rift", proto::StatusResponse { services: vec![service] });
+        insta::assert_snapshot!(view.text(Palette::PLAIN), @r"
+        SERVICE   COMPONENT  NODE  DESIRED  OBSERVED  HEALTH  VERSION  GENERATION
+        mc-proxy  mc-proxy   rift  running  failed    none    latest   2
+
+        under way: mc-proxy on rift: restart
+        failed: mc-proxy/mc-proxy on rift: exit-code
+        drift: mc-proxy/mc-proxy on rift: mc-proxy.container was edited^G
+        ");
+        insta::assert_snapshot!(serde_json::to_string(&view).unwrap(), @r#"{"services":[{"service":"mc-proxy","node":"rift","active":true,"generation":2,"operation":"restart","components":[{"component":"mc-proxy","unit":"mc-proxy.service","desired":"running","state":"failed","sub_state":"","health":"none","result":"exit-code","version":"latest","image":"","since":null,"restarts":0,"drift":["mc-proxy.container was edited\u0007"]}]}],"problems":[]}"#);
+    }
+}

@@ -1,0 +1,251 @@
+//! What runs on a node, as a value.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::definition::graph;
+use crate::definition::service::{Component, MountSource, Network, Protocol};
+use crate::names::{
+    ComponentName, ContainerName, Generation, ImageRef, NetworkName, NodeName, ServiceName,
+    UnitName, VolumeName,
+};
+
+/// What resolving needs to know of the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// The node's name; none: not known, nothing is checked against it.
+    pub node: Option<NodeName>,
+    /// Address at which leased ports are published.
+    pub address: IpAddr,
+    /// Image registry of images that are not written out, `host[:port][/path]`.
+    pub image_registry: Option<String>,
+}
+
+impl Default for NodeFacts {
+    fn default() -> Self {
+        Self { node: None, address: IpAddr::V4(Ipv4Addr::LOCALHOST), image_registry: None }
+    }
+}
+
+/// A service resolved for one node and one generation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Deployment {
+    /// The service.
+    pub service: ServiceName,
+    /// The generation that this is.
+    pub generation: Generation,
+    /// Whether it runs, and starts at boot.
+    pub active: bool,
+    /// A remark for people.
+    pub comment: Option<String>,
+    /// Services whose components must all be ready first.
+    pub depends_on: Vec<ServiceName>,
+    /// The containers, in the order of the definition.
+    pub containers: Vec<Container>,
+}
+
+impl Deployment {
+    /// Returns the networks that the containers use, without repetition.
+    pub fn networks(&self) -> Vec<&NetworkName> {
+        let mut networks: Vec<&NetworkName> = self
+            .containers
+            .iter()
+            .filter_map(|c| match &c.spec.network {
+                Network::Named(name) => Some(name),
+                Network::Private | Network::Host | Network::None => None,
+            })
+            .collect();
+        networks.sort();
+        networks.dedup();
+        networks
+    }
+
+    /// Returns the service's own volumes, without repetition.
+    pub fn volumes(&self) -> Vec<&VolumeName> {
+        let mut volumes: Vec<&VolumeName> = self
+            .containers
+            .iter()
+            .flat_map(|c| &c.spec.volumes)
+            .filter_map(|mount| match &mount.source {
+                MountSource::Volume(name) => Some(name),
+                MountSource::Path(_) => None,
+            })
+            .collect();
+        volumes.sort();
+        volumes.dedup();
+        volumes
+    }
+
+    /// Returns the container of a component.
+    pub fn container(&self, component: &ComponentName) -> Option<&Container> {
+        self.containers.iter().find(|c| c.spec.name == *component)
+    }
+
+    /// Groups the components in the order in which they start.
+    pub fn layers(&self) -> Vec<Vec<ComponentName>> {
+        let edges: BTreeMap<ComponentName, Vec<ComponentName>> = self
+            .containers
+            .iter()
+            .map(|c| (c.spec.name.clone(), c.spec.depends_on.clone()))
+            .collect();
+        graph::layers(&edges)
+    }
+}
+
+/// One container, resolved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Container {
+    /// Its name, and its unit's.
+    pub name: ContainerName,
+    /// Its image, written out.
+    pub image: ImageRef,
+    /// Its environment, the leased ports included.
+    pub env: BTreeMap<String, String>,
+    /// Ports published on the node, leased ones included.
+    pub publish: Vec<Publish>,
+    /// Leased ports by route, in the order of the routes.
+    pub leased: Vec<(crate::names::RouteName, u16)>,
+    /// Units that must be ready first.
+    pub requires: Vec<UnitName>,
+    /// When it is ready.
+    pub readiness: Readiness,
+    /// Everything that needs no resolving.
+    pub spec: Component,
+}
+
+impl Container {
+    /// Returns how long a start may take before it has failed: making the
+    /// container, then the whole time its check allows.
+    pub fn start_timeout(&self) -> Duration {
+        const CREATION: Duration = Duration::from_secs(30);
+        CREATION
+            + match &self.readiness {
+                Readiness::Started => Duration::from_secs(30),
+                Readiness::Command { timing, .. } => timing.window(),
+                Readiness::Probe { timing, .. } => timing.window(),
+            }
+    }
+
+    /// Returns how long a stop may take: podman kills after `stop_timeout`,
+    /// and removing the container needs a while more.
+    pub fn stop_timeout(&self) -> Duration {
+        self.spec.stop_timeout + Duration::from_secs(15)
+    }
+}
+
+/// A published port.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Publish {
+    /// Address of the node; none: all of them.
+    pub address: Option<IpAddr>,
+    /// Port of the node.
+    pub host: u16,
+    /// Port in the container.
+    pub container: u16,
+    /// Transport.
+    pub protocol: Protocol,
+}
+
+impl Publish {
+    /// Returns podman's words for it (`podman-run(1)`, `--publish`).
+    pub fn argument(&self) -> String {
+        let address = match self.address {
+            Some(IpAddr::V6(address)) => format!("[{address}]:"),
+            Some(IpAddr::V4(address)) => format!("{address}:"),
+            None => String::new(),
+        };
+        let protocol = match self.protocol {
+            Protocol::Tcp => "",
+            Protocol::Udp => "/udp",
+        };
+        format!("{address}{}:{}{protocol}", self.host, self.container)
+    }
+
+    /// Tells whether the two cannot both be bound.
+    pub fn clashes(&self, other: &Self) -> bool {
+        let any = |p: &Self| p.address.is_none_or(|a| a.is_unspecified());
+        self.host == other.host
+            && self.protocol == other.protocol
+            && (any(self) || any(other) || self.address == other.address)
+    }
+}
+
+/// When a container is ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Readiness {
+    /// Once its process runs.
+    Started,
+    /// When podman's own check succeeds in the container.
+    Command {
+        /// The value of `--health-cmd`: JSON words.
+        words: Vec<String>,
+        /// Its timing.
+        timing: Timing,
+    },
+    /// When a probe from the node succeeds.
+    Probe {
+        /// What is probed.
+        probe: Probe,
+        /// Its timing.
+        timing: Timing,
+    },
+}
+
+/// Timing of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timing {
+    /// Time between checks once ready.
+    pub interval: Duration,
+    /// Time that one check may take.
+    pub timeout: Duration,
+    /// Failures in a row that make it unhealthy.
+    pub retries: u32,
+    /// Time given to become ready.
+    pub start_period: Duration,
+}
+
+impl Timing {
+    /// Time between checks while starting: the shortest that systemd takes
+    /// without calling it a start loop.
+    pub const STARTING: Duration = Duration::from_secs(2);
+
+    /// Returns how long becoming ready may take in all.
+    pub fn window(&self) -> Duration {
+        self.start_period + (self.interval.min(Self::STARTING) + self.timeout) * self.retries
+    }
+}
+
+/// What a probe from the node asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Probe {
+    /// Connects.
+    Tcp {
+        /// Where to.
+        address: SocketAddr,
+    },
+    /// Asks over HTTP.
+    Http {
+        /// Where to.
+        address: SocketAddr,
+        /// Path and query.
+        path: String,
+        /// Whether to speak TLS.
+        tls: bool,
+        /// Host header.
+        host: Option<String>,
+    },
+    /// Asks grpc.health.v1.
+    Grpc {
+        /// Where to.
+        address: SocketAddr,
+        /// Service asked for; empty: the server.
+        service: String,
+        /// Whether to speak TLS.
+        tls: bool,
+    },
+}

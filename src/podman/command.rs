@@ -1,0 +1,96 @@
+//! Calls of the program `podman`: an argument vector, a deadline, and its
+//! own words in the error.
+
+use std::io;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use crate::names::{ImageRef, NetworkName};
+
+/// Longest wait for an answer; podman waits for locks of its own.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Says why podman did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum PodmanError {
+    /// It could not be run.
+    #[error("cannot run podman")]
+    Run(#[source] io::Error),
+    /// It took too long.
+    #[error("podman {verb} did not end within {seconds} s")]
+    Deadline {
+        /// What was asked.
+        verb: &'static str,
+        /// How long we waited.
+        seconds: u64,
+    },
+    /// It refused.
+    #[error("podman {verb} failed: {said}")]
+    Failed {
+        /// What was asked.
+        verb: &'static str,
+        /// The end of what it wrote.
+        said: String,
+    },
+}
+
+/// Tells whether an image is in the user's own store (`podman-image-exists(1)`).
+///
+/// # Errors
+///
+/// [`PodmanError`]; an image that is not there is no error.
+pub async fn image_exists(image: &ImageRef) -> Result<bool, PodmanError> {
+    let output = run("image exists", &["image", "exists", image.as_str()]).await?;
+    match output.status.code() {
+        Some(0) => Ok(true),
+        Some(1) => Ok(false),
+        Some(_) | None => Err(failed("image exists", &output)),
+    }
+}
+
+/// Removes a volume and what is in it; one that is not there is fine.
+///
+/// # Errors
+///
+/// [`PodmanError`], for instance while a container uses it.
+pub async fn remove_volume(name: &str) -> Result<(), PodmanError> {
+    remove("volume rm", &["volume", "rm", name], "no such volume").await
+}
+
+/// Removes a network; one that is not there, or is still in use, is fine.
+///
+/// # Errors
+///
+/// [`PodmanError`]
+pub async fn remove_network(name: &NetworkName) -> Result<(), PodmanError> {
+    match remove("network rm", &["network", "rm", name.as_str()], "network not found").await {
+        Err(PodmanError::Failed { said, .. }) if said.contains("being used") => Ok(()),
+        other => other,
+    }
+}
+
+async fn remove(verb: &'static str, arguments: &[&str], absent: &str) -> Result<(), PodmanError> {
+    let output = run(verb, arguments).await?;
+    if output.status.success() || String::from_utf8_lossy(&output.stderr).contains(absent) {
+        return Ok(());
+    }
+    Err(failed(verb, &output))
+}
+
+async fn run(verb: &'static str, arguments: &[&str]) -> Result<Output, PodmanError> {
+    let mut command = Command::new("podman");
+    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    tokio::time::timeout(DEADLINE, command.output())
+        .await
+        .map_err(|_| PodmanError::Deadline { verb, seconds: DEADLINE.as_secs() })?
+        .map_err(PodmanError::Run)
+}
+
+fn failed(verb: &'static str, output: &Output) -> PodmanError {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said: String = said.trim().chars().filter(|c| !c.is_control()).collect();
+    let start = said.char_indices().rev().nth(399).map_or(0, |(at, _)| at);
+    PodmanError::Failed { verb, said: said.get(start..).unwrap_or_default().to_owned() }
+}

@@ -1,0 +1,338 @@
+//! The argument vector that podman must get: what a definition means, said
+//! without units, and the same read back from a command line.
+
+use std::time::Duration;
+
+use crate::definition::service::{Device, Mount, MountSource, Network};
+use crate::deployment::{Container, Deployment, Readiness};
+use crate::names::{ServiceName, VolumeName};
+
+/// One call of `podman run`, order of options aside (`podman-run(1)`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arguments {
+    /// Options with their values, sorted; empty values for those without.
+    pub options: Vec<(String, String)>,
+    /// The image.
+    pub image: String,
+    /// What follows the image.
+    pub command: Vec<String>,
+}
+
+/// Options of `podman run` that take no value; only what the generator or
+/// an `extra` key may bring.
+const WITHOUT_VALUE: &[&str] = &[
+    "-d",
+    "--detach",
+    "-i",
+    "--interactive",
+    "-t",
+    "--tty",
+    "-P",
+    "--publish-all",
+    "--rm",
+    "--replace",
+    "--init",
+    "--read-only",
+    "--read-only-tmpfs",
+    "--privileged",
+    "--no-healthcheck",
+    "--no-hosts",
+    "--no-hostname",
+    "--env-host",
+    "--http-proxy",
+    "--oom-kill-disable",
+    "--quiet",
+    "-q",
+    "--rmi",
+    "--passwd",
+    "--sig-proxy",
+];
+
+/// A command line that is not `podman run` with an image.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("this is not a call of podman run with an image")]
+pub struct NotARun;
+
+impl Arguments {
+    /// Reads the words of a command line, `podman run ...`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotARun`] when it is none.
+    pub fn read(words: &[String]) -> Result<Self, NotARun> {
+        let mut words =
+            words.iter().skip(1).skip_while(|w| w.starts_with("--")).map(String::as_str);
+        if words.next() != Some("run") {
+            return Err(NotARun);
+        }
+        let mut options = Vec::new();
+        let image = loop {
+            let word = words.next().ok_or(NotARun)?;
+            if !word.starts_with('-') {
+                break word.to_owned();
+            }
+            let (flag, value) = match word.split_once('=') {
+                Some((flag, value)) if flag.starts_with("--") => (flag, value),
+                _ if WITHOUT_VALUE.contains(&word) => (word, ""),
+                _ => (word, words.next().ok_or(NotARun)?),
+            };
+            options.push((canonical(flag).to_owned(), value.to_owned()));
+        };
+        options.sort();
+        Ok(Self { options, image, command: words.map(str::to_owned).collect() })
+    }
+
+    /// Returns what a container of a deployment must be run with.
+    pub fn meant(deployment: &Deployment, container: &Container) -> Self {
+        let mut options = Options::default();
+        options.own(container);
+        options.process(container);
+        options.resources(container);
+        options.io(&deployment.service, container);
+        options.labels(deployment, container);
+        options.health(container);
+        let mut options = options.0;
+        options.sort();
+        Self { options, image: container.image.to_string(), command: container.spec.cmd.clone() }
+    }
+
+    /// Returns the vector as a person would type it, for plans.
+    pub fn shown(&self) -> Vec<String> {
+        let options = self.options.iter().map(|(flag, value)| match value.as_str() {
+            "" if WITHOUT_VALUE.contains(&flag.as_str()) => flag.clone(),
+            value => format!("{flag}={}", super::command_line::shown(value)),
+        });
+        ["podman".to_owned(), "run".to_owned()]
+            .into_iter()
+            .chain(options)
+            .chain([self.image.clone()])
+            .chain(self.command.iter().cloned())
+            .collect()
+    }
+}
+
+/// The long name of an option that the generator writes short.
+fn canonical(flag: &str) -> &str {
+    match flag {
+        "-d" => "--detach",
+        "-v" => "--volume",
+        "-e" => "--env",
+        "-p" => "--publish",
+        "-l" => "--label",
+        "-u" => "--user",
+        "-h" => "--hostname",
+        "-m" => "--memory",
+        "-w" => "--workdir",
+        other => other,
+    }
+}
+
+#[derive(Default)]
+struct Options(Vec<(String, String)>);
+
+impl Options {
+    fn add(&mut self, flag: &str, value: impl Into<String>) {
+        self.0.push((flag.to_owned(), value.into()));
+    }
+
+    /// What every container of ours has: its name, and how systemd holds it.
+    fn own(&mut self, c: &Container) {
+        self.add("--name", c.name.as_str());
+        // Specifiers are meant here, and marked so when a line is read.
+        let cidfile = super::command_line::words("%t/%N.cid").unwrap_or_default().concat();
+        self.add("--cidfile", cidfile);
+        self.add("--replace", "");
+        self.add("--rm", "");
+        self.add("--detach", "");
+        self.add("--cgroups", "split");
+        self.add("--pull", "never");
+        let notify = match c.readiness {
+            Readiness::Command { .. } => "healthy",
+            Readiness::Started | Readiness::Probe { .. } => "conmon",
+        };
+        self.add("--sdnotify", notify);
+        self.add("--stop-timeout", c.spec.stop_timeout.as_secs().to_string());
+        if let Some(signal) = &c.spec.stop_signal {
+            self.add("--stop-signal", signal);
+        }
+    }
+
+    fn process(&mut self, c: &Container) {
+        if let Some(entrypoint) = &c.spec.entrypoint {
+            self.add("--entrypoint", json_words(entrypoint));
+        }
+        for (name, value) in &c.env {
+            self.add("--env", format!("{name}={value}"));
+        }
+        for file in &c.spec.env_files {
+            self.add("--env-file", file);
+        }
+        if let Some(user) = &c.spec.user {
+            self.add("--user", user);
+        }
+        if let Some(userns) = &c.spec.userns {
+            self.add("--userns", userns);
+        }
+        if let Some(hostname) = &c.spec.hostname {
+            self.add("--hostname", hostname);
+        }
+        for capability in &c.spec.cap_add {
+            self.add("--cap-add", capability.to_ascii_lowercase());
+        }
+        for capability in &c.spec.cap_drop {
+            self.add("--cap-drop", capability.to_ascii_lowercase());
+        }
+        if c.spec.read_only {
+            self.add("--read-only", "");
+        }
+    }
+
+    fn resources(&mut self, c: &Container) {
+        let r = &c.spec.resources;
+        let pids = r.pids.map(|n| n.to_string());
+        for (flag, value) in [
+            ("--memory", &r.memory),
+            ("--cpus", &r.cpus),
+            ("--pids-limit", &pids),
+            ("--shm-size", &c.spec.shm_size),
+        ] {
+            if let Some(value) = value {
+                self.add(flag, value);
+            }
+        }
+        for (name, limit) in &c.spec.ulimits {
+            self.add("--ulimit", format!("{name}={limit}"));
+        }
+        for (name, value) in &c.spec.sysctls {
+            self.add("--sysctl", format!("{name}={value}"));
+        }
+        for device in &c.spec.devices {
+            self.add("--device", device_argument(device));
+        }
+    }
+
+    fn io(&mut self, service: &ServiceName, c: &Container) {
+        match &c.spec.network {
+            Network::Private => {}
+            Network::Host => self.add("--network", "host"),
+            Network::None => self.add("--network", "none"),
+            Network::Named(name) => self.add("--network", name.as_str()),
+        }
+        for publish in &c.publish {
+            self.add("--publish", publish.argument());
+        }
+        for address in &c.spec.dns {
+            self.add("--dns", address.to_string());
+        }
+        for mount in &c.spec.volumes {
+            self.add("--volume", volume_argument(service, mount));
+        }
+        for tmpfs in &c.spec.tmpfs {
+            self.add("--tmpfs", tmpfs);
+        }
+        self.add("--log-driver", c.spec.log.driver.as_str());
+        for (name, value) in &c.spec.log.options {
+            self.add("--log-opt", format!("{name}={value}"));
+        }
+    }
+
+    fn labels(&mut self, d: &Deployment, c: &Container) {
+        for (name, value) in labels(d, c) {
+            self.add("--label", format!("{name}={value}"));
+        }
+        for (name, value) in &c.spec.annotations {
+            self.add("--annotation", format!("{name}={value}"));
+        }
+    }
+
+    fn health(&mut self, c: &Container) {
+        let Readiness::Command { words, timing } = &c.readiness else { return };
+        let command = health_command(words);
+        self.add("--health-cmd", command.clone());
+        self.add("--health-interval", seconds(timing.interval));
+        self.add("--health-timeout", seconds(timing.timeout));
+        self.add("--health-retries", timing.retries.to_string());
+        self.add("--health-start-period", seconds(timing.start_period));
+        if let Some(interval) = starting_interval(timing) {
+            self.add("--health-startup-cmd", command);
+            self.add("--health-startup-interval", seconds(interval));
+            self.add("--health-startup-timeout", seconds(timing.timeout));
+            self.add("--health-startup-retries", "0");
+        }
+    }
+}
+
+/// Returns the labels of a container: the definition's, and those by which
+/// `podman ps --filter label=mcp.service=NAME` finds it.
+pub(super) fn labels<'a>(
+    d: &'a Deployment,
+    c: &'a Container,
+) -> std::collections::BTreeMap<&'a str, &'a str> {
+    let own = [("mcp.service", d.service.as_str()), ("mcp.component", c.spec.name.as_str())];
+    c.spec.labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).chain(own).collect()
+}
+
+/// Returns a faster check for the time of starting, where the usual one is
+/// slower than need be.
+pub(super) fn starting_interval(timing: &crate::deployment::model::Timing) -> Option<Duration> {
+    let starting = crate::deployment::model::Timing::STARTING;
+    (timing.interval > starting).then_some(starting)
+}
+
+/// Returns the value of `--health-cmd`: podman gives a JSON list of one word
+/// to a shell, and takes `CMD word` as it is.
+pub(super) fn health_command(words: &[String]) -> String {
+    match words {
+        [one] => format!("CMD {one}"),
+        many => json_words(many),
+    }
+}
+
+/// Returns words as a JSON list.
+pub(super) fn json_words(words: &[String]) -> String {
+    serde_json::Value::from(words.to_vec()).to_string()
+}
+
+/// Returns a duration as podman takes it.
+pub(super) fn seconds(duration: Duration) -> String {
+    if duration.subsec_millis() == 0 {
+        format!("{}s", duration.as_secs())
+    } else {
+        format!("{}ms", duration.as_millis())
+    }
+}
+
+/// Returns the value of `--volume`.
+pub(super) fn volume_argument(service: &ServiceName, mount: &Mount) -> String {
+    let source = match &mount.source {
+        MountSource::Path(path) => path.clone(),
+        MountSource::Volume(volume) => volume_name(service, volume),
+    };
+    with_options(&source, mount)
+}
+
+/// Appends target and options of a mount to its source.
+pub(super) fn with_options(source: &str, mount: &Mount) -> String {
+    let options = if mount.options.is_empty() {
+        String::new()
+    } else {
+        format!(":{}", mount.options.join(","))
+    };
+    format!("{source}:{}{options}", mount.target)
+}
+
+/// Returns podman's name of a service's volume: `<service>-<volume>`.
+pub fn volume_name(service: &ServiceName, volume: &VolumeName) -> String {
+    format!("{service}-{volume}")
+}
+
+/// Returns the value of `--device`.
+pub(super) fn device_argument(device: &Device) -> String {
+    let container =
+        device.container.as_deref().or(device.permissions.as_ref().map(|_| device.host.as_str()));
+    [Some(device.host.as_str()), container, device.permissions.as_deref()]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(":")
+}

@@ -1,0 +1,162 @@
+//! The proof that podman's generator reads a unit set as it is meant.
+
+use std::collections::BTreeMap;
+
+use super::arguments::Arguments;
+use super::{command_line, unit_file, view};
+use crate::definition::service::ExtraSection;
+use crate::deployment::{Container, Deployment};
+
+/// A difference between what was meant and what would run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Mismatch {
+    /// The generator made no such unit.
+    #[error("podman's generator made no unit {unit}")]
+    Missing {
+        /// The unit.
+        unit: String,
+    },
+    /// A unit runs something that nobody asked for.
+    #[error("{unit} would run {key}={value}, which the definition does not ask for")]
+    Foreign {
+        /// The unit.
+        unit: String,
+        /// The directive.
+        key: String,
+        /// Its value.
+        value: String,
+    },
+    /// A command line cannot be read back.
+    #[error("{unit}: {key} cannot be read back")]
+    Unreadable {
+        /// The unit.
+        unit: String,
+        /// The directive.
+        key: String,
+    },
+    /// An option, argument or the image differs.
+    #[error("{unit}: {what}")]
+    Different {
+        /// The unit.
+        unit: String,
+        /// Which, and how.
+        what: String,
+    },
+}
+
+/// Compares the units that podman's generator made with the deployment that
+/// they stand for; returns every difference.
+///
+/// `units` are the generator's texts by unit name. Options that come from
+/// `extra` are allowed beside those that are meant, and nothing else is.
+pub fn compare(
+    deployment: &Deployment,
+    agent: &str,
+    units: &BTreeMap<String, String>,
+) -> Vec<Mismatch> {
+    let mut found = Vec::new();
+    for container in &deployment.containers {
+        let unit = container.name.unit().to_string();
+        match units.get(&unit) {
+            None => found.push(Mismatch::Missing { unit }),
+            Some(text) => {
+                compare_container(deployment, container, agent, (&unit, text), &mut found)
+            }
+        }
+    }
+    found
+}
+
+/// Returns the argument vector of `ExecStart=` in a generated unit, for
+/// plans; none when there is none.
+pub fn arguments(text: &str) -> Option<Arguments> {
+    let directives = unit_file::directives(text);
+    let line = unit_file::values(&directives, "Service", "ExecStart").last()?;
+    Arguments::read(&command_line::words(line).ok()?).ok()
+}
+
+fn compare_container(
+    deployment: &Deployment,
+    container: &Container,
+    agent: &str,
+    (unit, text): (&str, &str),
+    found: &mut Vec<Mismatch>,
+) {
+    let directives = unit_file::directives(text);
+    let extra = |section: ExtraSection| container.spec.extra.iter().any(|e| e.section == section);
+    let mut runs: Vec<(&str, &str)> = directives
+        .iter()
+        .filter(|d| d.section == "Service" && d.key.starts_with("Exec"))
+        .map(|d| (d.key.as_str(), d.value.as_str()))
+        .collect();
+    let mut take = |key: &str| runs.iter().position(|(k, _)| *k == key).map(|at| runs.remove(at).1);
+
+    match take("ExecStart").map(command_line::words) {
+        Some(Ok(words)) => match Arguments::read(&words) {
+            Ok(actual) => {
+                let meant = Arguments::meant(deployment, container);
+                differences(&meant, &actual, extra(ExtraSection::Container)).into_iter().for_each(
+                    |what| found.push(Mismatch::Different { unit: unit.to_owned(), what }),
+                );
+            }
+            Err(_) => found
+                .push(Mismatch::Unreadable { unit: unit.to_owned(), key: "ExecStart".to_owned() }),
+        },
+        Some(Err(_)) | None => {
+            found.push(Mismatch::Unreadable { unit: unit.to_owned(), key: "ExecStart".to_owned() })
+        }
+    }
+    if let Some(meant) = view::probe_words(container, agent) {
+        let actual = take("ExecStartPost").and_then(|line| command_line::words(line).ok());
+        if actual.as_ref() != Some(&meant) {
+            let what = format!("the probe is {:?}, not {meant:?}", actual.unwrap_or_default());
+            found.push(Mismatch::Different { unit: unit.to_owned(), what });
+        }
+    }
+    // The generator's own: how a container is stopped and cleaned up.
+    for key in ["ExecStop", "ExecStopPost"] {
+        let line = take(key).unwrap_or_default();
+        if !line.contains("podman") || !line.contains(" rm ") {
+            found.push(Mismatch::Unreadable { unit: unit.to_owned(), key: key.to_owned() });
+        }
+    }
+    if !extra(ExtraSection::Service) {
+        found.extend(runs.into_iter().map(|(key, value)| Mismatch::Foreign {
+            unit: unit.to_owned(),
+            key: key.to_owned(),
+            value: value.to_owned(),
+        }));
+    }
+}
+
+fn differences(meant: &Arguments, actual: &Arguments, extra: bool) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut left = actual.options.clone();
+    for option in &meant.options {
+        match left.iter().position(|o| o == option) {
+            Some(at) => {
+                left.remove(at);
+            }
+            None => found.push(format!("podman would not get {}", shown(option))),
+        }
+    }
+    if !extra {
+        found.extend(left.iter().map(|option| format!("podman would also get {}", shown(option))));
+    }
+    if meant.image != actual.image {
+        found.push(format!(
+            "the image would be {:?}, not {:?}",
+            command_line::shown(&actual.image),
+            meant.image
+        ));
+    }
+    if meant.command != actual.command {
+        let actual: Vec<String> = actual.command.iter().map(|w| command_line::shown(w)).collect();
+        found.push(format!("the arguments would be {actual:?}, not {:?}", meant.command));
+    }
+    found
+}
+
+fn shown((flag, value): &(String, String)) -> String {
+    if value.is_empty() { flag.clone() } else { format!("{flag} {:?}", command_line::shown(value)) }
+}

@@ -1,0 +1,85 @@
+//! Reading a unit file (`systemd.syntax(7)`).
+
+/// One directive of a unit file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directive {
+    /// Section that it is in, without brackets.
+    pub section: String,
+    /// Its key.
+    pub key: String,
+    /// Its value, continuation lines joined by a blank.
+    pub value: String,
+}
+
+/// Reads the directives of a unit file, in order. Comments, and lines that
+/// are no directive, are passed over, as systemd does.
+pub fn directives(text: &str) -> Vec<Directive> {
+    let mut found = Vec::new();
+    let mut section = String::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let mut line = line.trim().to_owned();
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            continue;
+        }
+        while line.ends_with('\\') {
+            line.pop();
+            match lines.next() {
+                Some(next) if next.trim_start().starts_with(['#', ';']) => line.push('\\'),
+                Some(next) => {
+                    line.push(' ');
+                    line.push_str(next.trim());
+                }
+                None => break,
+            }
+        }
+        if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
+            name.clone_into(&mut section);
+        } else if let Some((key, value)) = line.split_once('=') {
+            found.push(Directive {
+                section: section.clone(),
+                key: key.trim_end().to_owned(),
+                value: value.trim_start().to_owned(),
+            });
+        }
+    }
+    found
+}
+
+/// Returns the values of one key, in order.
+pub fn values<'a>(
+    directives: &'a [Directive],
+    section: &'a str,
+    key: &'a str,
+) -> impl Iterator<Item = &'a str> {
+    directives
+        .iter()
+        .filter(move |d| d.section == section && d.key == key)
+        .map(|d| d.value.as_str())
+}
+
+/// Returns a file without the comment that heads it: two files that differ
+/// only there mean the same.
+pub fn body(text: &str) -> &str {
+    let mut rest = text;
+    while rest.starts_with('#') {
+        rest = rest.split_once('\n').map_or("", |(_, rest)| rest);
+    }
+    rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directives_of_every_form() {
+        let text = "# c\n[Unit]\nA=1\n; c\nB = x \\\n  y\nnonsense\n[Service]\nA=\n";
+        let found = directives(text);
+        let shown: Vec<_> =
+            found.iter().map(|d| (d.section.as_str(), d.key.as_str(), d.value.as_str())).collect();
+        assert_eq!(shown, [("Unit", "A", "1"), ("Unit", "B", "x  y"), ("Service", "A", "")]);
+        assert_eq!(values(&found, "Unit", "A").collect::<Vec<_>>(), ["1"]);
+        assert_eq!(body("# a\n# b\n\n[Unit]\n# c\n"), "\n[Unit]\n# c\n");
+    }
+}

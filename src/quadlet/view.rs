@@ -1,0 +1,367 @@
+//! What the templates see: every value already escaped for its place.
+
+use serde::Serialize;
+
+use super::arguments::{
+    device_argument, health_command, json_words, labels, seconds, starting_interval,
+    volume_argument, with_options,
+};
+use super::escape::{self, EscapeError, exec_word, raw, word};
+use super::podman_version::PodmanVersion;
+use crate::definition::service::{ExtraSection, MountSource, Network, Restart};
+use crate::deployment::model::{Probe, Timing};
+use crate::deployment::{Container, Deployment, Readiness};
+use crate::names::{ImageRef, NetworkName, ServiceName, UnitName, VolumeName};
+
+/// The comment that heads every file.
+pub(super) fn header(source: &str, deployment: &Deployment, unit: &str) -> Vec<String> {
+    let made = format!(
+        "Made by MCP from {}, generation {}.",
+        escape::comment(source),
+        deployment.generation
+    );
+    vec![
+        made,
+        "An edit here is reported as drift, and lost with the next deploy. To override".to_owned(),
+        format!("something, use a drop-in: systemctl --user edit {unit}"),
+    ]
+}
+
+/// `container.tera`.
+#[derive(Debug, Serialize)]
+pub(super) struct ContainerView {
+    header: Vec<String>,
+    description: String,
+    target: String,
+    podman_ready: String,
+    requires: Vec<String>,
+    unit_extra: Vec<String>,
+    name: String,
+    image: String,
+    entrypoint: Option<String>,
+    exec: Option<String>,
+    environment: Vec<String>,
+    environment_files: Vec<String>,
+    volumes: Vec<String>,
+    tmpfs: Vec<String>,
+    network: Option<String>,
+    publish: Vec<String>,
+    dns: Vec<String>,
+    hostname: Option<String>,
+    user: Option<String>,
+    userns: Option<String>,
+    cap_add: Vec<String>,
+    cap_drop: Vec<String>,
+    read_only: bool,
+    devices: Vec<String>,
+    pids_limit: Option<u32>,
+    shm_size: Option<String>,
+    ulimits: Vec<String>,
+    sysctls: Vec<String>,
+    labels: Vec<String>,
+    annotations: Vec<String>,
+    log_driver: String,
+    log_options: Vec<String>,
+    stop_timeout: u64,
+    stop_signal: Option<String>,
+    health: Option<HealthView>,
+    podman_args: Vec<String>,
+    container_extra: Vec<String>,
+    variables: Vec<String>,
+    probe: Option<String>,
+    restart: String,
+    start_timeout: u64,
+    service_stop_timeout: u64,
+    service_extra: Vec<String>,
+    default_dependencies: bool,
+}
+
+/// A check that podman makes.
+#[derive(Debug, Serialize)]
+struct HealthView {
+    command: String,
+    interval: String,
+    timeout: String,
+    retries: u32,
+    start_period: String,
+    starting_interval: Option<String>,
+}
+
+impl ContainerView {
+    pub(super) fn new(
+        d: &Deployment,
+        c: &Container,
+        source: &str,
+        context: &Context<'_>,
+    ) -> Result<Self, EscapeError> {
+        let s = &c.spec;
+        let pairs = |items: &mut dyn Iterator<Item = (&str, &str)>| {
+            items.map(|(n, v)| word(&format!("{n}={v}"))).collect::<Vec<_>>()
+        };
+        let extra = |section: ExtraSection| {
+            s.extra
+                .iter()
+                .filter(|e| e.section == section)
+                .map(|e| format!("{}={}", e.key, e.value))
+                .collect::<Vec<_>>()
+        };
+        let what = d.comment.as_deref().filter(|_| d.containers.len() == 1);
+        let known = context.podman.has_log_opt_and_stop_signal();
+        let log_options = pairs(&mut s.log.options.iter().map(|(n, v)| (n.as_str(), v.as_str())));
+        Ok(Self {
+            header: header(source, d, c.name.unit().as_str()),
+            description: escape::description(&what.map_or_else(
+                || format!("{}, component {} of service {}", c.name, s.name, d.service),
+                |what| format!("{}: {what}", c.name),
+            ))?,
+            target: UnitName::service_target(&d.service).to_string(),
+            podman_ready: UnitName::podman_ready().to_string(),
+            requires: c.requires.iter().map(ToString::to_string).collect(),
+            unit_extra: extra(ExtraSection::Unit),
+            name: c.name.to_string(),
+            image: raw(c.image.as_str())?,
+            entrypoint: s.entrypoint.as_ref().map(|e| raw(&json_words(e))).transpose()?,
+            exec: (!s.cmd.is_empty())
+                .then(|| s.cmd.iter().map(|w| word(w)).collect::<Vec<_>>().join(" ")),
+            environment: pairs(&mut c.env.iter().map(|(n, v)| (n.as_str(), v.as_str()))),
+            environment_files: s.env_files.iter().map(|f| word(f)).collect(),
+            volumes: volumes(&d.service, c)?,
+            tmpfs: raws(s.tmpfs.iter())?,
+            network: network(&s.network),
+            publish: c.publish.iter().map(crate::deployment::Publish::argument).collect(),
+            dns: s.dns.iter().map(ToString::to_string).collect(),
+            hostname: s.hostname.as_deref().map(raw).transpose()?,
+            user: s.user.as_deref().map(raw).transpose()?,
+            userns: s.userns.as_deref().map(raw).transpose()?,
+            cap_add: s.cap_add.iter().map(|c| word(c)).collect(),
+            cap_drop: s.cap_drop.iter().map(|c| word(c)).collect(),
+            read_only: s.read_only,
+            devices: raws(s.devices.iter().map(device_argument).collect::<Vec<_>>().iter())?,
+            pids_limit: s.resources.pids,
+            shm_size: s.shm_size.clone(),
+            ulimits: s.ulimits.iter().map(|(n, l)| format!("{n}={l}")).collect(),
+            sysctls: pairs(&mut s.sysctls.iter().map(|(n, v)| (n.as_str(), v.as_str()))),
+            labels: pairs(&mut labels(d, c).into_iter()),
+            annotations: pairs(&mut s.annotations.iter().map(|(n, v)| (n.as_str(), v.as_str()))),
+            log_driver: s.log.driver.as_str().to_owned(),
+            log_options: if known { log_options } else { Vec::new() },
+            stop_timeout: s.stop_timeout.as_secs(),
+            stop_signal: s.stop_signal.clone().filter(|_| known),
+            health: health(c)?,
+            podman_args: podman_args(c, known),
+            container_extra: extra(ExtraSection::Container),
+            variables: variables(c),
+            probe: probe_words(c, context.agent)
+                .map(|words| words.iter().map(|w| exec_word(w)).collect::<Vec<_>>().join(" ")),
+            restart: restart(s.restart).to_owned(),
+            start_timeout: c.start_timeout().as_secs(),
+            service_stop_timeout: c.stop_timeout().as_secs(),
+            service_extra: extra(ExtraSection::Service),
+            default_dependencies: context.podman.has_default_dependencies(),
+        })
+    }
+}
+
+/// What rendering needs to know of the node.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) podman: PodmanVersion,
+    pub(super) agent: &'a str,
+}
+
+fn raws<'a>(items: impl Iterator<Item = &'a String>) -> Result<Vec<String>, EscapeError> {
+    items.map(|item| raw(item)).collect()
+}
+
+fn volumes(service: &ServiceName, c: &Container) -> Result<Vec<String>, EscapeError> {
+    c.spec
+        .volumes
+        .iter()
+        .map(|mount| match &mount.source {
+            MountSource::Path(_) => raw(&volume_argument(service, mount)),
+            MountSource::Volume(volume) => {
+                raw(&with_options(&format!("{service}-{volume}.volume"), mount))
+            }
+        })
+        .collect()
+}
+
+fn network(network: &Network) -> Option<String> {
+    match network {
+        Network::Private => None,
+        Network::Host => Some("host".to_owned()),
+        Network::None => Some("none".to_owned()),
+        Network::Named(name) => Some(format!("{name}.network")),
+    }
+}
+
+fn restart(restart: Restart) -> &'static str {
+    match restart {
+        Restart::Always => "always",
+        Restart::OnFailure => "on-failure",
+        Restart::No => "no",
+    }
+}
+
+fn health(c: &Container) -> Result<Option<HealthView>, EscapeError> {
+    let Readiness::Command { words, timing } = &c.readiness else { return Ok(None) };
+    Ok(Some(HealthView {
+        command: raw(&health_command(words))?,
+        interval: seconds(timing.interval),
+        timeout: seconds(timing.timeout),
+        retries: timing.retries,
+        start_period: seconds(timing.start_period),
+        starting_interval: starting_interval(timing).map(seconds),
+    }))
+}
+
+/// Options for which this podman has no key.
+fn podman_args(c: &Container, known: bool) -> Vec<String> {
+    let mut args = Vec::new();
+    if let Some(memory) = &c.spec.resources.memory {
+        args.push(word(&format!("--memory={memory}")));
+    }
+    if let Some(cpus) = &c.spec.resources.cpus {
+        args.push(word(&format!("--cpus={cpus}")));
+    }
+    if !known {
+        args.extend(c.spec.log.options.iter().map(|(n, v)| word(&format!("--log-opt={n}={v}"))));
+        args.extend(c.spec.stop_signal.iter().map(|s| word(&format!("--stop-signal={s}"))));
+    }
+    args
+}
+
+/// Variables that stand for words which have no spelling of their own.
+fn variables(c: &Container) -> Vec<String> {
+    let mut variables = Vec::new();
+    if c.spec.cmd.iter().any(String::is_empty) {
+        variables.push(format!("{}=", escape::EMPTY));
+    }
+    if c.spec.cmd.iter().any(|w| w == ";") {
+        variables.push(format!("\"{}=;\"", escape::SEMICOLON));
+    }
+    variables
+}
+
+/// Returns the command that waits until a container's probe succeeds.
+pub(super) fn probe_words(c: &Container, agent: &str) -> Option<Vec<String>> {
+    let Readiness::Probe { probe, timing } = &c.readiness else { return None };
+    let mut words = vec![agent.to_owned(), "probe".to_owned()];
+    let mut tls = false;
+    match probe {
+        Probe::Tcp { address } => words.extend(["tcp".to_owned(), address.to_string()]),
+        Probe::Http { address, path, tls: with, host } => {
+            words.extend(["http".to_owned(), address.to_string(), format!("--path={path}")]);
+            words.extend(host.iter().map(|h| format!("--host={h}")));
+            tls = *with;
+        }
+        Probe::Grpc { address, service, tls: with } => {
+            words.extend(["grpc".to_owned(), address.to_string()]);
+            words.extend((!service.is_empty()).then(|| format!("--service={service}")));
+            tls = *with;
+        }
+    }
+    words.extend(tls.then(|| "--tls".to_owned()));
+    words.push(format!("--interval={}", seconds(timing.interval.min(Timing::STARTING))));
+    words.push(format!("--timeout={}", seconds(timing.timeout)));
+    words.push(format!("--deadline={}", seconds(timing.window())));
+    Some(words)
+}
+
+/// `image.tera`.
+#[derive(Debug, Serialize)]
+pub(super) struct ImageView {
+    header: Vec<String>,
+    image: String,
+    default_dependencies: bool,
+}
+
+impl ImageView {
+    pub(super) fn new(
+        header: Vec<String>,
+        image: &ImageRef,
+        context: &Context<'_>,
+    ) -> Result<Self, EscapeError> {
+        Ok(Self {
+            header,
+            image: raw(image.as_str())?,
+            default_dependencies: context.podman.has_default_dependencies(),
+        })
+    }
+}
+
+/// `network.tera` and `volume.tera`.
+#[derive(Debug, Serialize)]
+pub(super) struct ThingView {
+    header: Vec<String>,
+    name: String,
+    service: Option<String>,
+    podman_ready: String,
+    default_dependencies: bool,
+}
+
+impl ThingView {
+    pub(super) fn network(name: &NetworkName, context: &Context<'_>) -> Self {
+        // Services share networks: the file must be the same from each.
+        let header = vec![
+            format!("Made by MCP: the network {name}, for every service that names it."),
+            "It is removed with the last of them.".to_owned(),
+        ];
+        Self::named(header, name.to_string(), None, context)
+    }
+
+    pub(super) fn volume(
+        header: Vec<String>,
+        service: &ServiceName,
+        volume: &VolumeName,
+        context: &Context<'_>,
+    ) -> Self {
+        Self::named(
+            header,
+            super::arguments::volume_name(service, volume),
+            Some(service.to_string()),
+            context,
+        )
+    }
+
+    fn named(
+        header: Vec<String>,
+        name: String,
+        service: Option<String>,
+        context: &Context<'_>,
+    ) -> Self {
+        Self {
+            header,
+            name,
+            service,
+            podman_ready: UnitName::podman_ready().to_string(),
+            default_dependencies: context.podman.has_default_dependencies(),
+        }
+    }
+}
+
+/// `service.target.tera` and `ready.target.tera`.
+#[derive(Debug, Serialize)]
+pub(super) struct TargetView {
+    header: Vec<String>,
+    description: String,
+    everything: String,
+    components: Vec<String>,
+    active: bool,
+}
+
+impl TargetView {
+    pub(super) fn new(d: &Deployment, header: Vec<String>) -> Result<Self, EscapeError> {
+        let what = d.comment.as_ref().map_or_else(
+            || format!("Service {}", d.service),
+            |c| format!("Service {}: {c}", d.service),
+        );
+        Ok(Self {
+            header,
+            description: escape::description(&what)?,
+            everything: UnitName::everything().to_string(),
+            components: d.containers.iter().map(|c| c.name.unit().to_string()).collect(),
+            active: d.active,
+        })
+    }
+}

@@ -1,0 +1,61 @@
+//! The calls and signals of systemd that we use (`org.freedesktop.systemd1(5)`).
+
+use zbus::OwnedObjectPath;
+
+/// One row of `ListUnitsByPatterns` and `ListUnitsByNames`: name, description,
+/// load, active and sub state, followed unit, path, job number, job type, job.
+pub type UnitRow =
+    (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
+
+/// The manager object of the user's systemd.
+#[zbus::proxy(
+    interface = "org.freedesktop.systemd1.Manager",
+    default_service = "org.freedesktop.systemd1",
+    default_path = "/org/freedesktop/systemd1"
+)]
+pub trait Systemd {
+    /// Turns signals on for this connection; they stop with the connection.
+    fn subscribe(&self) -> zbus::Result<()>;
+
+    /// Runs the generators and reads all unit files again.
+    fn reload(&self) -> zbus::Result<()>;
+
+    /// Queues a start and returns the job.
+    fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+
+    /// Queues a stop and returns the job.
+    fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+
+    /// Queues a restart and returns the job.
+    fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+
+    /// Forgets that a unit failed, and its start limit.
+    fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
+
+    /// Lists units in memory whose name matches one of the patterns.
+    fn list_units_by_patterns(
+        &self,
+        states: &[&str],
+        patterns: &[&str],
+    ) -> zbus::Result<Vec<UnitRow>>;
+
+    /// Lists the named units, and loads those that are not in memory.
+    fn list_units_by_names(&self, names: &[&str]) -> zbus::Result<Vec<UnitRow>>;
+
+    /// Takes a job out of the queue.
+    fn cancel_job(&self, id: u32) -> zbus::Result<()>;
+
+    /// Version and build, such as `257.13-1~deb13u1`.
+    #[zbus(property)]
+    fn version(&self) -> zbus::Result<String>;
+
+    /// A job ended; it comes only after [`subscribe`](Self::subscribe).
+    #[zbus(signal)]
+    fn job_removed(
+        &self,
+        id: u32,
+        job: OwnedObjectPath,
+        unit: String,
+        result: String,
+    ) -> zbus::Result<()>;
+}

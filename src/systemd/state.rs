@@ -1,0 +1,385 @@
+//! What systemd says about units.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::{try_join_all, try_join4, try_join5};
+use zbus::{Connection, OwnedVariant};
+
+use super::manager::{Manager, SystemdError};
+use super::proxy::UnitRow;
+use crate::names::UnitName;
+
+macro_rules! states {
+    ($(#[$doc:meta])* $type:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum $type {
+            $($(#[$vdoc])* $variant,)*
+            /// A state that a newer systemd added.
+            Other(String),
+        }
+
+        impl From<&str> for $type {
+            fn from(text: &str) -> Self {
+                match text {
+                    $($word => Self::$variant,)*
+                    other => Self::Other(other.to_owned()),
+                }
+            }
+        }
+
+        impl $type {
+            /// Returns systemd's word for it.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$variant => $word,)*
+                    Self::Other(text) => text,
+                }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+states!(
+    /// Whether systemd has read the unit's file (`org.freedesktop.systemd1(5)`).
+    LoadState {
+        /// The file is read.
+        Loaded = "loaded",
+        /// There is no such file, or podman's generator refused it.
+        NotFound = "not-found",
+        /// The file holds something fatal.
+        BadSetting = "bad-setting",
+        /// The file cannot be read.
+        Error = "error",
+        /// The name is an alias of another unit.
+        Merged = "merged",
+        /// The unit is masked: never to be started.
+        Masked = "masked",
+    }
+);
+
+states!(
+    /// Whether the unit is up (`org.freedesktop.systemd1(5)`).
+    ActiveState {
+        /// Up, and ready.
+        Active = "active",
+        /// Up, reading its configuration again.
+        Reloading = "reloading",
+        /// Up, getting its extension images again.
+        Refreshing = "refreshing",
+        /// Down, on purpose or never started.
+        Inactive = "inactive",
+        /// Down, because it failed.
+        Failed = "failed",
+        /// Coming up; also between two starts of a unit that crashes.
+        Activating = "activating",
+        /// Going down.
+        Deactivating = "deactivating",
+        /// Down for maintenance.
+        Maintenance = "maintenance",
+    }
+);
+
+/// A row of systemd's list of units.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedUnit {
+    /// The unit.
+    pub name: UnitName,
+    /// Whether its file is read.
+    pub load: LoadState,
+    /// Whether it is up.
+    pub active: ActiveState,
+    /// The finer state of its kind, such as `running` or `auto-restart`.
+    pub sub: String,
+    /// The kind of the job that is queued for it, such as `start`.
+    pub job: Option<String>,
+}
+
+impl From<UnitRow> for ListedUnit {
+    fn from(row: UnitRow) -> Self {
+        let (name, _, load, active, sub, _, _, job_number, job_kind, _) = row;
+        Self {
+            name: UnitName::from_systemd(name),
+            load: LoadState::from(load.as_str()),
+            active: ActiveState::from(active.as_str()),
+            sub,
+            job: (job_number != 0).then_some(job_kind),
+        }
+    }
+}
+
+/// All that we want to know about a unit. A unit that is not loaded has no
+/// more than its states.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitState {
+    /// The unit.
+    pub name: UnitName,
+    /// Whether its file is read.
+    pub load: LoadState,
+    /// Whether it is up.
+    pub active: ActiveState,
+    /// The finer state of its kind, such as `running` or `auto-restart`.
+    pub sub: String,
+    /// The kind of the job that is queued for it, such as `start`.
+    pub job: Option<String>,
+    /// When it came into its active state; `None` if never since boot.
+    pub since: Option<SystemTime>,
+    /// The number of this run, 32 hexadecimal digits; `None` if never run.
+    pub invocation_id: Option<String>,
+    /// Whether the file, the Quadlet file or a drop-in changed since the last
+    /// reload.
+    pub need_daemon_reload: bool,
+    /// The unit file, here below `/run/user`, made by podman's generator.
+    pub fragment_path: Option<String>,
+    /// The Quadlet file that it was made from.
+    pub source_path: Option<String>,
+    /// What is known of services only.
+    pub service: Option<ServiceState>,
+}
+
+/// What systemd knows about the processes of a `.service`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceState {
+    /// How the last run ended: `success`, `exit-code`, `timeout`...
+    /// (`systemd.exec(5)`, `$SERVICE_RESULT`).
+    pub result: String,
+    /// Automatic restarts since the last start by hand.
+    pub restarts: u32,
+    /// The main process, conmon for a container.
+    pub main_pid: Option<u32>,
+    /// How the main process ended, a `CLD_*` number of `sigaction(2)`: 1 is
+    /// exited, 2 killed, 3 dumped; `None` if it did not.
+    pub exec_main_code: Option<i32>,
+    /// The exit status, or the signal.
+    pub exec_main_status: i32,
+}
+
+const UNIT: &str = "org.freedesktop.systemd1.Unit";
+const SERVICE: &str = "org.freedesktop.systemd1.Service";
+
+impl Manager {
+    /// Lists the units in systemd's memory whose name matches one of the
+    /// patterns (`glob(7)`). A unit that is down and that nothing refers to
+    /// is not in memory.
+    ///
+    /// # Errors
+    ///
+    /// Any [`SystemdError`] but those that name a unit.
+    pub async fn list_units(&self, patterns: &[&str]) -> Result<Vec<ListedUnit>, SystemdError> {
+        let proxy = self.proxy().await?;
+        let rows = proxy
+            .list_units_by_patterns(&[], patterns)
+            .await
+            .map_err(|e| SystemdError::call("ListUnitsByPatterns", e))?;
+        Ok(rows.into_iter().map(ListedUnit::from).collect())
+    }
+
+    /// Returns the state of each unit, in the order asked for; one that does
+    /// not exist comes as [`LoadState::NotFound`].
+    ///
+    /// One list, then all properties at once on one connection.
+    ///
+    /// # Errors
+    ///
+    /// Any [`SystemdError`] but those that name a unit.
+    pub async fn unit_states(&self, units: &[UnitName]) -> Result<Vec<UnitState>, SystemdError> {
+        if units.is_empty() {
+            return Ok(Vec::new());
+        }
+        let proxy = self.proxy().await?;
+        let names: Vec<&str> = units.iter().map(UnitName::as_str).collect();
+        let rows = proxy
+            .list_units_by_names(&names)
+            .await
+            .map_err(|e| SystemdError::call("ListUnitsByNames", e))?;
+        let connection = proxy.inner().connection();
+        let states = rows.into_iter().map(|row| state(connection, row));
+        let mut states =
+            try_join_all(states).await.map_err(|e| SystemdError::call("Properties.Get", e))?;
+        let place = |state: &UnitState| units.iter().position(|unit| *unit == state.name);
+        states.sort_by_cached_key(place);
+        Ok(states)
+    }
+}
+
+async fn state(connection: &Connection, row: UnitRow) -> zbus::Result<UnitState> {
+    let path = row.6.to_string();
+    let ListedUnit { name, load, active, sub, job } = ListedUnit::from(row);
+    let mut state = UnitState {
+        name,
+        load,
+        active,
+        sub,
+        job,
+        since: None,
+        invocation_id: None,
+        need_daemon_reload: false,
+        fragment_path: None,
+        source_path: None,
+        service: None,
+    };
+    let running = !matches!(state.active, ActiveState::Inactive);
+    if state.load != LoadState::Loaded && !running {
+        return Ok(state);
+    }
+    let bus = Properties { connection, path: &path };
+    let unit = try_join5(
+        bus.get::<u64>(UNIT, entered(&state.active)),
+        bus.get::<Vec<u8>>(UNIT, "InvocationID"),
+        bus.get::<bool>(UNIT, "NeedDaemonReload"),
+        bus.get::<String>(UNIT, "FragmentPath"),
+        bus.get::<String>(UNIT, "SourcePath"),
+    );
+    let service = async {
+        if !state.name.as_str().ends_with(".service") {
+            return Ok(None);
+        }
+        service_state(&bus).await.map(Some)
+    };
+    let ((since, invocation, reload, fragment, source), service) =
+        futures_util::future::try_join(unit, service).await?;
+    state.since = time(since);
+    state.invocation_id = hexadecimal(&invocation);
+    state.need_daemon_reload = reload;
+    state.fragment_path = some(fragment);
+    state.source_path = some(source);
+    state.service = service;
+    Ok(state)
+}
+
+async fn service_state(bus: &Properties<'_>) -> zbus::Result<ServiceState> {
+    let (result, restarts, main_pid, (code, status)) = try_join4(
+        bus.get::<String>(SERVICE, "Result"),
+        bus.get::<u32>(SERVICE, "NRestarts"),
+        bus.get::<u32>(SERVICE, "MainPID"),
+        futures_util::future::try_join(
+            bus.get::<i32>(SERVICE, "ExecMainCode"),
+            bus.get::<i32>(SERVICE, "ExecMainStatus"),
+        ),
+    )
+    .await?;
+    Ok(ServiceState {
+        result,
+        restarts,
+        main_pid: (main_pid != 0).then_some(main_pid),
+        exec_main_code: (code != 0).then_some(code),
+        exec_main_status: status,
+    })
+}
+
+/// Names the property that says when the unit came into this state.
+fn entered(active: &ActiveState) -> &'static str {
+    match active {
+        ActiveState::Active | ActiveState::Reloading | ActiveState::Refreshing => {
+            "ActiveEnterTimestamp"
+        }
+        ActiveState::Inactive | ActiveState::Failed => "InactiveEnterTimestamp",
+        ActiveState::Activating => "InactiveExitTimestamp",
+        ActiveState::Deactivating => "ActiveExitTimestamp",
+        ActiveState::Maintenance | ActiveState::Other(_) => "StateChangeTimestamp",
+    }
+}
+
+struct Properties<'a> {
+    connection: &'a Connection,
+    path: &'a str,
+}
+
+impl Properties<'_> {
+    async fn get<T>(&self, interface: &str, property: &str) -> zbus::Result<T>
+    where
+        T: TryFrom<OwnedVariant, Error = zbus::Error>,
+    {
+        let reply = self
+            .connection
+            .call_method(
+                Some("org.freedesktop.systemd1"),
+                self.path,
+                Some("org.freedesktop.DBus.Properties"),
+                "Get",
+                &(interface, property),
+            )
+            .await?;
+        let value: OwnedVariant = reply.body().deserialize()?;
+        T::try_from(value)
+    }
+}
+
+fn some(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// Converts microseconds since 1970; systemd writes 0 for "never".
+fn time(us: u64) -> Option<SystemTime> {
+    if us == 0 {
+        return None;
+    }
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(us))
+}
+
+fn hexadecimal(bytes: &[u8]) -> Option<String> {
+    use fmt::Write as _;
+    if bytes.iter().all(|byte| *byte == 0) {
+        return None;
+    }
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        write!(text, "{byte:02x}").ok()?;
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_states_are_kept() {
+        assert_eq!(ActiveState::from("active"), ActiveState::Active);
+        assert_eq!(ActiveState::from("frozen").as_str(), "frozen");
+        assert_eq!(LoadState::from("not-found"), LoadState::NotFound);
+        assert_eq!(LoadState::from("stub").to_string(), "stub");
+    }
+
+    #[test]
+    fn rows_become_listed_units() {
+        let path = zbus::OwnedObjectPath::try_from("/a").unwrap();
+        let text = |t: &str| t.to_owned();
+        let row: UnitRow = (
+            text("web.service"),
+            text("The web"),
+            text("loaded"),
+            text("activating"),
+            text("start"),
+            String::new(),
+            path.clone(),
+            17,
+            text("start"),
+            path,
+        );
+        let unit = ListedUnit::from(row);
+        assert_eq!(unit.name.as_str(), "web.service");
+        assert_eq!(unit.active, ActiveState::Activating);
+        assert_eq!(unit.job.as_deref(), Some("start"));
+    }
+
+    #[test]
+    fn raw_values() {
+        assert_eq!(time(0), None);
+        assert_eq!(
+            time(1_500_000),
+            Some(SystemTime::UNIX_EPOCH + Duration::from_micros(1_500_000))
+        );
+        assert_eq!(hexadecimal(&[]), None);
+        assert_eq!(hexadecimal(&[0; 16]), None);
+        assert_eq!(hexadecimal(&[0x1a, 0xf0]).as_deref(), Some("1af0"));
+    }
+}

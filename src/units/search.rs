@@ -1,0 +1,232 @@
+//! The directories in which podman's generator looks, and a copy of them with
+//! one service's files exchanged.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use super::carry::carry;
+use super::store::is_quadlet;
+use crate::atomic_file;
+use crate::quadlet::{Place, UnitSet};
+
+/// Deepest directory that is looked at.
+const DEPTH: u32 = 8;
+
+/// A user's search path, the strongest first (`podman-systemd.unit(5)`,
+/// "Podman rootless unit search path").
+#[derive(Debug, Clone)]
+pub struct SearchPath {
+    live_root: PathBuf,
+    /// Directories that are searched with all below them.
+    before: Vec<PathBuf>,
+    after: Vec<PathBuf>,
+    /// Directories below which those named by a number are other users'.
+    shared: Vec<PathBuf>,
+}
+
+impl SearchPath {
+    /// Returns the own user's search path, with the given directory in the
+    /// place of `~/.config/containers/systemd`.
+    pub fn own(live_root: &Path) -> Self {
+        let uid = rustix::process::getuid().as_raw();
+        let runtime = match std::env::var_os("XDG_RUNTIME_DIR") {
+            Some(directory) if !directory.is_empty() => PathBuf::from(directory),
+            Some(_) | None => PathBuf::from(format!("/run/user/{uid}")),
+        };
+        Self {
+            live_root: live_root.to_owned(),
+            before: vec![runtime.join("containers/systemd")],
+            after: vec![PathBuf::from(format!("/etc/containers/systemd/users/{uid}"))],
+            shared: vec![PathBuf::from("/etc/containers/systemd/users")],
+        }
+    }
+
+    /// Returns a search path of one directory.
+    pub fn only(live_root: &Path) -> Self {
+        Self {
+            live_root: live_root.to_owned(),
+            before: Vec::new(),
+            after: Vec::new(),
+            shared: Vec::new(),
+        }
+    }
+
+    /// Fills the empty directory `scratch` with a copy of the search path in
+    /// which the service of `set` has the files of `set`.
+    pub(super) fn copy_with(&self, set: &UnitSet, scratch: &Path) -> io::Result<Copied> {
+        let ours = Path::new("mcp").join(set.service.as_str());
+        let mut copied = Copied { places: Vec::new() };
+        let plain = |paths: &[PathBuf]| paths.to_vec().into_iter().map(|p| (p, false));
+        let all = plain(&self.before)
+            .chain([(self.live_root.clone(), false)])
+            .chain(plain(&self.after))
+            .chain(self.shared.iter().map(|p| (p.clone(), true)));
+        for (number, (real, shared)) in all.enumerate() {
+            let copy = scratch.join(number.to_string());
+            fs::create_dir_all(&copy)?;
+            let live = real == self.live_root;
+            let walk = Walk { skip: live.then(|| real.join(&ours)), shared };
+            walk.copy(&real, &copy, DEPTH)?;
+            if live {
+                place(set, &real.join(&ours), &copy.join(&ours))?;
+            }
+            copied.places.push((copy, real));
+        }
+        Ok(copied)
+    }
+}
+
+/// Which copy stands for which directory.
+#[derive(Debug)]
+pub(super) struct Copied {
+    places: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Copied {
+    /// Returns the copies, as `QUADLET_UNIT_DIRS` wants them.
+    pub(super) fn directories(&self) -> std::ffi::OsString {
+        let copies: Vec<&std::ffi::OsStr> =
+            self.places.iter().map(|(copy, _)| copy.as_os_str()).collect();
+        copies.join(std::ffi::OsStr::new(":"))
+    }
+
+    /// Puts the real paths into a message about the copies.
+    pub(super) fn translate(&self, message: &str) -> String {
+        self.places.iter().fold(message.to_owned(), |message, (copy, real)| {
+            let directory = |path: &Path| format!("{}/", path.display());
+            message.replace(&directory(copy), &directory(real))
+        })
+    }
+}
+
+/// Writes the set's Quadlet files, and beside them what a person put there.
+fn place(set: &UnitSet, live: &Path, copy: &Path) -> io::Result<()> {
+    fs::create_dir_all(copy)?;
+    for (name, text) in set.of(Place::Quadlet) {
+        atomic_file::write(&copy.join(name), text.as_bytes(), 0o644)?;
+    }
+    for entry in list(live)? {
+        if entry.file_type()?.is_dir() {
+            carry(&entry.path(), &copy.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
+struct Walk {
+    skip: Option<PathBuf>,
+    shared: bool,
+}
+
+impl Walk {
+    fn copy(&self, from: &Path, to: &Path, depth: u32) -> io::Result<()> {
+        for entry in list(from)? {
+            let (path, name) = (entry.path(), entry.file_name());
+            let text = name.to_string_lossy();
+            let number = text.bytes().all(|byte| byte.is_ascii_digit());
+            if self.skip.as_deref() == Some(&path) || (self.shared && depth == DEPTH && number) {
+                continue;
+            }
+            let (kind, copy) = (entry.file_type()?, to.join(&name));
+            if kind.is_dir() && depth > 0 {
+                fs::create_dir(&copy)?;
+                self.copy(&path, &copy, depth - 1)?;
+            } else if kind.is_symlink() {
+                link(&path, &copy)?;
+            } else if kind.is_file() && (is_quadlet(&text) || text.ends_with(".conf")) {
+                carry(&path, &copy)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Copies a link. One to its neighbour is the instance of a template and stays
+/// as it is; any other would point nowhere from the copy, unless made whole.
+fn link(path: &Path, copy: &Path) -> io::Result<()> {
+    let target = fs::read_link(path)?;
+    let target = if target.components().count() == 1 {
+        target
+    } else {
+        fs::canonicalize(path).unwrap_or(target)
+    };
+    symlink(target, copy)
+}
+
+fn list(directory: &Path) -> io::Result<Vec<fs::DirEntry>> {
+    match fs::read_dir(directory) {
+        Ok(listing) => listing.collect(),
+        // Nothing there, or a directory of root's that the generator, run as
+        // the same user, cannot read either.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(path: &Path, text: &str) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        atomic_file::write(path, text.as_bytes(), 0o644).unwrap();
+    }
+
+    #[test]
+    fn the_copy_has_the_new_files_the_drop_ins_and_all_other_services() {
+        let dir = tempfile::tempdir().unwrap();
+        let live = dir.path().join("systemd");
+        write(&live.join("hand.container"), "hand");
+        write(&live.join("README"), "no unit");
+        write(&live.join("mcp/other/other.container"), "other");
+        write(&live.join("mcp/web/web.container"), "old");
+        write(&live.join("mcp/web/web.image"), "old");
+        write(&live.join("mcp/web/web.container.d/x.conf"), "drop-in");
+        symlink("hand.container", live.join("hand@1.container")).unwrap();
+        symlink("mcp/other/other.container", live.join("far.container")).unwrap();
+        let mut set = UnitSet::new("web".parse().unwrap(), true);
+        set.files.insert((Place::Quadlet, "web.container".to_owned()), "new".to_owned());
+        let scratch = dir.path().join("scratch");
+        fs::create_dir(&scratch).unwrap();
+        let copied = SearchPath::only(&live).copy_with(&set, &scratch).unwrap();
+        let copy = scratch.join("0");
+        assert_eq!(copied.directories(), copy.as_os_str());
+        let read = |name: &str| fs::read_to_string(copy.join(name)).ok();
+        assert_eq!(read("mcp/web/web.container").as_deref(), Some("new"));
+        assert_eq!(read("mcp/web/web.image"), None);
+        assert_eq!(read("mcp/web/web.container.d/x.conf").as_deref(), Some("drop-in"));
+        assert_eq!(read("mcp/other/other.container").as_deref(), Some("other"));
+        assert_eq!(read("far.container").as_deref(), Some("other"));
+        assert_eq!(
+            fs::read_link(copy.join("hand@1.container")).unwrap(),
+            Path::new("hand.container")
+        );
+        assert_eq!(read("README"), None);
+        let message = format!("in {}/hand.container, x", copy.display());
+        assert_eq!(copied.translate(&message), format!("in {}/hand.container, x", live.display()));
+    }
+
+    #[test]
+    fn numbered_directories_are_other_users() {
+        let dir = tempfile::tempdir().unwrap();
+        let (live, shared) = (dir.path().join("live"), dir.path().join("users"));
+        write(&shared.join("all.container"), "all");
+        write(&shared.join("1000/theirs.container"), "theirs");
+        let mut path = SearchPath::only(&live);
+        path.shared = vec![shared];
+        let scratch = dir.path().join("scratch");
+        fs::create_dir(&scratch).unwrap();
+        path.copy_with(&UnitSet::new("web".parse().unwrap(), true), &scratch).unwrap();
+        assert!(scratch.join("1/all.container").is_file());
+        assert!(!scratch.join("1/1000").exists());
+    }
+}
