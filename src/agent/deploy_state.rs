@@ -31,8 +31,9 @@ pub enum DeployState {
     },
     /// The old generation is being put back. A crash here: done again.
     RollingBack {
-        /// Components whose containers were touched.
-        touched: BTreeSet<ComponentName>,
+        /// Invocation of each unit before it was touched; a unit with
+        /// another one by now runs, or tried to run, the new generation.
+        before: BTreeMap<UnitName, Option<String>>,
         /// Why.
         reason: String,
     },
@@ -84,10 +85,10 @@ impl DeployState {
                 Ok(Self::Starting { wanted, before, ready })
             }
             (Self::Planned | Self::Pulling | Self::Installing, DeployEvent::Failed(reason)) => {
-                Ok(Self::RollingBack { touched: BTreeSet::new(), reason })
+                Ok(Self::RollingBack { before: BTreeMap::new(), reason })
             }
-            (Self::Starting { wanted, .. }, DeployEvent::Failed(reason)) => {
-                Ok(Self::RollingBack { touched: wanted, reason })
+            (Self::Starting { before, .. }, DeployEvent::Failed(reason)) => {
+                Ok(Self::RollingBack { before, reason })
             }
             (state, event) => Err(IllegalTransition { state: Box::new(state), event: Box::new(event) }),
         }
@@ -114,7 +115,8 @@ mod tests {
             assert_eq!(serde_json::from_str::<DeployState>(&stored).unwrap(), state);
         }
         let back = state.next(DeployEvent::Failed("x".to_owned())).unwrap();
-        assert_eq!(back, DeployState::RollingBack { touched: wanted, reason: "x".to_owned() });
+        let before = BTreeMap::from([(UnitName::everything(), None)]);
+        assert_eq!(back, DeployState::RollingBack { before, reason: "x".to_owned() });
         assert!(back.next(DeployEvent::ImagesThere).is_err());
         assert!(DeployState::Planned.next(DeployEvent::Ready(component)).is_err());
     }

@@ -11,12 +11,16 @@
 
 pub mod commands;
 pub mod config;
+pub mod deploy_state;
+pub mod engine;
 pub mod environment;
 pub mod gate;
 pub mod identity;
 pub mod last_good;
 pub mod listen;
+pub mod plan;
 pub mod problems;
+pub mod progress;
 pub mod run;
 pub mod settings;
 pub mod signals;

@@ -1,0 +1,142 @@
+//! Generations in force: read from the registry, kept in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::EngineError;
+use crate::deployment::{Deployment, Leases};
+use crate::names::{Generation, ServiceName, UnitName};
+use crate::quadlet::UnitSet;
+use crate::registry::{GenerationRow, Registry, ServiceRow};
+
+/// A generation in force.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// The service's row.
+    pub row: ServiceRow,
+    /// Text of the definition.
+    pub definition: String,
+    /// Name of the definition's file.
+    pub file_name: String,
+    /// What runs; `active` is what was last asked for.
+    pub deployment: Deployment,
+    /// Its files, as they were when it was accepted.
+    pub set: UnitSet,
+}
+
+impl Accepted {
+    /// Returns the ports that are leased.
+    pub fn leases(&self) -> Leases {
+        leases(&self.deployment)
+    }
+
+    /// Returns the definition as it would have to be written today: with
+    /// `active` as it was last asked for.
+    pub fn current_definition(&self) -> String {
+        let Ok(mut document) = self.definition.parse::<toml_edit::DocumentMut>() else {
+            return self.definition.clone();
+        };
+        let written = document.get("active").and_then(toml_edit::Item::as_bool).unwrap_or(true);
+        if written == self.row.active {
+            return self.definition.clone();
+        }
+        match document.get_mut("active").and_then(toml_edit::Item::as_value_mut) {
+            Some(value) => {
+                let decor = value.decor().clone();
+                *value = toml_edit::Value::from(self.row.active);
+                *value.decor_mut() = decor;
+            }
+            None => {
+                document.insert("active", toml_edit::value(self.row.active));
+            }
+        }
+        document.to_string()
+    }
+}
+
+/// Returns the ports that a deployment leases.
+pub fn leases(deployment: &Deployment) -> Leases {
+    deployment
+        .containers
+        .iter()
+        .flat_map(|c| c.leased.iter().map(|(route, port)| ((c.spec.name.clone(), route.clone()), *port)))
+        .collect()
+}
+
+/// Returns the units of a deployment's containers.
+pub fn container_units(deployment: &Deployment) -> Vec<UnitName> {
+    deployment.containers.iter().map(|c| c.name.unit()).collect()
+}
+
+/// A generation as it is stored.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// Text of the definition.
+    pub definition: String,
+    /// Name of the definition's file.
+    pub file_name: String,
+    /// What runs.
+    pub deployment: Deployment,
+    /// Its files.
+    pub set: UnitSet,
+}
+
+impl TryFrom<GenerationRow> for Stored {
+    type Error = EngineError;
+
+    fn try_from(row: GenerationRow) -> Result<Self, EngineError> {
+        let service = row.service;
+        let bad = |what| {
+            let service = service.clone();
+            move |source| EngineError::Stored { what, service, source }
+        };
+        Ok(Self {
+            deployment: serde_json::from_str(&row.deployment).map_err(bad("deployment"))?,
+            set: serde_json::from_str(&row.files).map_err(bad("unit set"))?,
+            definition: row.definition,
+            file_name: row.file_name,
+        })
+    }
+}
+
+/// Reads one stored generation.
+///
+/// # Errors
+///
+/// The registry does not answer, or what it holds cannot be read.
+pub async fn stored(registry: &Registry, service: &ServiceName, number: Generation) -> Result<Option<Stored>, EngineError> {
+    registry.generation(service, number).await?.map(Stored::try_from).transpose()
+}
+
+/// Reads the generation of a service that is in force.
+///
+/// # Errors
+///
+/// The registry does not answer, or what it holds cannot be read.
+pub async fn load(registry: &Registry, service: &ServiceName) -> Result<Option<Accepted>, EngineError> {
+    let Some(row) = registry.service(service).await? else { return Ok(None) };
+    let Some(mut stored) = stored(registry, service, row.generation).await? else { return Ok(None) };
+    stored.deployment.active = row.active;
+    Ok(Some(Accepted {
+        row,
+        definition: stored.definition,
+        file_name: stored.file_name,
+        deployment: stored.deployment,
+        set: stored.set,
+    }))
+}
+
+/// Reads every generation in force.
+///
+/// # Errors
+///
+/// The registry does not answer, or what it holds cannot be read.
+pub async fn load_all(registry: &Registry) -> Result<BTreeMap<ServiceName, Arc<Accepted>>, EngineError> {
+    let mut all = BTreeMap::new();
+    for row in registry.services().await? {
+        if let Some(accepted) = load(registry, &row.name).await? {
+            all.insert(row.name, Arc::new(accepted));
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,127 @@
+//! Why the engine did not do what was asked.
+
+use crate::deployment::ResolveError;
+use crate::deployment::ports::Exhausted;
+use crate::names::{ComponentName, ServiceName};
+use crate::quadlet::RenderError;
+use crate::registry::RegistryError;
+use crate::systemd::SystemdError;
+use crate::units::{GeneratorError, UnitsError};
+
+/// Why the engine did not do what was asked. Until an operation has begun,
+/// nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The definition has mistakes.
+    #[error("the definition is not valid:\n{}", lines.join("\n"))]
+    Invalid {
+        /// Each mistake, with its place.
+        lines: Vec<String>,
+    },
+    /// The service cannot be on this node as it is.
+    #[error("{}", joined(.0))]
+    Resolve(Vec<ResolveError>),
+    /// No port can be leased.
+    #[error(transparent)]
+    Ports(#[from] Exhausted),
+    /// The units cannot be written.
+    #[error("the units cannot be rendered")]
+    Render(#[from] RenderError),
+    /// Podman's generator refuses the units, or reads them otherwise than
+    /// they are meant.
+    #[error("podman's generator does not take the units as they are meant:\n{}", messages.join("\n"))]
+    Proof {
+        /// The generator's words, and every difference.
+        messages: Vec<String>,
+    },
+    /// The node lacks something.
+    #[error("{}", problems.join("\n"))]
+    Preflight {
+        /// What, with its mend.
+        problems: Vec<String>,
+    },
+    /// The service is not on this node.
+    #[error("service {service} is not deployed on this node")]
+    NotDeployed {
+        /// The service.
+        service: ServiceName,
+    },
+    /// The service has no such component.
+    #[error("service {service} has no component {component}; it has {}", known.join(", "))]
+    NoComponent {
+        /// The service.
+        service: ServiceName,
+        /// The component.
+        component: ComponentName,
+        /// The components that it has.
+        known: Vec<String>,
+    },
+    /// A component cannot be deployed before its service.
+    #[error("service {service} is not deployed yet; deploy all of it first: mcp deploy {service}")]
+    ComponentFirst {
+        /// The service.
+        service: ServiceName,
+    },
+    /// Another operation on the service is under way.
+    #[error("a {operation} of {service} is under way; wait for it to end")]
+    Busy {
+        /// The service.
+        service: ServiceName,
+        /// What is under way.
+        operation: &'static str,
+    },
+    /// Something cannot be done to a single component.
+    #[error("{0}")]
+    WholeServiceOnly(&'static str),
+    /// Other services need this one.
+    #[error("{} on {service}; undeploy them first", depend(.others))]
+    Needed {
+        /// The service.
+        service: ServiceName,
+        /// Those that need it.
+        others: Vec<ServiceName>,
+    },
+    /// There is no usable podman.
+    #[error("this node cannot deploy: {0}")]
+    Podman(String),
+    /// Podman did not do what was asked.
+    #[error(transparent)]
+    PodmanCall(#[from] crate::podman::PodmanError),
+    /// The generator cannot be asked.
+    #[error("podman's generator cannot be asked")]
+    Generator(#[from] GeneratorError),
+    /// The registry did not do what was asked.
+    #[error("the registry failed")]
+    Registry(#[from] RegistryError),
+    /// systemd did not do what was asked.
+    #[error(transparent)]
+    Systemd(#[from] SystemdError),
+    /// The unit directories could not be changed.
+    #[error("the unit directories could not be changed")]
+    Units(#[from] UnitsError),
+    /// What the registry holds cannot be read.
+    #[error("the registry holds a {what} of {service} that cannot be read")]
+    Stored {
+        /// What it is.
+        what: &'static str,
+        /// The service.
+        service: ServiceName,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// A task of the agent ended early.
+    #[error("a task of the agent was lost")]
+    Lost(#[source] tokio::task::JoinError),
+    /// A state of a deploy that cannot follow: a mistake of ours.
+    #[error(transparent)]
+    Transition(#[from] crate::agent::deploy_state::IllegalTransition),
+}
+
+fn joined(errors: &[ResolveError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn depend(others: &[ServiceName]) -> String {
+    let names = others.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(", ");
+    if others.len() == 1 { format!("{names} depends") } else { format!("{names} depend") }
+}

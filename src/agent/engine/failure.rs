@@ -1,0 +1,65 @@
+//! Why a component did not become ready, in words.
+
+use super::Engine;
+use crate::agent::progress::Failure;
+use crate::deployment::{Container, Readiness};
+use crate::systemd::{UnitState, journal};
+
+/// How many lines of the journal go with a failure.
+const LINES: u32 = 15;
+
+/// Explains a failed start from the job's result, the unit's, and the journal
+/// of that invocation.
+pub(super) async fn explain(engine: &Engine, container: &Container, result: &str) -> Failure {
+    let unit = container.name.unit();
+    let state = match engine.manager().unit_states(std::slice::from_ref(&unit)).await {
+        Ok(states) => states.into_iter().next(),
+        Err(error) => {
+            tracing::warn!(%unit, %error, "a failed unit's state cannot be read");
+            None
+        }
+    };
+    let invocation = state.as_ref().and_then(|s| s.invocation_id.clone());
+    let journal = match journal::last_lines(&unit, invocation.as_deref(), LINES).await {
+        Ok(entries) => entries.into_iter().map(|e| e.message).collect(),
+        Err(error) => vec![crate::telemetry::Chain(&error).to_string()],
+    };
+    Failure {
+        component: container.spec.name.to_string(),
+        unit: unit.to_string(),
+        result: result.to_owned(),
+        explanation: words(container, result, state.as_ref()),
+        journal,
+    }
+}
+
+fn words(container: &Container, result: &str, state: Option<&UnitState>) -> String {
+    let service = state.and_then(|s| s.service.as_ref());
+    let cause = service.map_or(result, |s| if s.result == "success" { result } else { &s.result });
+    let status = service.map_or(0, |s| s.exec_main_status);
+    match cause {
+        "timeout" => {
+            let seconds = container.start_timeout().as_secs();
+            match container.readiness {
+                Readiness::Started => format!("it did not start within {seconds} s"),
+                Readiness::Command { .. } | Readiness::Probe { .. } => {
+                    format!("its health check did not succeed within {seconds} s")
+                }
+            }
+        }
+        "exit-code" => match (status, &container.readiness) {
+            (0, Readiness::Probe { .. }) => "its health check did not succeed in time".to_owned(),
+            (0, _) => "it ended before it was ready".to_owned(),
+            (125, _) => "podman could not make the container (exit status 125)".to_owned(),
+            (126, _) => "its command cannot be run (exit status 126)".to_owned(),
+            (127, _) => "its command was not found (exit status 127)".to_owned(),
+            (code, _) => format!("it ended with exit status {code}"),
+        },
+        "signal" | "core-dump" => format!("it was killed by signal {status}"),
+        "oom-kill" => "it was killed because memory ran out".to_owned(),
+        "dependency" => "something that it requires did not start".to_owned(),
+        "canceled" => "somebody stopped it meanwhile".to_owned(),
+        "protocol" => "it ended without ever telling that it runs".to_owned(),
+        other => format!("systemd says {other}"),
+    }
+}

@@ -1,0 +1,255 @@
+//! Stopping, starting and restarting a service that is deployed.
+
+use std::collections::BTreeSet;
+
+use super::accepted::container_units;
+use super::{Accepted, Engine, EngineError, now_ms};
+use crate::agent::plan;
+use crate::agent::progress::{Event, Failure, Outcome, OutcomeKind, Progress};
+use crate::deployment::{Container, Deployment};
+use crate::names::{ComponentName, Generation, ServiceName, UnitName};
+use crate::quadlet::{Place, UnitSet};
+use crate::registry::NewOperation;
+use crate::systemd::{JobMode, SystemdError};
+
+/// Kinds of rows in the journal.
+pub(super) const STOP: &str = "stop";
+pub(super) const START: &str = "start";
+const RESTART: &str = "restart";
+
+impl Engine {
+    /// Stops a service, now and for every boot to come.
+    ///
+    /// # Errors
+    ///
+    /// The service is not deployed or busy; or a step failed: repeat it.
+    pub async fn stop(&self, service: &ServiceName, by: &str, progress: &Progress) -> Result<(), EngineError> {
+        let accepted = self.accepted(service)?;
+        let _busy = self.take(service, STOP)?;
+        let operation = self.begin_simple(&accepted, STOP, by).await?;
+        self.carry_out_stop(&accepted, operation, progress).await
+    }
+
+    pub(super) async fn carry_out_stop(
+        &self,
+        accepted: &Accepted,
+        operation: i64,
+        progress: &Progress,
+    ) -> Result<(), EngineError> {
+        let service = &accepted.row.name;
+        let mut deployment = accepted.deployment.clone();
+        deployment.active = false;
+        // First what boots, then what runs: a crash between the two leaves a
+        // service that is asked to be down, and is made so at the next start.
+        self.switch(accepted, &deployment, progress).await?;
+        let changed = self.stop_all(&deployment, progress).await?;
+        self.registry().finish_operation(operation, "done".to_owned(), now_ms()).await?;
+        let kind = if changed.is_empty() && !accepted.row.active { OutcomeKind::Unchanged } else { OutcomeKind::Done };
+        tell_outcome(progress, (service, accepted.row.generation), kind, "stopped, and stays down after a reboot", changed).await;
+        Ok(())
+    }
+
+    /// Starts a service, now and at every boot to come.
+    ///
+    /// # Errors
+    ///
+    /// The service is not deployed or busy; or a step failed.
+    pub async fn start(&self, service: &ServiceName, by: &str, progress: &Progress) -> Result<(), EngineError> {
+        let accepted = self.accepted(service)?;
+        let _busy = self.take(service, START)?;
+        let operation = self.begin_simple(&accepted, START, by).await?;
+        self.carry_out_start(&accepted, operation, progress).await
+    }
+
+    pub(super) async fn carry_out_start(
+        &self,
+        accepted: &Accepted,
+        operation: i64,
+        progress: &Progress,
+    ) -> Result<(), EngineError> {
+        let mut deployment = accepted.deployment.clone();
+        deployment.active = true;
+        self.switch(accepted, &deployment, progress).await?;
+        let up = self.invocations(&container_units(&deployment)).await?;
+        let wanted: BTreeSet<ComponentName> = deployment
+            .containers
+            .iter()
+            .filter(|c| up.get(&c.name.unit()).is_none_or(Option::is_none))
+            .map(|c| c.spec.name.clone())
+            .collect();
+        let failures = self.start_in_order(&deployment, &wanted, progress, None).await?;
+        if failures.is_empty() {
+            self.reach_target(&deployment).await?;
+        }
+        let ended = if failures.is_empty() { "done" } else { "failed" };
+        self.registry().finish_operation(operation, ended.to_owned(), now_ms()).await?;
+        self.tell_started(accepted, wanted, failures, progress, "started").await;
+        Ok(())
+    }
+
+    /// Restarts a service, or one component and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// The service is not deployed, stopped or busy; or a step failed.
+    pub async fn restart(
+        &self,
+        service: &ServiceName,
+        component: Option<&ComponentName>,
+        progress: &Progress,
+    ) -> Result<(), EngineError> {
+        let accepted = self.accepted(service)?;
+        let _busy = self.take(service, RESTART)?;
+        let deployment = &accepted.deployment;
+        let wanted: BTreeSet<ComponentName> = match component {
+            Some(one) => {
+                known(deployment, one)?;
+                BTreeSet::from([one.clone()])
+            }
+            None => deployment.containers.iter().map(|c| c.spec.name.clone()).collect(),
+        };
+        if !deployment.active {
+            return Err(EngineError::WholeServiceOnly("the service is stopped; start it instead"));
+        }
+        let failures = self.start_in_order(deployment, &wanted, progress, None).await?;
+        self.tell_started(&accepted, wanted, failures, progress, "restarted").await;
+        Ok(())
+    }
+
+    async fn tell_started(
+        &self,
+        accepted: &Accepted,
+        wanted: BTreeSet<ComponentName>,
+        failures: Vec<Failure>,
+        progress: &Progress,
+        done: &str,
+    ) {
+        let (kind, message) = match (failures.is_empty(), wanted.is_empty()) {
+            (true, true) => (OutcomeKind::Unchanged, "it runs already"),
+            (true, false) => (OutcomeKind::Done, done),
+            (false, _) => (OutcomeKind::Failed, "failed"),
+        };
+        progress
+            .tell(Event::Outcome(Outcome {
+                service: accepted.row.name.clone(),
+                kind,
+                generation: accepted.row.generation,
+                message: message.to_owned(),
+                failures,
+                changed: wanted.iter().map(ToString::to_string).collect(),
+                elapsed: progress.elapsed(),
+            }))
+            .await;
+    }
+
+    /// Puts on disk, and into the registry, whether a service runs.
+    async fn switch(&self, accepted: &Accepted, deployment: &Deployment, progress: &Progress) -> Result<(), EngineError> {
+        let service = &accepted.row.name;
+        let name = if deployment.active { "enable" } else { "disable" };
+        let step = progress.step(name, service.as_str()).await;
+        let before = self.on_disk(service).await?;
+        let set = self.switched(accepted, deployment, before.as_ref())?;
+        self.install(&set, before.as_ref()).await?;
+        self.registry().set_service_active(service, deployment.active).await?;
+        self.refresh(service).await?;
+        step.done().await;
+        Ok(())
+    }
+
+    /// The files on disk, with the service's target as it is to be.
+    fn switched(&self, accepted: &Accepted, deployment: &Deployment, disk: Option<&UnitSet>) -> Result<UnitSet, EngineError> {
+        let rendered = self.toolchain()?.renderer.render(deployment, &accepted.file_name)?;
+        let mut set = disk.unwrap_or(&accepted.set).clone();
+        let key = (Place::Systemd, UnitName::service_target(&accepted.row.name).to_string());
+        if let Some(text) = rendered.files.get(&key) {
+            set.files.insert(key, text.clone());
+        }
+        set.wanted = deployment.active;
+        Ok(set)
+    }
+
+    async fn begin_simple(&self, accepted: &Accepted, kind: &'static str, by: &str) -> Result<i64, EngineError> {
+        Ok(self
+            .registry()
+            .begin_operation(NewOperation {
+                service: accepted.row.name.clone(),
+                kind: kind.to_owned(),
+                state: "{}".to_owned(),
+                from: accepted.row.generation,
+                to: accepted.row.generation,
+                started_at_ms: now_ms(),
+                by: by.to_owned(),
+            })
+            .await?)
+    }
+
+    /// Stops every component, those that depend on others first.
+    pub(super) async fn stop_all(&self, deployment: &Deployment, progress: &Progress) -> Result<Vec<String>, EngineError> {
+        let up = self.invocations(&container_units(deployment)).await?;
+        let up: BTreeSet<UnitName> = up.into_iter().filter(|(_, id)| id.is_some()).map(|(unit, _)| unit).collect();
+        let effects = plan::stops(deployment, &up);
+        self.leave_targets(&deployment.service).await?;
+        for layer in deployment.layers().iter().rev() {
+            let containers: Vec<&Container> = layer
+                .iter()
+                .filter(|c| effects.iter().any(|e| e.component == **c))
+                .filter_map(|c| deployment.container(c))
+                .collect();
+            if containers.is_empty() {
+                continue;
+            }
+            let names = containers.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
+            let step = progress.step("stop", names).await;
+            self.stop_alone(&containers).await?;
+            step.done().await;
+        }
+        // What crashes over and over is not up, and is still being tried.
+        let down: Vec<&Container> = deployment.containers.iter().filter(|c| !up.contains(&c.name.unit())).collect();
+        self.stop_alone(&down).await?;
+        Ok(effects.into_iter().map(|e| e.component.to_string()).collect())
+    }
+
+    /// Takes the service's targets down without what they hold: components
+    /// are stopped one by one, in order.
+    pub(super) async fn leave_targets(&self, service: &ServiceName) -> Result<(), EngineError> {
+        for unit in [UnitName::service_target(service), UnitName::ready_target(service)] {
+            match self.manager().stop(&unit, JobMode::IgnoreDependencies, std::time::Duration::from_secs(30)).await {
+                Ok(_) | Err(SystemdError::NoSuchUnit { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a component that a deployment does not have.
+pub(super) fn known(deployment: &Deployment, component: &ComponentName) -> Result<(), EngineError> {
+    if deployment.container(component).is_some() {
+        return Ok(());
+    }
+    Err(EngineError::NoComponent {
+        service: deployment.service.clone(),
+        component: component.clone(),
+        known: deployment.containers.iter().map(|c| c.spec.name.to_string()).collect(),
+    })
+}
+
+async fn tell_outcome(
+    progress: &Progress,
+    (service, generation): (&ServiceName, Generation),
+    kind: OutcomeKind,
+    message: &str,
+    changed: Vec<String>,
+) {
+    progress
+        .tell(Event::Outcome(Outcome {
+            service: service.clone(),
+            kind,
+            generation,
+            message: message.to_owned(),
+            failures: Vec::new(),
+            changed,
+            elapsed: progress.elapsed(),
+        }))
+        .await;
+}

@@ -1,0 +1,221 @@
+//! The one path by which units change, whoever asks.
+//!
+//! ```text
+//!  definition --prepare--> Prepared (plan, proved by podman's generator)
+//!                             |
+//!           deploy / rollback / lifecycle / undeploy --> unit directories, systemd
+//!                             |                                  |
+//!                       registry (journal, generations) <--------+ results of jobs
+//! ```
+//!
+//! A service has one operation at a time; installing files and the reload that
+//! follows are one step, and there is one of them at a time on the node: two
+//! generators that run at once were seen to corrupt their output.
+
+pub mod accepted;
+pub mod deploy;
+pub mod error;
+pub mod failure;
+pub mod lifecycle;
+pub mod prepare;
+pub mod recovery;
+pub mod rollback;
+pub mod starting;
+pub mod status;
+pub mod toolchain;
+pub mod undeploy;
+
+mod preflight;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use accepted::Accepted;
+pub use error::EngineError;
+pub use prepare::{Prepared, Request};
+pub use toolchain::Toolchain;
+
+use super::settings::NodeSettings;
+use crate::names::{ServiceName, UnitName};
+use crate::quadlet::UnitSet;
+use crate::registry::Registry;
+use crate::systemd::Manager;
+use crate::units::{Installed, UnitStore};
+
+/// How many accepted generations of a service are kept.
+const KEEP_GENERATIONS: usize = 10;
+
+/// Changes what runs on the node, and says what does.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+/// What an engine works with.
+#[derive(Debug)]
+pub struct Tools {
+    /// The memory.
+    pub registry: Registry,
+    /// The user manager.
+    pub manager: Manager,
+    /// The unit directories.
+    pub store: UnitStore,
+    /// Podman's part; or why there is none.
+    pub toolchain: Result<Toolchain, String>,
+    /// The node, as deployments see it.
+    pub node: NodeSettings,
+    /// `$XDG_RUNTIME_DIR`.
+    pub runtime: PathBuf,
+}
+
+#[derive(Debug)]
+struct Inner {
+    tools: Tools,
+    /// Held while ports are leased, so that two plans do not take one port.
+    planning: tokio::sync::Mutex<()>,
+    /// Held while files are installed and systemd is reloaded.
+    units: tokio::sync::Mutex<()>,
+    /// What is under way, by service.
+    busy: Mutex<BTreeMap<ServiceName, &'static str>>,
+    /// The generations in force, as in the registry.
+    accepted: Mutex<BTreeMap<ServiceName, Arc<Accepted>>>,
+}
+
+impl Engine {
+    /// Makes an engine, and reads the generations in force.
+    ///
+    /// # Errors
+    ///
+    /// The registry does not answer, or what it holds cannot be read.
+    pub async fn new(tools: Tools) -> Result<Self, EngineError> {
+        let accepted = accepted::load_all(&tools.registry).await?;
+        let inner = Inner {
+            tools,
+            planning: tokio::sync::Mutex::new(()),
+            units: tokio::sync::Mutex::new(()),
+            busy: Mutex::new(BTreeMap::new()),
+            accepted: Mutex::new(accepted),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    fn tools(&self) -> &Tools {
+        &self.inner.tools
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.inner.tools.registry
+    }
+
+    fn manager(&self) -> &Manager {
+        &self.inner.tools.manager
+    }
+
+    /// Returns podman's part.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Podman`] says why there is none.
+    pub fn toolchain(&self) -> Result<&Toolchain, EngineError> {
+        self.inner.tools.toolchain.as_ref().map_err(|why| EngineError::Podman(why.clone()))
+    }
+
+    /// Returns the generation of a service that is in force.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::NotDeployed`]
+    pub fn accepted(&self, service: &ServiceName) -> Result<Arc<Accepted>, EngineError> {
+        self.find(service).ok_or_else(|| EngineError::NotDeployed { service: service.clone() })
+    }
+
+    fn find(&self, service: &ServiceName) -> Option<Arc<Accepted>> {
+        self.inner.accepted.lock().unwrap_or_else(PoisonError::into_inner).get(service).cloned()
+    }
+
+    /// Returns every generation in force, by service.
+    pub fn all(&self) -> Vec<Arc<Accepted>> {
+        self.inner.accepted.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Reads a service's generation in force again from the registry.
+    async fn refresh(&self, service: &ServiceName) -> Result<(), EngineError> {
+        let found = accepted::load(self.registry(), service).await?;
+        let mut all = self.inner.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        match found {
+            Some(accepted) => all.insert(service.clone(), Arc::new(accepted)),
+            None => all.remove(service),
+        };
+        Ok(())
+    }
+
+    /// Takes a service for one operation.
+    fn take(&self, service: &ServiceName, operation: &'static str) -> Result<Busy, EngineError> {
+        let mut busy = self.inner.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(other) = busy.get(service) {
+            return Err(EngineError::Busy { service: service.clone(), operation: other });
+        }
+        busy.insert(service.clone(), operation);
+        Ok(Busy { engine: self.clone(), service: service.clone() })
+    }
+
+    /// Returns what is under way on a service.
+    pub fn under_way(&self, service: &ServiceName) -> Option<&'static str> {
+        self.inner.busy.lock().unwrap_or_else(PoisonError::into_inner).get(service).copied()
+    }
+
+    /// Puts a unit set in place and has systemd read it; tells whether there
+    /// was anything to do.
+    async fn install(&self, set: &UnitSet, previous: Option<&UnitSet>) -> Result<bool, EngineError> {
+        let one_at_a_time = self.inner.units.lock().await;
+        let (store, set, previous) = (self.tools().store.clone(), set.clone(), previous.cloned());
+        let installed = tokio::task::spawn_blocking(move || store.install(&set, previous.as_ref()))
+            .await
+            .map_err(EngineError::Lost)??;
+        let changed = installed != Installed::Unchanged;
+        if changed {
+            self.manager().reload().await?;
+        }
+        drop(one_at_a_time);
+        Ok(changed)
+    }
+
+    /// Reads a service's files as they are on disk.
+    async fn on_disk(&self, service: &ServiceName) -> Result<Option<UnitSet>, EngineError> {
+        let (store, service) = (self.tools().store.clone(), service.clone());
+        let found = tokio::task::spawn_blocking(move || store.read(&service)).await.map_err(EngineError::Lost)??;
+        Ok(found.map(|found| found.set))
+    }
+
+    /// Returns the units among these that systemd does not know, or that are
+    /// down, with the invocation of the rest.
+    async fn invocations(&self, units: &[UnitName]) -> Result<BTreeMap<UnitName, Option<String>>, EngineError> {
+        let states = self.manager().unit_states(units).await?;
+        Ok(states
+            .into_iter()
+            .map(|s| {
+                let up = status::is_up(&s);
+                (s.name, s.invocation_id.filter(|_| up))
+            })
+            .collect())
+    }
+}
+
+/// A service taken for one operation; free again when dropped.
+#[derive(Debug)]
+struct Busy {
+    engine: Engine,
+    service: ServiceName,
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.engine.inner.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.service);
+    }
+}
+
+/// Returns the time now, in milliseconds since the Unix epoch.
+pub(super) fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}

@@ -1,0 +1,129 @@
+//! What the node must have before a deploy is begun: each lack with its mend.
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
+
+use super::{Accepted, Engine, EngineError};
+use crate::agent::plan::{Action, Plan};
+use crate::definition::service::{MountSource, Protocol};
+use crate::deployment::{Container, Deployment, Publish};
+use crate::systemd::LoadState;
+
+/// Checks the components that a plan starts or restarts.
+pub(super) async fn check(
+    engine: &Engine,
+    old: Option<&Accepted>,
+    deployment: &Deployment,
+    plan: &Plan,
+) -> Result<(), EngineError> {
+    let touched: Vec<&Container> = plan
+        .effects
+        .iter()
+        .filter(|e| matches!(e.action, Action::Start | Action::Restart))
+        .filter_map(|e| deployment.container(&e.component))
+        .collect();
+    let mut problems = Vec::new();
+    for container in &touched {
+        paths(container, &mut problems);
+        let before = old.and_then(|o| o.deployment.container(&container.spec.name));
+        ports(container, before, &mut problems);
+    }
+    names(engine, old, deployment, &mut problems).await?;
+    if problems.is_empty() { Ok(()) } else { Err(EngineError::Preflight { problems }) }
+}
+
+fn paths(container: &Container, problems: &mut Vec<String>) {
+    let component = &container.spec.name;
+    for mount in &container.spec.volumes {
+        if let MountSource::Path(path) = &mount.source
+            && let Err(error) = std::fs::metadata(path)
+        {
+            problems.push(format!(
+                "component {component}: {path} cannot be mounted ({error}); make it on the node: sudo install -d -o mcp -g mcp {path}"
+            ));
+        }
+    }
+    for file in &container.spec.env_files {
+        if let Err(error) = std::fs::File::open(file) {
+            problems.push(format!("component {component}: the environment file {file} cannot be read: {error}"));
+        }
+    }
+    for device in &container.spec.devices {
+        if !Path::new(&device.host).exists() {
+            problems.push(format!("component {component}: the node has no device {}", device.host));
+        }
+    }
+}
+
+/// Tries ports that the component did not publish before.
+fn ports(container: &Container, before: Option<&Container>, problems: &mut Vec<String>) {
+    for port in &container.publish {
+        if before.is_some_and(|b| b.publish.contains(port)) {
+            continue;
+        }
+        let Err(error) = bind(port) else { continue };
+        let mend = match error.kind() {
+            ErrorKind::PermissionDenied => format!(
+                "ports below {} need a right: sudo sysctl -w net.ipv4.ip_unprivileged_port_start={}",
+                unprivileged_start(),
+                port.host
+            ),
+            ErrorKind::AddrInUse => format!("something else listens there: ss -lntup 'sport = {}'", port.host),
+            ErrorKind::AddrNotAvailable => "the node does not have that address: ip address".to_owned(),
+            _ => error.to_string(),
+        };
+        problems.push(format!(
+            "component {}: port {} cannot be published; {mend}",
+            container.spec.name,
+            port.argument()
+        ));
+    }
+}
+
+fn unprivileged_start() -> String {
+    std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+        .map_or_else(|_| "1024".to_owned(), |text| text.trim().to_owned())
+}
+
+fn bind(port: &Publish) -> std::io::Result<()> {
+    let address = SocketAddr::new(port.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port.host);
+    match port.protocol {
+        Protocol::Tcp => TcpListener::bind(address).map(drop),
+        Protocol::Udp => UdpSocket::bind(address).map(drop),
+    }
+}
+
+/// Tells whether nothing listens on a TCP port.
+pub(super) fn is_free(address: IpAddr, port: u16) -> bool {
+    TcpListener::bind(SocketAddr::new(address, port)).is_ok()
+}
+
+/// Refuses names of units that somebody else has made.
+async fn names(
+    engine: &Engine,
+    old: Option<&Accepted>,
+    deployment: &Deployment,
+    problems: &mut Vec<String>,
+) -> Result<(), EngineError> {
+    let new: Vec<_> = deployment
+        .containers
+        .iter()
+        .filter(|c| old.is_none_or(|o| o.deployment.containers.iter().all(|b| b.name != c.name)))
+        .map(|c| c.name.unit())
+        .collect();
+    let ours = engine.tools().store.quadlet_root();
+    for state in engine.manager().unit_states(&new).await? {
+        let source = state.source_path.or(state.fragment_path);
+        if let Some(source) = source
+            && state.load == LoadState::Loaded
+            && !Path::new(&source).starts_with(ours)
+        {
+            problems.push(format!(
+                "there is a unit {} already, from {source}; rename the component, or move that file away",
+                state.name
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! What an agent does first: finish or undo what its predecessor was at when
+//! it ended.
+
+use super::deploy::{self, Deploy};
+use super::{Engine, EngineError, accepted, lifecycle, now_ms, undeploy};
+use crate::agent::deploy_state::DeployState;
+use crate::agent::progress::Progress;
+use crate::quadlet::render::node_units;
+use crate::registry::OperationRow;
+use crate::systemd::JobMode;
+use crate::telemetry::Chain;
+use crate::units::Installed;
+
+impl Engine {
+    /// Has the node's own units in place: the target that holds every
+    /// service, and podman's pause process.
+    ///
+    /// # Errors
+    ///
+    /// The unit directories cannot be changed, or systemd does not answer.
+    pub async fn prepare_node(&self) -> Result<(), EngineError> {
+        let (store, files) = (self.tools().store.clone(), node_units("/usr/bin/env podman"));
+        let installed =
+            tokio::task::spawn_blocking(move || store.install_node_units(&files)).await.map_err(EngineError::Lost)??;
+        if installed != Installed::Unchanged {
+            self.manager().reload().await?;
+        }
+        // Active, it is what a boot reaches; starting it now starts whatever
+        // should run and does not.
+        let unit = crate::names::UnitName::podman_ready();
+        self.manager().start(&unit, JobMode::Replace, std::time::Duration::from_secs(60)).await?;
+        Ok(())
+    }
+
+    /// Finishes or undoes every operation that was cut off.
+    ///
+    /// # Errors
+    ///
+    /// The registry does not answer. What goes wrong with one operation is
+    /// logged, and does not keep the others from being looked at.
+    pub async fn recover(&self) -> Result<(), EngineError> {
+        for row in self.registry().unfinished_operations().await? {
+            tracing::warn!(service = %row.service, kind = row.kind, "an operation was cut off; finishing or undoing it");
+            let (service, id) = (row.service.clone(), row.id);
+            if let Err(error) = self.recover_one(row).await {
+                tracing::error!(%service, operation = id, error = %Chain(&error), "the operation could not be finished");
+            }
+        }
+        Ok(())
+    }
+
+    async fn recover_one(&self, row: OperationRow) -> Result<(), EngineError> {
+        let progress = Progress::unheard();
+        match row.kind.as_str() {
+            deploy::KIND => self.recover_deploy(row, progress).await,
+            kind => {
+                let Some(accepted) = self.find(&row.service) else {
+                    self.registry().finish_operation(row.id, "done".to_owned(), now_ms()).await?;
+                    return Ok(());
+                };
+                match kind {
+                    lifecycle::STOP => self.carry_out_stop(&accepted, row.id, &progress).await,
+                    lifecycle::START => self.carry_out_start(&accepted, row.id, &progress).await,
+                    undeploy::UNDEPLOY | undeploy::PURGE => {
+                        self.carry_out_undeploy(&accepted, row.id, kind == undeploy::PURGE, &progress).await
+                    }
+                    other => {
+                        tracing::error!(kind = other, "this agent does not know such an operation");
+                        Ok(())
+                    }
+                }
+            }
+        }
+    }
+
+    async fn recover_deploy(&self, row: OperationRow, progress: Progress) -> Result<(), EngineError> {
+        let busy = self.take(&row.service, deploy::KIND)?;
+        let state: DeployState = serde_json::from_str(&row.state)
+            .map_err(|source| EngineError::Stored { what: "state", service: row.service.clone(), source })?;
+        let Some(new) = accepted::stored(self.registry(), &row.service, row.to).await? else {
+            // Committed or discarded: only the last line was not written.
+            self.registry().finish_operation(row.id, "done".to_owned(), now_ms()).await?;
+            return Ok(());
+        };
+        let old = self.find(&row.service).map(|a| (a.deployment.clone(), a.set.clone()));
+        // Whatever is there now, the old files or the new: what is stale of
+        // either goes when the right ones are put in place.
+        let disk = match state {
+            DeployState::Planned | DeployState::Pulling => self.on_disk(&row.service).await?,
+            DeployState::Installing | DeployState::Starting { .. } | DeployState::RollingBack { .. } => {
+                old.as_ref().map(|(_, set)| set.clone())
+            }
+        };
+        let mut deploy = Deploy {
+            operation: row.id,
+            by: row.by,
+            service: row.service,
+            old,
+            from: row.from,
+            new: new.deployment,
+            set: new.set,
+            disk,
+            state,
+            changed: std::collections::BTreeSet::new(),
+        };
+        if matches!(deploy.state, DeployState::Planned | DeployState::Pulling) {
+            // Nothing that runs was touched: as if it had not been asked for.
+            let outcome = self.back(&mut deploy, Vec::new(), &progress).await;
+            tracing::info!(service = %deploy.service, "the deploy is undone: {}", outcome.message);
+            return Ok(());
+        }
+        self.finish(deploy, busy, progress).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,114 @@
+//! Putting the generation before back, when the new one does not come up.
+
+use std::collections::BTreeSet;
+
+use super::accepted::container_units;
+use super::deploy::{Deploy, lease_rows};
+use super::{Engine, EngineError, now_ms};
+use crate::agent::deploy_state::{DeployEvent, DeployState};
+use crate::agent::progress::{Failure, Outcome, OutcomeKind, Progress};
+use crate::deployment::Container;
+use crate::names::ComponentName;
+use crate::quadlet::UnitSet;
+use crate::telemetry::Chain;
+
+impl Engine {
+    /// Undoes a deploy and tells how that went.
+    pub(super) async fn back(&self, deploy: &mut Deploy, mut failures: Vec<Failure>, progress: &Progress) -> Outcome {
+        let reason = failures.first().map(|f| f.explanation.clone()).unwrap_or_default();
+        let result = self.undo(deploy, reason, progress).await;
+        let (kind, message) = match (&result, &deploy.old) {
+            (Ok(again), Some(_)) if again.is_empty() => {
+                (OutcomeKind::RolledBack, format!("failed; generation {} is back", deploy.from))
+            }
+            (Ok(again), None) if again.is_empty() => {
+                (OutcomeKind::RolledBack, "failed; nothing of it is left on the node".to_owned())
+            }
+            (Ok(_), _) => (
+                OutcomeKind::Failed,
+                format!("failed, and generation {} did not come up again either", deploy.from),
+            ),
+            (Err(error), _) => (OutcomeKind::Failed, format!("failed, and could not be undone: {}", Chain(error))),
+        };
+        if let Ok(again) = result {
+            failures.extend(again);
+        }
+        Outcome {
+            service: deploy.service.clone(),
+            kind,
+            generation: deploy.from,
+            message,
+            failures,
+            changed: deploy.changed.iter().cloned().collect(),
+            elapsed: progress.elapsed(),
+        }
+    }
+
+    async fn undo(&self, deploy: &mut Deploy, reason: String, progress: &Progress) -> Result<Vec<Failure>, EngineError> {
+        if !matches!(deploy.state, DeployState::RollingBack { .. }) {
+            self.advance(deploy, DeployEvent::Failed(reason)).await?;
+        }
+        let step = progress.step("rollback", format!("generation {}", deploy.from)).await;
+        let touched = self.touched(deploy).await?;
+        let gone: Vec<&Container> = deploy
+            .new
+            .containers
+            .iter()
+            .filter(|c| deploy.old.as_ref().is_none_or(|(old, _)| old.containers.iter().all(|o| o.name != c.name)))
+            .collect();
+        self.stop_alone(&gone).await?;
+        let old_set = match &deploy.old {
+            Some((_, set)) => set.clone(),
+            None => UnitSet::new(deploy.service.clone(), false),
+        };
+        if deploy.old.is_none() {
+            self.leave_targets(&deploy.service).await?;
+        }
+        self.install(&old_set, Some(&deploy.set)).await?;
+        let failures = match &deploy.old {
+            Some((old, _)) if old.active => {
+                let old = old.clone();
+                let failures =
+                    self.start_in_order(&old, &touched, progress, None).await?;
+                if failures.is_empty() {
+                    self.reach_target(&old).await?;
+                }
+                failures
+            }
+            Some(_) | None => Vec::new(),
+        };
+        match &deploy.old {
+            Some((old, _)) => self.registry().replace_leases(&deploy.service, &lease_rows(old)).await?,
+            None => {
+                self.registry().delete_leases(&deploy.service).await?;
+            }
+        }
+        let outcome = if failures.is_empty() { "rolled back" } else { "failed" };
+        self.registry().finish_operation(deploy.operation, outcome.to_owned(), now_ms()).await?;
+        self.registry().discard_generation(&deploy.service, deploy.new.generation).await?;
+        self.refresh(&deploy.service).await?;
+        if failures.is_empty() {
+            step.done().await;
+        } else {
+            step.failed("the generation before did not come up".to_owned()).await;
+        }
+        Ok(failures)
+    }
+
+    /// Returns the old components that are down, or run the new generation.
+    async fn touched(&self, deploy: &Deploy) -> Result<BTreeSet<ComponentName>, EngineError> {
+        let Some((old, _)) = &deploy.old else { return Ok(BTreeSet::new()) };
+        let DeployState::RollingBack { before, .. } = &deploy.state else { return Ok(BTreeSet::new()) };
+        let now = self.invocations(&container_units(old)).await?;
+        Ok(old
+            .containers
+            .iter()
+            .filter(|c| {
+                let unit = c.name.unit();
+                let is = now.get(&unit).cloned().flatten();
+                is.is_none() || before.get(&unit).is_some_and(|was| *was != is)
+            })
+            .map(|c| c.spec.name.clone())
+            .collect())
+    }
+}

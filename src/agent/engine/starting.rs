@@ -1,0 +1,231 @@
+//! Starting components in order, and finding out why one does not start.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::deploy::Deploy;
+use super::{Engine, EngineError, failure};
+use crate::agent::deploy_state::DeployEvent;
+use crate::agent::progress::{Failure, Progress, Step};
+use crate::deployment::{Container, Deployment};
+use crate::names::{ComponentName, UnitName};
+use crate::podman::pause;
+use crate::systemd::{ActiveState, Change, JobMode, JobResult, Jobs, SystemdError};
+
+/// What systemd needs on top of a unit's own timeouts.
+const MARGIN: Duration = Duration::from_secs(30);
+
+/// What came of starting a layer.
+#[derive(Debug, Default)]
+pub(super) struct Started {
+    pub(super) ready: Vec<ComponentName>,
+    pub(super) failures: Vec<Failure>,
+}
+
+impl Engine {
+    /// Makes sure that what every start needs is there: podman's pause
+    /// process, and the networks and volumes of a deployment.
+    pub(super) async fn make_ground(&self, deployment: &Deployment) -> Result<(), EngineError> {
+        self.hold_pause_process().await?;
+        let mut units: Vec<UnitName> = deployment.networks().into_iter().map(UnitName::network).collect();
+        units.extend(deployment.volumes().into_iter().map(|v| UnitName::volume(&deployment.service, v)));
+        for unit in units {
+            let result = self.manager().start(&unit, JobMode::Replace, MARGIN * 2).await?;
+            if !result.is_done() {
+                tracing::warn!(%unit, %result, "a unit that containers need did not start");
+            }
+        }
+        Ok(())
+    }
+
+    /// Without podman's pause process a container cannot tell that it is
+    /// ready (see [`pause`]). `podman system migrate`, for one, ends it.
+    async fn hold_pause_process(&self) -> Result<(), EngineError> {
+        if pause::is_alive(&self.tools().runtime) {
+            return Ok(());
+        }
+        let unit = UnitName::podman_ready();
+        let result = self.manager().restart(&unit, JobMode::IgnoreDependencies, MARGIN).await?;
+        if !result.is_done() {
+            tracing::warn!(%unit, %result, "podman's pause process could not be started");
+        }
+        Ok(())
+    }
+
+    /// Starts, or restarts alone, the given components of one layer, and
+    /// waits until each is ready or has failed.
+    pub(super) async fn start_layer(
+        &self,
+        deployment: &Deployment,
+        layer: &[ComponentName],
+        progress: &Progress,
+    ) -> Result<Started, EngineError> {
+        let containers: BTreeMap<UnitName, &Container> =
+            layer.iter().filter_map(|c| deployment.container(c)).map(|c| (c.name.unit(), c)).collect();
+        let units: Vec<UnitName> = containers.keys().cloned().collect();
+        let mut watch = self.manager().watch().await?;
+        let states = self.manager().unit_states(&units).await?;
+        let (down, up): (Vec<_>, Vec<_>) =
+            states.into_iter().partition(|s| matches!(s.active, ActiveState::Inactive | ActiveState::Failed));
+        for state in &down {
+            self.manager().reset_failed(&state.name).await?;
+        }
+        let names = |states: Vec<crate::systemd::UnitState>| states.into_iter().map(|s| s.name).collect::<Vec<_>>();
+        let (down, up) = (names(down), names(up));
+        let mut steps: BTreeMap<UnitName, Step<'_>> = BTreeMap::new();
+        for unit in &down {
+            steps.insert(unit.clone(), progress.step("start", unit.as_str()).await);
+        }
+        for unit in &up {
+            steps.insert(unit.clone(), progress.step("restart", unit.as_str()).await);
+        }
+        let deadline = containers.values().map(|c| c.start_timeout() + c.stop_timeout()).max().unwrap_or_default() + MARGIN;
+        // Starting brings requirements along; a restart must touch nothing
+        // else, or it would restart everything that requires the unit.
+        let mut starts = self.manager().start_all(&down, JobMode::Replace, deadline).await?;
+        let mut restarts = self.manager().restart_all(&up, JobMode::IgnoreDependencies, deadline).await?;
+        let mut started = Started::default();
+        while !steps.is_empty() {
+            let (unit, verdict) = tokio::select! {
+                // Both receivers may be cancelled: nothing is lost.
+                (unit, result) = next(&mut starts, &mut restarts) => (unit, verdict(result)),
+                change = watch.next() => match self.gave_up(change, &steps).await? {
+                    Some((unit, why)) => (unit, Err(why)),
+                    None => continue,
+                },
+            };
+            let Some(step) = steps.remove(&unit) else { continue };
+            let Some(container) = containers.get(&unit) else { continue };
+            match verdict {
+                Ok(()) => {
+                    step.done().await;
+                    started.ready.push(container.spec.name.clone());
+                }
+                Err(why) => {
+                    let failure = failure::explain(self, container, &why).await;
+                    step.failed(failure.explanation.clone()).await;
+                    started.failures.push(failure);
+                    // It would be tried again for ever.
+                    self.stop_alone(std::slice::from_ref(container)).await?;
+                }
+            }
+        }
+        Ok(started)
+    }
+
+    /// Looks whether a unit being started has failed and waits to be tried
+    /// again: its job goes on through that (`RestartMode=direct`), so that
+    /// what depends on it waits, but for a deploy once is enough.
+    async fn gave_up(
+        &self,
+        change: Result<Change, SystemdError>,
+        steps: &BTreeMap<UnitName, Step<'_>>,
+    ) -> Result<Option<(UnitName, String)>, EngineError> {
+        let units: Vec<UnitName> = match change? {
+            Change::All => steps.keys().cloned().collect(),
+            Change::Units(changed) => changed.into_iter().filter(|u| steps.contains_key(u)).collect(),
+        };
+        let states = self.manager().unit_states(&units).await?;
+        Ok(states.into_iter().find(|s| s.sub.starts_with("auto-restart")).map(|s| {
+            let result = s.service.map(|service| service.result).unwrap_or_default();
+            (s.name, result)
+        }))
+    }
+
+    /// Stops containers and nothing else, and waits until they are down.
+    pub(super) async fn stop_alone(&self, containers: &[&Container]) -> Result<Vec<ComponentName>, EngineError> {
+        let units: Vec<UnitName> = containers.iter().map(|c| c.name.unit()).collect();
+        let deadline = containers.iter().map(|c| c.stop_timeout()).max().unwrap_or_default() + MARGIN;
+        let mut jobs = self.manager().stop_all(&units, JobMode::IgnoreDependencies, deadline).await?;
+        let mut stopped = Vec::new();
+        while let Some((unit, result)) = jobs.next().await {
+            match result {
+                Ok(_) | Err(SystemdError::NoSuchUnit { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            stopped.extend(containers.iter().filter(|c| c.name.unit() == unit).map(|c| c.spec.name.clone()));
+        }
+        for unit in &units {
+            self.manager().reset_failed(unit).await?;
+        }
+        Ok(stopped)
+    }
+
+    /// Starts components layer by layer; those that are ready are noted in
+    /// `journal`, a deploy under way. The first layer with a failure is the
+    /// last.
+    pub(super) async fn start_in_order(
+        &self,
+        deployment: &Deployment,
+        wanted: &BTreeSet<ComponentName>,
+        progress: &Progress,
+        mut journal: Option<&mut Deploy>,
+    ) -> Result<Vec<Failure>, EngineError> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.make_ground(deployment).await?;
+        for layer in deployment.layers() {
+            let layer: Vec<ComponentName> = layer.into_iter().filter(|c| wanted.contains(c)).collect();
+            if layer.is_empty() {
+                continue;
+            }
+            let started = self.start_layer(deployment, &layer, progress).await?;
+            if let Some(deploy) = journal.as_deref_mut() {
+                for component in &started.ready {
+                    deploy.changed.insert(component.to_string());
+                    self.advance(deploy, DeployEvent::Ready(component.clone())).await?;
+                }
+            }
+            if !started.failures.is_empty() {
+                return Ok(started.failures);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Has the service's target active, so that `systemctl --user` shows the
+    /// service as what it is: up.
+    pub(super) async fn reach_target(&self, deployment: &Deployment) -> Result<(), EngineError> {
+        let unit = UnitName::service_target(&deployment.service);
+        let state = self.manager().unit_states(std::slice::from_ref(&unit)).await?;
+        if state.iter().any(|s| s.active == ActiveState::Active) {
+            return Ok(());
+        }
+        let result = self.manager().start(&unit, JobMode::Replace, MARGIN * 4).await?;
+        if !result.is_done() {
+            tracing::warn!(%unit, %result, "the service's target did not start");
+        }
+        Ok(())
+    }
+}
+
+/// Says which networks of a deployment nobody else of the node uses.
+pub(super) fn own_networks<'a>(
+    deployment: &'a Deployment,
+    others: &[Deployment],
+) -> Vec<&'a crate::names::NetworkName> {
+    let used: BTreeSet<_> = others.iter().flat_map(Deployment::networks).collect();
+    deployment.networks().into_iter().filter(|n| !used.contains(n)).collect()
+}
+
+async fn next(starts: &mut Jobs, restarts: &mut Jobs) -> (UnitName, Result<JobResult, SystemdError>) {
+    loop {
+        tokio::select! {
+            // A closed queue is out of the race; both closed cannot be while
+            // a step is open, for each step has a job.
+            Some(outcome) = starts.next() => return outcome,
+            Some(outcome) = restarts.next() => return outcome,
+            else => std::future::pending().await,
+        }
+    }
+}
+
+fn verdict(result: Result<JobResult, SystemdError>) -> Result<(), String> {
+    match result {
+        Ok(JobResult::Done) => Ok(()),
+        Ok(other) => Err(other.to_string()),
+        Err(SystemdError::Deadline { .. }) => Err("timeout".to_owned()),
+        Err(error) => Err(crate::telemetry::Chain(&error).to_string()),
+    }
+}

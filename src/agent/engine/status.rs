@@ -1,0 +1,172 @@
+//! What runs now, as systemd says.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::accepted::container_units;
+use super::{Accepted, Engine, EngineError};
+use crate::deployment::{Container, Readiness};
+use crate::names::ServiceName;
+use crate::podman::health;
+use crate::systemd::{ActiveState, LoadState, UnitState};
+
+/// A service, desired and observed.
+#[derive(Debug, Clone)]
+pub struct ServiceStatus {
+    /// What is desired.
+    pub accepted: Arc<Accepted>,
+    /// Its components.
+    pub components: Vec<ComponentStatus>,
+    /// What is under way.
+    pub operation: Option<&'static str>,
+}
+
+/// A component as it is.
+#[derive(Debug, Clone)]
+pub struct ComponentStatus {
+    /// What it should be.
+    pub container: Container,
+    /// Whether it should run.
+    pub desired: bool,
+    /// In one word.
+    pub state: ComponentState,
+    /// Its health, in podman's words, or `ready`, or `none`.
+    pub health: &'static str,
+    /// How it ended, where it failed.
+    pub result: Option<String>,
+    /// Since when.
+    pub since: Option<SystemTime>,
+    /// Automatic restarts.
+    pub restarts: u32,
+    /// systemd's finer state.
+    pub sub: String,
+    /// How it differs from what it should be, each with its reason.
+    pub drift: Vec<String>,
+}
+
+/// A component's state in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ComponentState {
+    /// Up, and ready once.
+    Running,
+    /// On its way up.
+    Starting,
+    /// On its way down.
+    Stopping,
+    /// Down.
+    Stopped,
+    /// Ended, and waits to be started again.
+    Restarting,
+    /// Ended badly.
+    Failed,
+    /// systemd knows no such unit.
+    Missing,
+}
+
+impl ComponentState {
+    /// Returns the word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Starting => "starting",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Restarting => "restarting",
+            Self::Failed => "failed",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+/// Tells whether a unit is up, or being restarted by somebody.
+pub(super) fn is_up(state: &UnitState) -> bool {
+    matches!(state.active, ActiveState::Active | ActiveState::Reloading)
+        || (state.active == ActiveState::Activating && !state.sub.starts_with("auto-restart"))
+}
+
+impl Engine {
+    /// Looks at one service, or at all.
+    ///
+    /// # Errors
+    ///
+    /// The service is not deployed, or systemd does not answer.
+    pub async fn status(&self, service: Option<&ServiceName>) -> Result<Vec<ServiceStatus>, EngineError> {
+        let wanted = match service {
+            Some(name) => vec![self.accepted(name)?],
+            None => self.all(),
+        };
+        let units: Vec<_> = wanted.iter().flat_map(|a| container_units(&a.deployment)).collect();
+        let mut states = self.manager().unit_states(&units).await?.into_iter();
+        Ok(wanted
+            .into_iter()
+            .map(|accepted| {
+                let components = accepted
+                    .deployment
+                    .containers
+                    .iter()
+                    .zip(states.by_ref())
+                    .map(|(container, state)| self.component(&accepted, container, state))
+                    .collect();
+                ServiceStatus { components, operation: self.under_way(&accepted.row.name), accepted }
+            })
+            .collect())
+    }
+
+    fn component(&self, accepted: &Accepted, container: &Container, unit: UnitState) -> ComponentStatus {
+        let state = component_state(&unit);
+        let health = match (&container.readiness, state) {
+            (Readiness::Command { .. }, ComponentState::Running | ComponentState::Starting) => {
+                health::read(&self.tools().runtime, &container.name).as_str()
+            }
+            // Its unit is active only once the probe has succeeded.
+            (Readiness::Probe { .. }, ComponentState::Running) => "ready",
+            (Readiness::Probe { .. }, ComponentState::Starting) => "starting",
+            _ => "none",
+        };
+        let drift = drift(accepted.row.active, state, &unit);
+        let service = unit.service;
+        ComponentStatus {
+            container: container.clone(),
+            desired: accepted.row.active,
+            state,
+            health,
+            result: service.as_ref().map(|s| s.result.clone()).filter(|r| r != "success"),
+            since: unit.since,
+            restarts: service.map_or(0, |s| s.restarts),
+            sub: unit.sub,
+            drift,
+        }
+    }
+}
+
+fn component_state(unit: &UnitState) -> ComponentState {
+    match &unit.active {
+        ActiveState::Active | ActiveState::Reloading | ActiveState::Refreshing => ComponentState::Running,
+        ActiveState::Activating if unit.sub.starts_with("auto-restart") => ComponentState::Restarting,
+        ActiveState::Activating => ComponentState::Starting,
+        ActiveState::Deactivating => ComponentState::Stopping,
+        ActiveState::Failed => ComponentState::Failed,
+        ActiveState::Inactive if unit.load == LoadState::NotFound => ComponentState::Missing,
+        ActiveState::Inactive | ActiveState::Maintenance | ActiveState::Other(_) => ComponentState::Stopped,
+    }
+}
+
+fn drift(desired: bool, state: ComponentState, unit: &UnitState) -> Vec<String> {
+    let mut drift = Vec::new();
+    let service = unit.name.as_str();
+    match (desired, state) {
+        (true, ComponentState::Stopped) => drift.push(format!("it is down and should run; systemctl --user start {service}")),
+        (true, ComponentState::Failed) => drift.push(format!("it failed and should run; systemctl --user status {service}")),
+        (true, ComponentState::Missing) => drift.push("systemd does not know its unit; deploy the service again".to_owned()),
+        (false, ComponentState::Running | ComponentState::Starting | ComponentState::Restarting) => {
+            drift.push(format!("it runs and should not; systemctl --user stop {service}"));
+        }
+        (true | false, _) => {}
+    }
+    if unit.load == LoadState::NotFound && state == ComponentState::Running {
+        drift.push("it runs, but its unit file is gone; deploy the service again".to_owned());
+    } else if unit.need_daemon_reload {
+        drift.push("its unit file or a drop-in was changed and not yet read; systemctl --user daemon-reload".to_owned());
+    }
+    drift
+}
