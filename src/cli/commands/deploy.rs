@@ -19,7 +19,7 @@ use crate::ui::visible_lines;
 
 /// Deploy a service, or one component of it, from its definition
 ///
-/// The definition is -f FILE, else <service>.toml in the services directory,
+/// The definition is -f FILE, else SERVICE.toml in the services directory,
 /// else the one that the node accepted last.
 #[derive(Debug, Args)]
 #[command(

@@ -27,7 +27,7 @@ pub enum NodeCommand {
     /// Add a node to the config
     ///
     /// Without --fingerprint and --ca-cert, the fingerprint that the agent
-    /// shows is asked about: compare it with `mcp-agent fingerprint` there.
+    /// shows is asked about: compare it with that of `mcp-agent check-config` there.
     #[command(
         after_help = "Examples:\n  mcp node add rift 100.95.252.120:9444\n  mcp node add rift rift.net:9444 --ca-cert /etc/mcp/ca.pem"
     )]
