@@ -411,7 +411,7 @@ mod tests {
         assert_eq!(time(0), None);
         assert_eq!(
             time(1_500_000),
-            Some(SystemTime::UNIX_EPOCH + Duration::from_micros(1_500_000))
+            Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1500))
         );
         assert_eq!(hexadecimal(&[]), None);
         assert_eq!(hexadecimal(&[0; 16]), None);
