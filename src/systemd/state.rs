@@ -409,10 +409,7 @@ mod tests {
     #[test]
     fn raw_values() {
         assert_eq!(time(0), None);
-        assert_eq!(
-            time(1_500_000),
-            Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1500))
-        );
+        assert_eq!(time(1_500_000), Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1500)));
         assert_eq!(hexadecimal(&[]), None);
         assert_eq!(hexadecimal(&[0; 16]), None);
         assert_eq!(hexadecimal(&[0x1a, 0xf0]).as_deref(), Some("1af0"));
