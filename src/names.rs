@@ -167,7 +167,8 @@ macro_rules! label {
 label!(
     /// Names a service: a DNS label that no unit of systemd or podman uses.
     ServiceName, "service", |name| {
-        if RESERVED_SERVICES.contains(&name) || name == "mcp-podman" {
+        // <service>-ready.target belongs to <service>.
+        if RESERVED_SERVICES.contains(&name) || name == "mcp-podman" || name.ends_with("-ready") {
             return Err(NameError::Reserved { kind: "service", name: name.to_owned() });
         }
         Ok(())

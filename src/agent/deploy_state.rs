@@ -90,7 +90,9 @@ impl DeployState {
             (Self::Starting { before, .. }, DeployEvent::Failed(reason)) => {
                 Ok(Self::RollingBack { before, reason })
             }
-            (state, event) => Err(IllegalTransition { state: Box::new(state), event: Box::new(event) }),
+            (state, event) => {
+                Err(IllegalTransition { state: Box::new(state), event: Box::new(event) })
+            }
         }
     }
 }
@@ -107,7 +109,10 @@ mod tests {
         for event in [
             DeployEvent::ImagesMissing,
             DeployEvent::ImagesThere,
-            DeployEvent::Installed { wanted: wanted.clone(), before: BTreeMap::from([(UnitName::everything(), None)]) },
+            DeployEvent::Installed {
+                wanted: wanted.clone(),
+                before: BTreeMap::from([(UnitName::everything(), None)]),
+            },
             DeployEvent::Ready(component.clone()),
         ] {
             state = state.next(event).unwrap();

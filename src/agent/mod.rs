@@ -19,9 +19,11 @@ pub mod identity;
 pub mod last_good;
 pub mod listen;
 pub mod plan;
+pub mod probe;
 pub mod problems;
 pub mod progress;
 pub mod run;
+pub mod service;
 pub mod settings;
 pub mod signals;
 

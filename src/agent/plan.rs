@@ -108,7 +108,12 @@ pub fn plan(old: Option<Side<'_>>, new: Side<'_>, up: &BTreeSet<UnitName>) -> Pl
             }
             (false, _) => (Action::Start, "it does not run".to_owned()),
         };
-        effects.push(Effect { component: component.clone(), container: container.name.clone(), action, reason });
+        effects.push(Effect {
+            component: component.clone(),
+            container: container.name.clone(),
+            action,
+            reason,
+        });
     }
     Plan { files, effects }
 }
@@ -136,7 +141,10 @@ fn removals(old: Option<Side<'_>>, new: Side<'_>, up: &BTreeSet<UnitName>) -> Ve
     old.deployment
         .containers
         .iter()
-        .filter(|c| new.deployment.containers.iter().all(|n| n.name != c.name) && up.contains(&c.name.unit()))
+        .filter(|c| {
+            new.deployment.containers.iter().all(|n| n.name != c.name)
+                && up.contains(&c.name.unit())
+        })
         .map(|c| Effect {
             component: c.spec.name.clone(),
             container: c.name.clone(),
@@ -217,8 +225,10 @@ mod tests {
 
     fn made(text: &str) -> (Deployment, UnitSet) {
         let service = crate::definition::load(text).unwrap();
-        let d = resolve(&service, &NodeFacts::default(), &Leases::new(), None, Generation(1)).unwrap();
-        let set = Renderer::new(PodmanVersion::USUAL, "/a", &[]).unwrap().render(&d, "s.toml").unwrap();
+        let d =
+            resolve(&service, &NodeFacts::default(), &Leases::new(), None, Generation(1)).unwrap();
+        let set =
+            Renderer::new(PodmanVersion::USUAL, "/a", &[]).unwrap().render(&d, "s.toml").unwrap();
         (d, set)
     }
 
@@ -236,7 +246,10 @@ mod tests {
             Side { deployment: &nd, set: &ns },
             &up,
         );
-        plan.effects.iter().map(|e| format!("{:?} {} ({})", e.action, e.container, e.reason)).collect()
+        plan.effects
+            .iter()
+            .map(|e| format!("{:?} {} ({})", e.action, e.container, e.reason))
+            .collect()
     }
 
     #[test]
@@ -261,7 +274,11 @@ mod tests {
         let one = "name = \"s\"\n[[components]]\nname = \"new\"\nimage = \"i:1\"\n";
         assert_eq!(
             shown(Some(TWO), one, &up),
-            ["Stop s-web (no longer in the definition)", "Stop s-api (no longer in the definition)", "Start s-new (new)"]
+            [
+                "Stop s-web (no longer in the definition)",
+                "Stop s-api (no longer in the definition)",
+                "Start s-new (new)"
+            ]
         );
         let stopped = format!("active = false\n{TWO}");
         assert_eq!(

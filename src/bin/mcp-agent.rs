@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use mcp::agent::Parts;
 use mcp::agent::commands::{self, Cli, Command, args::Output};
+use mcp::agent::service::Agent;
 use mcp::supervise::TaskError;
 use tokio::runtime::Builder;
 use tonic::service::Routes;
@@ -14,8 +15,9 @@ use tonic::service::Routes;
 ///
 /// A failure ends the agent with exit code 1; long-running tasks go to
 /// `parts.supervisor`.
-async fn service(_parts: &mut Parts) -> Result<Routes, TaskError> {
-    Ok(Routes::default())
+async fn service(parts: &mut Parts) -> Result<Routes, TaskError> {
+    let agent = Agent::new(parts).await?;
+    Ok(mcp::agent::run::routes(agent))
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -25,9 +27,11 @@ fn main() -> anyhow::Result<ExitCode> {
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let runtime = match cli.command {
         Command::Server(_) => Builder::new_multi_thread().worker_threads(2).enable_all().build()?,
-        Command::CheckConfig(_) | Command::Token(_) | Command::Install(_) | Command::Version => {
-            Builder::new_current_thread().enable_all().build()?
-        }
+        Command::CheckConfig(_)
+        | Command::Token(_)
+        | Command::Install(_)
+        | Command::Probe(_)
+        | Command::Version => Builder::new_current_thread().enable_all().build()?,
     };
     let (mut data, mut words) = (io::stdout(), io::stderr());
     let output = Output { data: &mut data, words: &mut words };

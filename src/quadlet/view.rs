@@ -251,7 +251,7 @@ pub(super) fn probe_words(c: &Container, agent: &str) -> Option<Vec<String>> {
     match probe {
         Probe::Tcp { address } => words.extend(["tcp".to_owned(), address.to_string()]),
         Probe::Http { address, path, tls: with, host } => {
-            words.extend(["http".to_owned(), address.to_string(), format!("--path={path}")]);
+            words.extend(["http".to_owned(), address.to_string(), path.clone()]);
             words.extend(host.iter().map(|h| format!("--host={h}")));
             tls = *with;
         }

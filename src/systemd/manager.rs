@@ -103,17 +103,15 @@ fn is_method_error(error: &zbus::Error, name: &str) -> bool {
 /// Tells a dead connection from a call that failed. A bus that lost systemd,
 /// or says so, counts as dead: both come back with a new connection.
 fn is_broken(error: &zbus::Error) -> bool {
-    match error {
-        zbus::Error::InputOutput(error) => error.kind() != std::io::ErrorKind::TimedOut,
-        zbus::Error::FDO(error) => matches!(
-            **error,
-            zbus::fdo::Error::ServiceUnknown(_)
-                | zbus::fdo::Error::NameHasNoOwner(_)
-                | zbus::fdo::Error::Disconnected(_)
-                | zbus::fdo::Error::NoReply(_)
-        ),
-        _ => false,
+    use zbus::fdo::Error as Bus;
+    if let zbus::Error::InputOutput(error) = error {
+        return error.kind() != std::io::ErrorKind::TimedOut;
     }
+    let zbus::Error::FDO(error) = error else { return false };
+    matches!(
+        **error,
+        Bus::ServiceUnknown(_) | Bus::NameHasNoOwner(_) | Bus::Disconnected(_) | Bus::NoReply(_)
+    )
 }
 
 /// The socket of a user's message bus.
@@ -346,13 +344,9 @@ impl Manager {
     /// Any [`SystemdError`] but [`SystemdError::NoSuchUnit`].
     pub async fn reset_failed(&self, unit: &UnitName) -> Result<(), SystemdError> {
         let proxy = self.proxy().await?;
-        match proxy.reset_failed_unit(unit.as_str()).await {
-            Ok(()) => Ok(()),
-            Err(error) => match SystemdError::unit("reset", unit, error) {
-                SystemdError::NoSuchUnit { .. } => Ok(()),
-                other => Err(other),
-            },
-        }
+        let Err(error) = proxy.reset_failed_unit(unit.as_str()).await else { return Ok(()) };
+        let error = SystemdError::unit("reset", unit, error);
+        if matches!(error, SystemdError::NoSuchUnit { .. }) { Ok(()) } else { Err(error) }
     }
 
     /// Returns systemd's major version, such as 257.

@@ -21,5 +21,5 @@ pub mod watch;
 
 pub use jobs::{JobMode, JobResult, Jobs};
 pub use manager::{BusAddress, Manager, SystemdError};
-pub use state::{ActiveState, ListedUnit, LoadState, UnitState};
+pub use state::{ActiveState, Ended, ListedUnit, LoadState, UnitFiles, UnitState};
 pub use watch::{Change, Watch};

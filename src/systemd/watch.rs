@@ -46,9 +46,8 @@ struct Collected {
 }
 
 impl Manager {
-    /// Watches all units of the manager. The health checks of podman show up
-    /// as well, as units named by a container's number: ignore what is not
-    /// yours.
+    /// Watches all units of the manager but podman's health checks. Ignore
+    /// what is not yours.
     ///
     /// # Errors
     ///
@@ -149,6 +148,7 @@ async fn collect(signals: impl Stream<Item = zbus::Result<Message>>, shared: Arc
             }
         };
         match seen {
+            Some(Seen::Unit(unit)) if is_health_check(&unit) => continue,
             Some(Seen::Unit(unit)) => {
                 shared.lock().units.insert(unit);
             }
@@ -174,7 +174,7 @@ struct Known(HashMap<UnitName, (String, String)>);
 impl Known {
     fn look(&mut self, message: &Message) -> zbus::Result<Option<Seen>> {
         let header = message.header();
-        let member = header.member().map(|member| member.as_str());
+        let member = header.member().map(zbus::names::MemberName::as_str);
         Ok(match member {
             Some("PropertiesChanged") => {
                 let unit = header.path().and_then(|path| unit_of_path(path.as_str()));
@@ -183,7 +183,7 @@ impl Known {
                     body.deserialize()?;
                 let mut word = |name| changed.remove(name).and_then(|v| String::try_from(v).ok());
                 match (unit, word("ActiveState"), word("SubState")) {
-                    (Some(unit), Some(active), Some(sub)) => self.differs(unit, (active, sub)),
+                    (Some(unit), Some(active), Some(sub)) => self.differs(unit, &(active, sub)),
                     _ => None,
                 }
             }
@@ -206,12 +206,21 @@ impl Known {
         })
     }
 
-    fn differs(&mut self, unit: UnitName, state: (String, String)) -> Option<Seen> {
+    fn differs(&mut self, unit: UnitName, state: &(String, String)) -> Option<Seen> {
         match self.0.insert(unit.clone(), state.clone()) {
-            Some(before) if before == state => None,
+            Some(before) if before == *state => None,
             Some(_) | None => Some(Seen::Unit(unit)),
         }
     }
+}
+
+/// podman runs each check in a unit of its own, `<container's number>-<hash>`:
+/// five signals a second and container.
+fn is_health_check(unit: &UnitName) -> bool {
+    let number = unit.as_str().as_bytes().get(..65);
+    number
+        .and_then(<[u8]>::split_last)
+        .is_some_and(|(end, number)| *end == b'-' && number.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// Returns the unit that an object path stands for: every byte outside
@@ -242,6 +251,14 @@ mod tests {
         assert_eq!(unit.as_str(), "mc-proxy.service");
         assert!(unit_of_path("/org/freedesktop/systemd1/unit/a_2").is_none());
         assert!(unit_of_path("/org/freedesktop/systemd1/job/1").is_none());
+    }
+
+    #[test]
+    fn health_checks_are_told_apart() {
+        let check = |name: &str| is_health_check(&UnitName::from_systemd(name));
+        assert!(check(&format!("{}-2dc65052e934aacb.timer", "9d".repeat(32))));
+        assert!(!check(&format!("{}.service", "9d".repeat(32))));
+        assert!(!check("web-api.service"));
     }
 
     fn message(member: &str, path: &str, body: &(impl serde::Serialize + zbus::Type)) -> Message {

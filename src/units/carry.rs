@@ -28,14 +28,12 @@ fn carry_below(from: &Path, to: &Path, depth: u32) -> io::Result<()> {
         return keep_existing(symlink(fs::read_link(from)?, to));
     }
     if kind.is_file() {
-        return match keep_existing(fs::hard_link(from, to)) {
-            Ok(()) => Ok(()),
+        if keep_existing(fs::hard_link(from, to)).is_err() {
             // A file of root's may not be linked (proc(5), protected_hardlinks).
-            Err(_) => {
-                fs::copy(from, to)?;
-                fs::File::open(to)?.sync_all()
-            }
-        };
+            fs::copy(from, to)?;
+            fs::File::open(to)?.sync_all()?;
+        }
+        return Ok(());
     }
     if !kind.is_dir() || depth == 0 {
         return Err(io::Error::new(

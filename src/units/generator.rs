@@ -86,8 +86,18 @@ pub struct GeneratorReport {
 }
 
 impl GeneratorReport {
-    /// Returns the files of the set that made no unit, by name. All of them
-    /// are here if a foreign file cannot be parsed.
+    /// Returns the messages about files that cannot be parsed at all, foreign
+    /// ones too. With one of these a reload would take every Quadlet unit of
+    /// the user away, though the dry run still shows the others.
+    pub fn fatal(&self) -> Vec<&str> {
+        self.messages
+            .iter()
+            .map(String::as_str)
+            .filter(|m| m.starts_with("error loading "))
+            .collect()
+    }
+
+    /// Returns the files of the set that made no unit, by name.
     pub fn refused(&self, set: &UnitSet) -> Vec<String> {
         set.of(Place::Quadlet)
             .filter(|(name, text)| {
@@ -295,7 +305,8 @@ fn header(line: &str) -> Option<&str> {
     (is_unit && !name.contains([' ', '/'])).then_some(name)
 }
 
-/// Returns the lines of stderr without the generator's name in front.
+/// Returns the lines of stderr, without the generator's name in front and
+/// without the list of files that it found.
 fn messages(stderr: &str) -> Vec<String> {
     stderr
         .lines()
@@ -306,7 +317,7 @@ fn messages(stderr: &str) -> Vec<String> {
                 _ => line,
             }
         })
-        .filter(|line| !line.is_empty())
+        .filter(|line| !line.is_empty() && !line.starts_with("Loading source unit file "))
         .map(str::to_owned)
         .collect()
 }
@@ -342,7 +353,7 @@ mod tests {
 
     #[test]
     fn messages_lose_the_generators_name() {
-        let stderr = "quadlet-generator[712]: converting \"x.container\": unsupported key 'Foo' in group 'Container' in /a\nother\n\n";
+        let stderr = "quadlet-generator[712]: Loading source unit file /a\nquadlet-generator[712]: converting \"x.container\": unsupported key 'Foo' in group 'Container' in /a\nother\n\n";
         assert_eq!(
             messages(stderr),
             [
@@ -414,6 +425,7 @@ done
         crate::atomic_file::write(&hand, b"broken", 0o644).unwrap();
         let report = check().await.unwrap();
         assert!(!report.success);
+        assert_eq!(report.fatal().len(), 1);
         assert_eq!(report.messages, [format!("error loading \"{}\"", hand.display())]);
         let staging = dir.path().join("containers/.mcp-staging");
         assert_eq!(std::fs::read_dir(staging).unwrap().count(), 0);

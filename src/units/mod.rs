@@ -5,6 +5,7 @@
 //! `spawn_blocking`), [`generator`] waits for a child process.
 
 pub mod carry;
+mod disk;
 pub mod generator;
 pub mod search;
 pub mod store;

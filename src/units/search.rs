@@ -19,11 +19,15 @@ const DEPTH: u32 = 8;
 #[derive(Debug, Clone)]
 pub struct SearchPath {
     live_root: PathBuf,
-    /// Directories that are searched with all below them.
-    before: Vec<PathBuf>,
-    after: Vec<PathBuf>,
-    /// Directories below which those named by a number are other users'.
-    shared: Vec<PathBuf>,
+    directories: Vec<(PathBuf, Scope)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// Searched with all below.
+    Own,
+    /// All users' own; what is below a number is another user's.
+    Shared,
 }
 
 impl SearchPath {
@@ -35,22 +39,22 @@ impl SearchPath {
             Some(directory) if !directory.is_empty() => PathBuf::from(directory),
             Some(_) | None => PathBuf::from(format!("/run/user/{uid}")),
         };
+        let users = Path::new("/etc/containers/systemd/users");
         Self {
             live_root: live_root.to_owned(),
-            before: vec![runtime.join("containers/systemd")],
-            after: vec![PathBuf::from(format!("/etc/containers/systemd/users/{uid}"))],
-            shared: vec![PathBuf::from("/etc/containers/systemd/users")],
+            directories: vec![
+                (runtime.join("containers/systemd"), Scope::Own),
+                (live_root.to_owned(), Scope::Own),
+                (users.join(uid.to_string()), Scope::Own),
+                (users.to_owned(), Scope::Shared),
+            ],
         }
     }
 
     /// Returns a search path of one directory.
     pub fn only(live_root: &Path) -> Self {
-        Self {
-            live_root: live_root.to_owned(),
-            before: Vec::new(),
-            after: Vec::new(),
-            shared: Vec::new(),
-        }
+        let directories = vec![(live_root.to_owned(), Scope::Own)];
+        Self { live_root: live_root.to_owned(), directories }
     }
 
     /// Fills the empty directory `scratch` with a copy of the search path in
@@ -58,21 +62,16 @@ impl SearchPath {
     pub(super) fn copy_with(&self, set: &UnitSet, scratch: &Path) -> io::Result<Copied> {
         let ours = Path::new("mcp").join(set.service.as_str());
         let mut copied = Copied { places: Vec::new() };
-        let plain = |paths: &[PathBuf]| paths.to_vec().into_iter().map(|p| (p, false));
-        let all = plain(&self.before)
-            .chain([(self.live_root.clone(), false)])
-            .chain(plain(&self.after))
-            .chain(self.shared.iter().map(|p| (p.clone(), true)));
-        for (number, (real, shared)) in all.enumerate() {
+        for (number, (real, scope)) in self.directories.iter().enumerate() {
             let copy = scratch.join(number.to_string());
             fs::create_dir_all(&copy)?;
-            let live = real == self.live_root;
-            let walk = Walk { skip: live.then(|| real.join(&ours)), shared };
-            walk.copy(&real, &copy, DEPTH)?;
+            let live = *real == self.live_root;
+            let walk = Walk { skip: live.then(|| real.join(&ours)), scope: *scope };
+            walk.copy(real, &copy, DEPTH)?;
             if live {
                 place(set, &real.join(&ours), &copy.join(&ours))?;
             }
-            copied.places.push((copy, real));
+            copied.places.push((copy, real.clone()));
         }
         Ok(copied)
     }
@@ -117,7 +116,7 @@ fn place(set: &UnitSet, live: &Path, copy: &Path) -> io::Result<()> {
 
 struct Walk {
     skip: Option<PathBuf>,
-    shared: bool,
+    scope: Scope,
 }
 
 impl Walk {
@@ -126,7 +125,8 @@ impl Walk {
             let (path, name) = (entry.path(), entry.file_name());
             let text = name.to_string_lossy();
             let number = text.bytes().all(|byte| byte.is_ascii_digit());
-            if self.skip.as_deref() == Some(&path) || (self.shared && depth == DEPTH && number) {
+            let foreign = self.scope == Scope::Shared && depth == DEPTH && number;
+            if self.skip.as_deref() == Some(&path) || foreign {
                 continue;
             }
             let (kind, copy) = (entry.file_type()?, to.join(&name));
@@ -222,7 +222,7 @@ mod tests {
         write(&shared.join("all.container"), "all");
         write(&shared.join("1000/theirs.container"), "theirs");
         let mut path = SearchPath::only(&live);
-        path.shared = vec![shared];
+        path.directories.push((shared, Scope::Shared));
         let scratch = dir.path().join("scratch");
         fs::create_dir(&scratch).unwrap();
         path.copy_with(&UnitSet::new("web".parse().unwrap(), true), &scratch).unwrap();

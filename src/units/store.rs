@@ -4,13 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
 use super::carry::carry;
+use super::disk::{
+    at, discard, entries, is_empty, make_directory, put, put_link, read_text, sync, take,
+};
 use crate::atomic_file;
 use crate::names::{ServiceName, UnitName};
 use crate::quadlet::{Place, UnitSet};
@@ -52,11 +54,6 @@ pub enum UnitsError {
         /// The file.
         path: PathBuf,
     },
-}
-
-/// Adds action and path to an error of the system.
-fn at<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> UnitsError + 'a {
-    move |source| UnitsError::Io { action, path: path.to_owned(), source }
 }
 
 /// What an installation did.
@@ -142,7 +139,7 @@ impl UnitStore {
         for (name, text) in set.of(Place::Systemd) {
             changed.extend(put(&self.systemd_root, name, text)?);
         }
-        for name in self.stale_targets(set, previous) {
+        for name in Self::stale_targets(set, previous) {
             changed.extend(take(&self.systemd_root.join(name))?);
         }
         let (link, target) = self.wants(&set.service);
@@ -295,7 +292,20 @@ impl UnitStore {
         Ok(if changed.is_empty() { Installed::Unchanged } else { Installed::Changed(changed) })
     }
 
-    pub(super) fn service_directory(&self, service: &ServiceName) -> PathBuf {
+    /// Removes what a killed agent left in the staging directory. Call it at
+    /// the start, before anything is installed or checked.
+    ///
+    /// # Errors
+    ///
+    /// [`UnitsError`]
+    pub fn clean(&self) -> Result<(), UnitsError> {
+        if self.staging.is_symlink() {
+            return Err(UnitsError::NotADirectory { path: self.staging.clone() });
+        }
+        discard(&self.staging)
+    }
+
+    fn service_directory(&self, service: &ServiceName) -> PathBuf {
         self.quadlet_root.join(service.as_str())
     }
 
@@ -308,7 +318,7 @@ impl UnitStore {
 
     /// Returns the targets to remove: those of the previous set, or all that
     /// carry the service's name, less the new ones.
-    fn stale_targets(&self, set: &UnitSet, previous: Option<&UnitSet>) -> Vec<String> {
+    fn stale_targets(set: &UnitSet, previous: Option<&UnitSet>) -> Vec<String> {
         let old: Vec<String> = match previous {
             Some(previous) => {
                 previous.of(Place::Systemd).map(|(name, _)| name.to_owned()).collect()
@@ -391,39 +401,6 @@ pub(super) fn is_quadlet(name: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(_, suffix)| QUADLET_SUFFIXES.contains(&suffix))
 }
 
-/// Lists a directory; one that is not there is empty. A name that is no UTF-8
-/// cannot be ours, and stays where it is.
-pub(super) fn entries(directory: &Path) -> Result<Vec<(String, fs::FileType)>, UnitsError> {
-    let listing = match fs::read_dir(directory) {
-        Ok(listing) => listing,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(at("list", directory)(error)),
-    };
-    let mut entries = Vec::new();
-    for entry in listing {
-        let entry = entry.map_err(at("list", directory))?;
-        let kind = entry.file_type().map_err(at("look at", &entry.path()))?;
-        match entry.file_name().into_string() {
-            Ok(name) => entries.push((name, kind)),
-            Err(_) => return Err(UnitsError::NotText { path: entry.path() }),
-        }
-    }
-    Ok(entries)
-}
-
-/// Reads a regular file; `None` if there is none.
-fn read_text(path: &Path) -> Result<Option<String>, UnitsError> {
-    match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_file() => {}
-        Ok(_) => return Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(at("look at", path)(error)),
-    }
-    let bytes = fs::read(path).map_err(at("read", path))?;
-    let text = String::from_utf8(bytes);
-    text.map(Some).map_err(|_| UnitsError::NotText { path: path.to_owned() })
-}
-
 fn stage(
     slot: &Path,
     files: &BTreeMap<&str, &str>,
@@ -457,82 +434,6 @@ fn replace_one_by_one(slot: &Path, live: &Path, ours: &BTreeSet<String>) -> Resu
         take(&live.join(name))?;
     }
     sync(live)
-}
-
-fn is_empty(directory: &Path) -> Result<bool, UnitsError> {
-    let mut listing = fs::read_dir(directory).map_err(at("list", directory))?;
-    Ok(listing.next().is_none())
-}
-
-/// Makes a directory and its parents, and syncs the parents that are new.
-fn make_directory(directory: &Path) -> Result<(), UnitsError> {
-    if directory.is_dir() {
-        return Ok(());
-    }
-    let parent = directory.parent();
-    if let Some(parent) = parent {
-        make_directory(parent)?;
-    }
-    match fs::create_dir(directory) {
-        Ok(()) => parent.map_or(Ok(()), sync),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
-        Err(error) => Err(at("make", directory)(error)),
-    }
-}
-
-fn sync(directory: &Path) -> Result<(), UnitsError> {
-    atomic_file::sync_directory(directory).map_err(at("sync", directory))
-}
-
-/// Removes what a crash or a swap left in the staging directory.
-fn discard(slot: &Path) -> Result<(), UnitsError> {
-    match fs::remove_dir_all(slot) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(at("remove", slot)(error)),
-    }
-}
-
-/// Writes a file unless it has that content already.
-fn put(directory: &Path, name: &str, text: &str) -> Result<Option<PathBuf>, UnitsError> {
-    let path = directory.join(name);
-    if read_text(&path)?.as_deref() == Some(text) {
-        return Ok(None);
-    }
-    make_directory(directory)?;
-    atomic_file::write(&path, text.as_bytes(), 0o644).map_err(at("write", &path))?;
-    Ok(Some(path))
-}
-
-/// Makes a symbolic link unless it is there already.
-fn put_link(link: &Path, target: &Path) -> Result<Option<PathBuf>, UnitsError> {
-    if fs::read_link(link).is_ok_and(|present| present == target) {
-        return Ok(None);
-    }
-    let Some(directory) = link.parent() else { return Ok(None) };
-    if directory.is_symlink() {
-        return Err(UnitsError::NotADirectory { path: directory.to_owned() });
-    }
-    make_directory(directory)?;
-    // systemd skips names with a dot in front.
-    let temporary = directory.join(".mcp-link.tmp");
-    take(&temporary)?;
-    symlink(target, &temporary).map_err(at("link", &temporary))?;
-    fs::rename(&temporary, link).map_err(at("link", link))?;
-    sync(directory)?;
-    Ok(Some(link.to_owned()))
-}
-
-/// Removes a file or link if it is there.
-fn take(path: &Path) -> Result<Option<PathBuf>, UnitsError> {
-    match fs::remove_file(path) {
-        Ok(()) => {
-            path.parent().map_or(Ok(()), sync)?;
-            Ok(Some(path.to_owned()))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(at("remove", path)(error)),
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Tests of the unit store, in temporary directories.
 
+use std::os::unix::fs::symlink;
+
 use super::*;
 
 fn service() -> ServiceName {
@@ -80,6 +82,10 @@ fn installs_then_changes_then_removes() {
     assert_eq!(store.read(&service()).unwrap().unwrap().set, second());
     assert_eq!(listing(&dir.path().join("containers/.mcp-staging")), [""; 0]);
 
+    write(&store.staging.join("check-web-1-2/0/x.container"), "left by a crash");
+    store.clean().unwrap();
+    store.clean().unwrap();
+    assert!(!store.staging.exists());
     assert!(matches!(store.remove(&service(), &second()).unwrap(), Removed::Removed(_)));
     assert_eq!(store.remove(&service(), &second()).unwrap(), Removed::Absent);
     assert_eq!(store.read(&service()).unwrap(), None);

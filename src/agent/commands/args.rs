@@ -9,6 +9,7 @@ use tonic::service::Routes;
 use super::{check_config, install, server, token};
 use crate::agent::Parts;
 use crate::agent::environment::Environment;
+use crate::agent::probe;
 use crate::supervise::TaskError;
 use crate::telemetry::Chain;
 
@@ -35,6 +36,9 @@ pub enum Command {
     Token(token::TokenArgs),
     /// Run the agent as a service of this user, or stop doing so
     Install(install::InstallArgs),
+    /// Wait until something answers; run by units that have no check of
+    /// podman's
+    Probe(probe::ProbeArgs),
     /// Print the version
     Version,
 }
@@ -51,6 +55,9 @@ pub enum CommandError {
     /// The service of this user could not be changed.
     #[error(transparent)]
     Install(#[from] install::InstallError),
+    /// What was probed never answered.
+    #[error(transparent)]
+    Probe(#[from] probe::ProbeError),
     /// The output could not be written.
     #[error("cannot write the output")]
     Output(#[from] io::Error),
@@ -87,6 +94,7 @@ where
         Command::CheckConfig(args) => check_config::run(&args, &environment, &mut output),
         Command::Token(args) => token::run(args, &environment, &mut output).await,
         Command::Install(args) => install::run(&args, &environment, &mut output).await,
+        Command::Probe(args) => probe::run(args).await.map_err(CommandError::Probe),
         Command::Version => writeln!(output.data, "mcp-agent {}", env!("CARGO_PKG_VERSION"))
             .map_err(CommandError::Output),
     };
@@ -96,9 +104,10 @@ where
             writeln!(output.words, "error: {}", Chain(&error))?;
             Ok(match error {
                 CommandError::Config(_) => ExitCode::from(USAGE),
-                CommandError::Token(_) | CommandError::Install(_) | CommandError::Output(_) => {
-                    ExitCode::FAILURE
-                }
+                CommandError::Token(_)
+                | CommandError::Install(_)
+                | CommandError::Probe(_)
+                | CommandError::Output(_) => ExitCode::FAILURE,
             })
         }
     }

@@ -59,7 +59,9 @@ pub fn leases(deployment: &Deployment) -> Leases {
     deployment
         .containers
         .iter()
-        .flat_map(|c| c.leased.iter().map(|(route, port)| ((c.spec.name.clone(), route.clone()), *port)))
+        .flat_map(|c| {
+            c.leased.iter().map(|(route, port)| ((c.spec.name.clone(), route.clone()), *port))
+        })
         .collect()
 }
 
@@ -104,7 +106,11 @@ impl TryFrom<GenerationRow> for Stored {
 /// # Errors
 ///
 /// The registry does not answer, or what it holds cannot be read.
-pub async fn stored(registry: &Registry, service: &ServiceName, number: Generation) -> Result<Option<Stored>, EngineError> {
+pub async fn stored(
+    registry: &Registry,
+    service: &ServiceName,
+    number: Generation,
+) -> Result<Option<Stored>, EngineError> {
     registry.generation(service, number).await?.map(Stored::try_from).transpose()
 }
 
@@ -113,9 +119,14 @@ pub async fn stored(registry: &Registry, service: &ServiceName, number: Generati
 /// # Errors
 ///
 /// The registry does not answer, or what it holds cannot be read.
-pub async fn load(registry: &Registry, service: &ServiceName) -> Result<Option<Accepted>, EngineError> {
+pub async fn load(
+    registry: &Registry,
+    service: &ServiceName,
+) -> Result<Option<Accepted>, EngineError> {
     let Some(row) = registry.service(service).await? else { return Ok(None) };
-    let Some(mut stored) = stored(registry, service, row.generation).await? else { return Ok(None) };
+    let Some(mut stored) = stored(registry, service, row.generation).await? else {
+        return Ok(None);
+    };
     stored.deployment.active = row.active;
     Ok(Some(Accepted {
         row,
@@ -131,7 +142,9 @@ pub async fn load(registry: &Registry, service: &ServiceName) -> Result<Option<A
 /// # Errors
 ///
 /// The registry does not answer, or what it holds cannot be read.
-pub async fn load_all(registry: &Registry) -> Result<BTreeMap<ServiceName, Arc<Accepted>>, EngineError> {
+pub async fn load_all(
+    registry: &Registry,
+) -> Result<BTreeMap<ServiceName, Arc<Accepted>>, EngineError> {
     let mut all = BTreeMap::new();
     for row in registry.services().await? {
         if let Some(accepted) = load(registry, &row.name).await? {

@@ -49,7 +49,9 @@ impl Engine {
     /// changed then.
     pub async fn deploy(&self, prepared: Prepared, progress: Progress) -> Result<(), EngineError> {
         let busy = self.take(&prepared.deployment.service, KIND)?;
-        if let Some(old) = prepared.old.as_ref().filter(|o| prepared.plan.is_empty() && o.set == prepared.set) {
+        if let Some(old) =
+            prepared.old.as_ref().filter(|o| prepared.plan.is_empty() && o.set == prepared.set)
+        {
             let outcome = Outcome {
                 service: old.row.name.clone(),
                 kind: OutcomeKind::Unchanged,
@@ -136,18 +138,31 @@ impl Engine {
     }
 
     /// Saves the state that comes after an event, before acting on it.
-    pub(super) async fn advance(&self, deploy: &mut Deploy, event: DeployEvent) -> Result<(), EngineError> {
+    pub(super) async fn advance(
+        &self,
+        deploy: &mut Deploy,
+        event: DeployEvent,
+    ) -> Result<(), EngineError> {
         deploy.state = deploy.state.clone().next(event)?;
-        let state = serde_json::to_string(&deploy.state)
-            .map_err(|source| EngineError::Stored { what: "state", service: deploy.service.clone(), source })?;
+        let state = serde_json::to_string(&deploy.state).map_err(|source| EngineError::Stored {
+            what: "state",
+            service: deploy.service.clone(),
+            source,
+        })?;
         self.registry().save_operation_state(deploy.operation, state).await?;
         Ok(())
     }
 
     /// Takes every step that is left; returns what failed.
-    async fn forward(&self, deploy: &mut Deploy, progress: &Progress) -> Result<Vec<Failure>, EngineError> {
+    async fn forward(
+        &self,
+        deploy: &mut Deploy,
+        progress: &Progress,
+    ) -> Result<Vec<Failure>, EngineError> {
         if matches!(deploy.state, DeployState::RollingBack { .. }) {
-            let DeployState::RollingBack { reason, .. } = &deploy.state else { return Ok(Vec::new()) };
+            let DeployState::RollingBack { reason, .. } = &deploy.state else {
+                return Ok(Vec::new());
+            };
             return Ok(vec![interrupted(reason)]);
         }
         if matches!(deploy.state, DeployState::Planned | DeployState::Pulling) {
@@ -184,9 +199,12 @@ impl Engine {
             let known = missing.iter().any(|m| m.image == container.image);
             let running = up.get(&container.name.unit()).is_some_and(Option::is_some);
             // What runs unchanged has its image; only the rest is asked for.
-            let same = running && self.find(&new.service).is_some_and(|a| {
-                a.deployment.container(&container.spec.name).is_some_and(|c| c.image == container.image)
-            });
+            let same = running
+                && self.find(&new.service).is_some_and(|a| {
+                    a.deployment
+                        .container(&container.spec.name)
+                        .is_some_and(|c| c.image == container.image)
+                });
             if !known && !same && !podman::image_exists(&container.image).await? {
                 missing.push(container.clone());
             }
@@ -195,14 +213,22 @@ impl Engine {
     }
 
     /// Pulls images by their units, beside what runs.
-    async fn pull(&self, deploy: &Deploy, missing: &[Container], progress: &Progress) -> Result<Vec<Failure>, EngineError> {
+    async fn pull(
+        &self,
+        deploy: &Deploy,
+        missing: &[Container],
+        progress: &Progress,
+    ) -> Result<Vec<Failure>, EngineError> {
         let mut failures = Vec::new();
         for container in missing.iter().filter(|c| c.image.is_local()) {
             failures.push(Failure {
                 component: container.spec.name.to_string(),
                 unit: container.name.unit().to_string(),
                 result: "missing".to_owned(),
-                explanation: format!("the image {} is not in this node's store, and no registry has it", container.image),
+                explanation: format!(
+                    "the image {} is not in this node's store, and no registry has it",
+                    container.image
+                ),
                 journal: Vec::new(),
             });
         }
@@ -210,9 +236,15 @@ impl Engine {
             return Ok(failures);
         }
         // The old files, and the new image units beside them.
-        let mut beside = deploy.disk.clone().unwrap_or_else(|| UnitSet::new(deploy.service.clone(), false));
+        let mut beside =
+            deploy.disk.clone().unwrap_or_else(|| UnitSet::new(deploy.service.clone(), false));
         beside.files.extend(
-            deploy.set.files.iter().filter(|((_, name), _)| name.ends_with(".image")).map(|(k, v)| (k.clone(), v.clone())),
+            deploy
+                .set
+                .files
+                .iter()
+                .filter(|((_, name), _)| name.ends_with(".image"))
+                .map(|(k, v)| (k.clone(), v.clone())),
         );
         self.install(&beside, None).await?;
         for container in missing {
@@ -241,12 +273,18 @@ impl Engine {
     }
 
     /// Stops what is gone, swaps the files, reloads.
-    async fn put_in_place(&self, deploy: &mut Deploy, progress: &Progress) -> Result<DeployEvent, EngineError> {
+    async fn put_in_place(
+        &self,
+        deploy: &mut Deploy,
+        progress: &Progress,
+    ) -> Result<DeployEvent, EngineError> {
         let mut stopping: Vec<&Container> = match &deploy.old {
             Some((old, _)) => old
                 .containers
                 .iter()
-                .filter(|c| !deploy.new.active || deploy.new.containers.iter().all(|n| n.name != c.name))
+                .filter(|c| {
+                    !deploy.new.active || deploy.new.containers.iter().all(|n| n.name != c.name)
+                })
                 .collect(),
             None => Vec::new(),
         };
@@ -278,7 +316,8 @@ impl Engine {
         let up = self.invocations(&container_units(&deploy.new)).await?;
         let up = up.into_iter().filter(|(_, id)| id.is_some()).map(|(unit, _)| unit).collect();
         let before = deploy.disk.as_ref().or(deploy.old.as_ref().map(|(_, set)| set));
-        let side = deploy.old.as_ref().zip(before).map(|((d, _), set)| plan::Side { deployment: d, set });
+        let side =
+            deploy.old.as_ref().zip(before).map(|((d, _), set)| plan::Side { deployment: d, set });
         let plan = plan::plan(side, plan::Side { deployment: &deploy.new, set: &deploy.set }, &up);
         Ok(plan
             .effects
@@ -288,7 +327,11 @@ impl Engine {
             .collect())
     }
 
-    async fn start_wanted(&self, deploy: &mut Deploy, progress: &Progress) -> Result<Vec<Failure>, EngineError> {
+    async fn start_wanted(
+        &self,
+        deploy: &mut Deploy,
+        progress: &Progress,
+    ) -> Result<Vec<Failure>, EngineError> {
         let DeployState::Starting { wanted, before, ready } = deploy.state.clone() else {
             return Ok(Vec::new());
         };
@@ -300,7 +343,8 @@ impl Engine {
             .filter(|component| {
                 let Some(container) = deploy.new.container(component) else { return false };
                 let unit = container.name.unit();
-                let (was, is) = (before.get(&unit).cloned().flatten(), now.get(&unit).cloned().flatten());
+                let (was, is) =
+                    (before.get(&unit).cloned().flatten(), now.get(&unit).cloned().flatten());
                 is.is_none() || (was == is && !ready.contains(component))
             })
             .collect();

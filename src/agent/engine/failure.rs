@@ -34,9 +34,9 @@ pub(super) async fn explain(engine: &Engine, container: &Container, result: &str
 }
 
 fn words(container: &Container, result: &str, state: Option<&UnitState>) -> String {
-    let service = state.and_then(|s| s.service.as_ref());
-    let cause = service.map_or(result, |s| if s.result == "success" { result } else { &s.result });
-    let status = service.map_or(0, |s| s.exec_main_status);
+    let ended = state.and_then(|s| s.ended.as_ref());
+    let cause = ended.map_or(result, |e| if e.result == "success" { result } else { &e.result });
+    let status = ended.map_or(0, |e| e.status);
     match cause {
         "timeout" => {
             let seconds = container.start_timeout().as_secs();

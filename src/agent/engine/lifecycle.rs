@@ -23,7 +23,12 @@ impl Engine {
     /// # Errors
     ///
     /// The service is not deployed or busy; or a step failed: repeat it.
-    pub async fn stop(&self, service: &ServiceName, by: &str, progress: &Progress) -> Result<(), EngineError> {
+    pub async fn stop(
+        &self,
+        service: &ServiceName,
+        by: &str,
+        progress: &Progress,
+    ) -> Result<(), EngineError> {
         let accepted = self.accepted(service)?;
         let _busy = self.take(service, STOP)?;
         let operation = self.begin_simple(&accepted, STOP, by).await?;
@@ -44,8 +49,19 @@ impl Engine {
         self.switch(accepted, &deployment, progress).await?;
         let changed = self.stop_all(&deployment, progress).await?;
         self.registry().finish_operation(operation, "done".to_owned(), now_ms()).await?;
-        let kind = if changed.is_empty() && !accepted.row.active { OutcomeKind::Unchanged } else { OutcomeKind::Done };
-        tell_outcome(progress, (service, accepted.row.generation), kind, "stopped, and stays down after a reboot", changed).await;
+        let kind = if changed.is_empty() && !accepted.row.active {
+            OutcomeKind::Unchanged
+        } else {
+            OutcomeKind::Done
+        };
+        tell_outcome(
+            progress,
+            (service, accepted.row.generation),
+            kind,
+            "stopped, and stays down after a reboot",
+            changed,
+        )
+        .await;
         Ok(())
     }
 
@@ -54,7 +70,12 @@ impl Engine {
     /// # Errors
     ///
     /// The service is not deployed or busy; or a step failed.
-    pub async fn start(&self, service: &ServiceName, by: &str, progress: &Progress) -> Result<(), EngineError> {
+    pub async fn start(
+        &self,
+        service: &ServiceName,
+        by: &str,
+        progress: &Progress,
+    ) -> Result<(), EngineError> {
         let accepted = self.accepted(service)?;
         let _busy = self.take(service, START)?;
         let operation = self.begin_simple(&accepted, START, by).await?;
@@ -143,7 +164,12 @@ impl Engine {
     }
 
     /// Puts on disk, and into the registry, whether a service runs.
-    async fn switch(&self, accepted: &Accepted, deployment: &Deployment, progress: &Progress) -> Result<(), EngineError> {
+    async fn switch(
+        &self,
+        accepted: &Accepted,
+        deployment: &Deployment,
+        progress: &Progress,
+    ) -> Result<(), EngineError> {
         let service = &accepted.row.name;
         let name = if deployment.active { "enable" } else { "disable" };
         let step = progress.step(name, service.as_str()).await;
@@ -157,7 +183,12 @@ impl Engine {
     }
 
     /// The files on disk, with the service's target as it is to be.
-    fn switched(&self, accepted: &Accepted, deployment: &Deployment, disk: Option<&UnitSet>) -> Result<UnitSet, EngineError> {
+    fn switched(
+        &self,
+        accepted: &Accepted,
+        deployment: &Deployment,
+        disk: Option<&UnitSet>,
+    ) -> Result<UnitSet, EngineError> {
         let rendered = self.toolchain()?.renderer.render(deployment, &accepted.file_name)?;
         let mut set = disk.unwrap_or(&accepted.set).clone();
         let key = (Place::Systemd, UnitName::service_target(&accepted.row.name).to_string());
@@ -168,7 +199,12 @@ impl Engine {
         Ok(set)
     }
 
-    async fn begin_simple(&self, accepted: &Accepted, kind: &'static str, by: &str) -> Result<i64, EngineError> {
+    async fn begin_simple(
+        &self,
+        accepted: &Accepted,
+        kind: &'static str,
+        by: &str,
+    ) -> Result<i64, EngineError> {
         Ok(self
             .registry()
             .begin_operation(NewOperation {
@@ -184,9 +220,14 @@ impl Engine {
     }
 
     /// Stops every component, those that depend on others first.
-    pub(super) async fn stop_all(&self, deployment: &Deployment, progress: &Progress) -> Result<Vec<String>, EngineError> {
+    pub(super) async fn stop_all(
+        &self,
+        deployment: &Deployment,
+        progress: &Progress,
+    ) -> Result<Vec<String>, EngineError> {
         let up = self.invocations(&container_units(deployment)).await?;
-        let up: BTreeSet<UnitName> = up.into_iter().filter(|(_, id)| id.is_some()).map(|(unit, _)| unit).collect();
+        let up: BTreeSet<UnitName> =
+            up.into_iter().filter(|(_, id)| id.is_some()).map(|(unit, _)| unit).collect();
         let effects = plan::stops(deployment, &up);
         self.leave_targets(&deployment.service).await?;
         for layer in deployment.layers().iter().rev() {
@@ -204,7 +245,8 @@ impl Engine {
             step.done().await;
         }
         // What crashes over and over is not up, and is still being tried.
-        let down: Vec<&Container> = deployment.containers.iter().filter(|c| !up.contains(&c.name.unit())).collect();
+        let down: Vec<&Container> =
+            deployment.containers.iter().filter(|c| !up.contains(&c.name.unit())).collect();
         self.stop_alone(&down).await?;
         Ok(effects.into_iter().map(|e| e.component.to_string()).collect())
     }
@@ -213,7 +255,11 @@ impl Engine {
     /// are stopped one by one, in order.
     pub(super) async fn leave_targets(&self, service: &ServiceName) -> Result<(), EngineError> {
         for unit in [UnitName::service_target(service), UnitName::ready_target(service)] {
-            match self.manager().stop(&unit, JobMode::IgnoreDependencies, std::time::Duration::from_secs(30)).await {
+            match self
+                .manager()
+                .stop(&unit, JobMode::IgnoreDependencies, std::time::Duration::from_secs(30))
+                .await
+            {
                 Ok(_) | Err(SystemdError::NoSuchUnit { .. }) => {}
                 Err(error) => return Err(error.into()),
             }

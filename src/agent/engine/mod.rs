@@ -36,6 +36,7 @@ pub use error::EngineError;
 pub use prepare::{Prepared, Request};
 pub use toolchain::Toolchain;
 
+use super::gate::now_ms;
 use super::settings::NodeSettings;
 use crate::names::{ServiceName, UnitName};
 use crate::quadlet::UnitSet;
@@ -121,6 +122,15 @@ impl Engine {
         self.inner.tools.toolchain.as_ref().map_err(|why| EngineError::Podman(why.clone()))
     }
 
+    /// Returns systemd's version.
+    ///
+    /// # Errors
+    ///
+    /// systemd does not answer.
+    pub async fn systemd_version(&self) -> Result<String, EngineError> {
+        Ok(self.manager().version().await?.to_string())
+    }
+
     /// Returns the generation of a service that is in force.
     ///
     /// # Errors
@@ -136,7 +146,13 @@ impl Engine {
 
     /// Returns every generation in force, by service.
     pub fn all(&self) -> Vec<Arc<Accepted>> {
-        self.inner.accepted.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.inner
+            .accepted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 
     /// Reads a service's generation in force again from the registry.
@@ -167,7 +183,11 @@ impl Engine {
 
     /// Puts a unit set in place and has systemd read it; tells whether there
     /// was anything to do.
-    async fn install(&self, set: &UnitSet, previous: Option<&UnitSet>) -> Result<bool, EngineError> {
+    async fn install(
+        &self,
+        set: &UnitSet,
+        previous: Option<&UnitSet>,
+    ) -> Result<bool, EngineError> {
         let one_at_a_time = self.inner.units.lock().await;
         let (store, set, previous) = (self.tools().store.clone(), set.clone(), previous.cloned());
         let installed = tokio::task::spawn_blocking(move || store.install(&set, previous.as_ref()))
@@ -184,13 +204,18 @@ impl Engine {
     /// Reads a service's files as they are on disk.
     async fn on_disk(&self, service: &ServiceName) -> Result<Option<UnitSet>, EngineError> {
         let (store, service) = (self.tools().store.clone(), service.clone());
-        let found = tokio::task::spawn_blocking(move || store.read(&service)).await.map_err(EngineError::Lost)??;
+        let found = tokio::task::spawn_blocking(move || store.read(&service))
+            .await
+            .map_err(EngineError::Lost)??;
         Ok(found.map(|found| found.set))
     }
 
     /// Returns the units among these that systemd does not know, or that are
     /// down, with the invocation of the rest.
-    async fn invocations(&self, units: &[UnitName]) -> Result<BTreeMap<UnitName, Option<String>>, EngineError> {
+    async fn invocations(
+        &self,
+        units: &[UnitName],
+    ) -> Result<BTreeMap<UnitName, Option<String>>, EngineError> {
         let states = self.manager().unit_states(units).await?;
         Ok(states
             .into_iter()
@@ -213,9 +238,4 @@ impl Drop for Busy {
     fn drop(&mut self) {
         self.engine.inner.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.service);
     }
-}
-
-/// Returns the time now, in milliseconds since the Unix epoch.
-pub(super) fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
 }

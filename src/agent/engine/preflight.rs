@@ -8,7 +8,6 @@ use super::{Accepted, Engine, EngineError};
 use crate::agent::plan::{Action, Plan};
 use crate::definition::service::{MountSource, Protocol};
 use crate::deployment::{Container, Deployment, Publish};
-use crate::systemd::LoadState;
 
 /// Checks the components that a plan starts or restarts.
 pub(super) async fn check(
@@ -46,7 +45,9 @@ fn paths(container: &Container, problems: &mut Vec<String>) {
     }
     for file in &container.spec.env_files {
         if let Err(error) = std::fs::File::open(file) {
-            problems.push(format!("component {component}: the environment file {file} cannot be read: {error}"));
+            problems.push(format!(
+                "component {component}: the environment file {file} cannot be read: {error}"
+            ));
         }
     }
     for device in &container.spec.devices {
@@ -69,8 +70,12 @@ fn ports(container: &Container, before: Option<&Container>, problems: &mut Vec<S
                 unprivileged_start(),
                 port.host
             ),
-            ErrorKind::AddrInUse => format!("something else listens there: ss -lntup 'sport = {}'", port.host),
-            ErrorKind::AddrNotAvailable => "the node does not have that address: ip address".to_owned(),
+            ErrorKind::AddrInUse => {
+                format!("something else listens there: ss -lntup 'sport = {}'", port.host)
+            }
+            ErrorKind::AddrNotAvailable => {
+                "the node does not have that address: ip address".to_owned()
+            }
             _ => error.to_string(),
         };
         problems.push(format!(
@@ -87,7 +92,8 @@ fn unprivileged_start() -> String {
 }
 
 fn bind(port: &Publish) -> std::io::Result<()> {
-    let address = SocketAddr::new(port.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port.host);
+    let address =
+        SocketAddr::new(port.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port.host);
     match port.protocol {
         Protocol::Tcp => TcpListener::bind(address).map(drop),
         Protocol::Udp => UdpSocket::bind(address).map(drop),
@@ -113,10 +119,9 @@ async fn names(
         .map(|c| c.name.unit())
         .collect();
     let ours = engine.tools().store.quadlet_root();
-    for state in engine.manager().unit_states(&new).await? {
+    for state in engine.manager().unit_files(&new).await? {
         let source = state.source_path.or(state.fragment_path);
         if let Some(source) = source
-            && state.load == LoadState::Loaded
             && !Path::new(&source).starts_with(ours)
         {
             problems.push(format!(

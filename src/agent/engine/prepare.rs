@@ -1,7 +1,7 @@
 //! From a definition to a plan that is proved: everything that can be known
 //! before anything is touched.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Accepted, Engine, EngineError, accepted, preflight, status};
@@ -45,7 +45,52 @@ pub struct Prepared {
     pub report: Option<GeneratorReport>,
 }
 
+impl Prepared {
+    /// Returns what is odd about the deploy, for people.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for container in &self.deployment.containers {
+            let component = &container.spec.name;
+            if container.image.version() == "latest" {
+                warnings.push(format!(
+                    "component {component}: {} can mean another image tomorrow; write a tag or a digest",
+                    container.image
+                ));
+            }
+            if !container.spec.extra.is_empty() {
+                let keys: Vec<&str> = container.spec.extra.iter().map(|e| e.key.as_str()).collect();
+                warnings.push(format!(
+                    "component {component}: taken over as written, unchecked: {}",
+                    keys.join(", ")
+                ));
+            }
+        }
+        let noise = |m: &&String| !m.contains("Loading source unit file");
+        warnings.extend(self.report.iter().flat_map(|r| r.messages.iter().filter(noise).cloned()));
+        warnings
+    }
+}
+
 impl Engine {
+    /// Returns what podman's generator makes of the generation in force, by
+    /// unit; nothing if a prepared deploy changes no file.
+    ///
+    /// # Errors
+    ///
+    /// The generator cannot be asked.
+    pub async fn generated(
+        &self,
+        prepared: &Prepared,
+    ) -> Result<BTreeMap<String, String>, EngineError> {
+        let before = prepared.disk.as_ref().or(prepared.old.as_ref().map(|o| &o.set));
+        let (Some(before), Some(_)) = (before, &prepared.report) else {
+            return Ok(BTreeMap::new());
+        };
+        let live =
+            self.tools().store.quadlet_root().parent().unwrap_or(self.tools().store.quadlet_root());
+        Ok(self.toolchain()?.generator.check_set(before, live).await?.units)
+    }
+
     /// Prepares a deploy: checks the definition, resolves it, leases ports,
     /// renders, and has podman's generator prove the result. Changes nothing.
     ///
@@ -66,7 +111,8 @@ impl Engine {
             Some(old) => old.row.generation.next(),
             None => self.registry().next_generation(&service.name).await?,
         };
-        let deployment = resolve(&service, &self.facts(), &leases, Some(&neighbours), next).map_err(EngineError::Resolve)?;
+        let deployment = resolve(&service, &self.facts(), &leases, Some(&neighbours), next)
+            .map_err(EngineError::Resolve)?;
         let mut set = toolchain.renderer.render(&deployment, &request.file_name)?;
         let disk = self.on_disk(&service.name).await?;
         let before = disk.as_ref().or(old.as_ref().map(|o| &o.set));
@@ -80,30 +126,51 @@ impl Engine {
             // Files of a service that the registry does not know.
             plan.files.retain(|f| disk.files.get(&(f.place, f.name.clone())) != Some(&f.after));
         }
-        let report = if plan.files.is_empty() { None } else { Some(self.prove(&deployment, &set).await?) };
+        let report =
+            if plan.files.is_empty() { None } else { Some(self.prove(&deployment, &set).await?) };
         preflight::check(self, old.as_deref(), &deployment, &plan).await?;
         Ok(Prepared { request, old, disk, deployment, set, plan, report })
     }
 
     fn facts(&self) -> NodeFacts {
         let node = &self.tools().node;
-        NodeFacts { node: Some(node.name.clone()), address: node.address, image_registry: node.image_registry.clone() }
+        NodeFacts {
+            node: Some(node.name.clone()),
+            address: node.address,
+            image_registry: node.image_registry.clone(),
+        }
     }
 
-    async fn lease(&self, service: &Service, old: Option<&Accepted>) -> Result<Leases, EngineError> {
+    async fn lease(
+        &self,
+        service: &Service,
+        old: Option<&Accepted>,
+    ) -> Result<Leases, EngineError> {
         let had = old.map(Accepted::leases).unwrap_or_default();
         let address = self.tools().node.address;
         let range = self.tools().node.ports.first()..=self.tools().node.ports.last();
-        let mut taken: BTreeSet<u16> =
-            self.registry().leases().await?.into_iter().filter(|l| l.service != service.name).map(|l| l.port).collect();
+        let mut taken: BTreeSet<u16> = self
+            .registry()
+            .leases()
+            .await?
+            .into_iter()
+            .filter(|l| l.service != service.name)
+            .map(|l| l.port)
+            .collect();
         for other in self.all().iter().filter(|a| a.row.name != service.name) {
-            taken.extend(other.deployment.containers.iter().flat_map(|c| c.publish.iter().map(|p| p.host)));
+            taken.extend(
+                other.deployment.containers.iter().flat_map(|c| c.publish.iter().map(|p| p.host)),
+            );
         }
         Ok(ports::lease(service, &had, &taken, &range, |port| preflight::is_free(address, port))?)
     }
 
     /// Returns which of the old and new containers' units run.
-    async fn up(&self, old: Option<&Accepted>, new: &Deployment) -> Result<BTreeSet<UnitName>, EngineError> {
+    async fn up(
+        &self,
+        old: Option<&Accepted>,
+        new: &Deployment,
+    ) -> Result<BTreeSet<UnitName>, EngineError> {
         let mut units = accepted::container_units(new);
         units.extend(old.map(|o| accepted::container_units(&o.deployment)).unwrap_or_default());
         units.sort();
@@ -112,18 +179,25 @@ impl Engine {
         Ok(states.into_iter().filter(status::is_up).map(|s| s.name).collect())
     }
 
-    async fn prove(&self, deployment: &Deployment, set: &UnitSet) -> Result<GeneratorReport, EngineError> {
+    async fn prove(
+        &self,
+        deployment: &Deployment,
+        set: &UnitSet,
+    ) -> Result<GeneratorReport, EngineError> {
         let toolchain = self.toolchain()?;
-        let live = self.tools().store.quadlet_root().parent().unwrap_or(self.tools().store.quadlet_root());
+        let live =
+            self.tools().store.quadlet_root().parent().unwrap_or(self.tools().store.quadlet_root());
         let report = toolchain.generator.check_set(set, live).await?;
         let mut messages = Vec::new();
         let refused = report.refused(set);
-        if !report.success || !refused.is_empty() {
+        if !refused.is_empty() || !report.fatal().is_empty() {
             messages.extend(report.messages.clone());
             messages.extend(refused.into_iter().map(|file| format!("{file} makes no unit")));
         }
         messages.extend(
-            proof::compare(deployment, toolchain.renderer.agent(), &report.units).iter().map(ToString::to_string),
+            proof::compare(deployment, toolchain.renderer.agent(), &report.units)
+                .iter()
+                .map(ToString::to_string),
         );
         if messages.is_empty() { Ok(report) } else { Err(EngineError::Proof { messages }) }
     }
@@ -131,8 +205,9 @@ impl Engine {
 
 /// Reads a definition.
 fn parse(request: &Request) -> Result<Service, EngineError> {
-    definition::load(&request.definition)
-        .map_err(|invalid| EngineError::Invalid { lines: invalid.lines(&request.file_name, &request.definition) })
+    definition::load(&request.definition).map_err(|invalid| EngineError::Invalid {
+        lines: invalid.lines(&request.file_name, &request.definition),
+    })
 }
 
 fn definition_name(request: &Request) -> Result<ServiceName, EngineError> {
@@ -148,7 +223,9 @@ fn only_component(
     old: Option<&Accepted>,
 ) -> Result<String, EngineError> {
     let old = old.ok_or_else(|| EngineError::ComponentFirst { service: service.clone() })?;
-    let named = |table: &toml_edit::Table| table.get("name").and_then(toml_edit::Item::as_str) == Some(component.as_str());
+    let named = |table: &toml_edit::Table| {
+        table.get("name").and_then(toml_edit::Item::as_str) == Some(component.as_str())
+    };
     let new = request.definition.parse::<toml_edit::DocumentMut>();
     let current = old.current_definition().parse::<toml_edit::DocumentMut>();
     let tables = |document: &toml_edit::DocumentMut| {
@@ -157,11 +234,20 @@ fn only_component(
     let (Ok(new), Ok(mut current)) = (new, current) else {
         return Ok(request.definition.clone());
     };
-    let known: Vec<String> = parse(request)?.components.iter().map(|c| c.name.to_string()).collect();
-    let missing = || EngineError::NoComponent { service: service.clone(), component: component.clone(), known };
+    let known: Vec<String> =
+        parse(request)?.components.iter().map(|c| c.name.to_string()).collect();
+    let missing = || EngineError::NoComponent {
+        service: service.clone(),
+        component: component.clone(),
+        known,
+    };
     // Components written as inline tables: the whole definition must do.
     let (Some(theirs), Some(mut ours)) = (tables(&new), tables(&current)) else {
-        return if known_component(&new, component) { Ok(request.definition.clone()) } else { Err(missing()) };
+        return if known_component(&new, component) {
+            Ok(request.definition.clone())
+        } else {
+            Err(missing())
+        };
     };
     let table = theirs.iter().find(|t| named(t)).ok_or_else(missing)?.clone();
     let place = ours.iter().position(named);
@@ -177,7 +263,8 @@ fn only_component(
 fn known_component(document: &toml_edit::DocumentMut, component: &ComponentName) -> bool {
     document.get("components").and_then(toml_edit::Item::as_array).is_some_and(|list| {
         list.iter().any(|item| {
-            item.as_inline_table().and_then(|t| t.get("name")).and_then(toml_edit::Value::as_str) == Some(component.as_str())
+            item.as_inline_table().and_then(|t| t.get("name")).and_then(toml_edit::Value::as_str)
+                == Some(component.as_str())
         })
     })
 }

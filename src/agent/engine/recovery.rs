@@ -20,8 +20,9 @@ impl Engine {
     /// The unit directories cannot be changed, or systemd does not answer.
     pub async fn prepare_node(&self) -> Result<(), EngineError> {
         let (store, files) = (self.tools().store.clone(), node_units("/usr/bin/env podman"));
-        let installed =
-            tokio::task::spawn_blocking(move || store.install_node_units(&files)).await.map_err(EngineError::Lost)??;
+        let installed = tokio::task::spawn_blocking(move || store.install_node_units(&files))
+            .await
+            .map_err(EngineError::Lost)??;
         if installed != Installed::Unchanged {
             self.manager().reload().await?;
         }
@@ -62,7 +63,13 @@ impl Engine {
                     lifecycle::STOP => self.carry_out_stop(&accepted, row.id, &progress).await,
                     lifecycle::START => self.carry_out_start(&accepted, row.id, &progress).await,
                     undeploy::UNDEPLOY | undeploy::PURGE => {
-                        self.carry_out_undeploy(&accepted, row.id, kind == undeploy::PURGE, &progress).await
+                        self.carry_out_undeploy(
+                            &accepted,
+                            row.id,
+                            kind == undeploy::PURGE,
+                            &progress,
+                        )
+                        .await
                     }
                     other => {
                         tracing::error!(kind = other, "this agent does not know such an operation");
@@ -73,10 +80,15 @@ impl Engine {
         }
     }
 
-    async fn recover_deploy(&self, row: OperationRow, progress: Progress) -> Result<(), EngineError> {
+    async fn recover_deploy(
+        &self,
+        row: OperationRow,
+        progress: Progress,
+    ) -> Result<(), EngineError> {
         let busy = self.take(&row.service, deploy::KIND)?;
-        let state: DeployState = serde_json::from_str(&row.state)
-            .map_err(|source| EngineError::Stored { what: "state", service: row.service.clone(), source })?;
+        let state: DeployState = serde_json::from_str(&row.state).map_err(|source| {
+            EngineError::Stored { what: "state", service: row.service.clone(), source }
+        })?;
         let Some(new) = accepted::stored(self.registry(), &row.service, row.to).await? else {
             // Committed or discarded: only the last line was not written.
             self.registry().finish_operation(row.id, "done".to_owned(), now_ms()).await?;
@@ -87,9 +99,9 @@ impl Engine {
         // either goes when the right ones are put in place.
         let disk = match state {
             DeployState::Planned | DeployState::Pulling => self.on_disk(&row.service).await?,
-            DeployState::Installing | DeployState::Starting { .. } | DeployState::RollingBack { .. } => {
-                old.as_ref().map(|(_, set)| set.clone())
-            }
+            DeployState::Installing
+            | DeployState::Starting { .. }
+            | DeployState::RollingBack { .. } => old.as_ref().map(|(_, set)| set.clone()),
         };
         let mut deploy = Deploy {
             operation: row.id,

@@ -14,7 +14,12 @@ use crate::telemetry::Chain;
 
 impl Engine {
     /// Undoes a deploy and tells how that went.
-    pub(super) async fn back(&self, deploy: &mut Deploy, mut failures: Vec<Failure>, progress: &Progress) -> Outcome {
+    pub(super) async fn back(
+        &self,
+        deploy: &mut Deploy,
+        mut failures: Vec<Failure>,
+        progress: &Progress,
+    ) -> Outcome {
         let reason = failures.first().map(|f| f.explanation.clone()).unwrap_or_default();
         let result = self.undo(deploy, reason, progress).await;
         let (kind, message) = match (&result, &deploy.old) {
@@ -28,7 +33,9 @@ impl Engine {
                 OutcomeKind::Failed,
                 format!("failed, and generation {} did not come up again either", deploy.from),
             ),
-            (Err(error), _) => (OutcomeKind::Failed, format!("failed, and could not be undone: {}", Chain(error))),
+            (Err(error), _) => {
+                (OutcomeKind::Failed, format!("failed, and could not be undone: {}", Chain(error)))
+            }
         };
         if let Ok(again) = result {
             failures.extend(again);
@@ -44,7 +51,12 @@ impl Engine {
         }
     }
 
-    async fn undo(&self, deploy: &mut Deploy, reason: String, progress: &Progress) -> Result<Vec<Failure>, EngineError> {
+    async fn undo(
+        &self,
+        deploy: &mut Deploy,
+        reason: String,
+        progress: &Progress,
+    ) -> Result<Vec<Failure>, EngineError> {
         if !matches!(deploy.state, DeployState::RollingBack { .. }) {
             self.advance(deploy, DeployEvent::Failed(reason)).await?;
         }
@@ -54,7 +66,12 @@ impl Engine {
             .new
             .containers
             .iter()
-            .filter(|c| deploy.old.as_ref().is_none_or(|(old, _)| old.containers.iter().all(|o| o.name != c.name)))
+            .filter(|c| {
+                deploy
+                    .old
+                    .as_ref()
+                    .is_none_or(|(old, _)| old.containers.iter().all(|o| o.name != c.name))
+            })
             .collect();
         self.stop_alone(&gone).await?;
         let old_set = match &deploy.old {
@@ -68,8 +85,7 @@ impl Engine {
         let failures = match &deploy.old {
             Some((old, _)) if old.active => {
                 let old = old.clone();
-                let failures =
-                    self.start_in_order(&old, &touched, progress, None).await?;
+                let failures = self.start_in_order(&old, &touched, progress, None).await?;
                 if failures.is_empty() {
                     self.reach_target(&old).await?;
                 }
@@ -78,7 +94,9 @@ impl Engine {
             Some(_) | None => Vec::new(),
         };
         match &deploy.old {
-            Some((old, _)) => self.registry().replace_leases(&deploy.service, &lease_rows(old)).await?,
+            Some((old, _)) => {
+                self.registry().replace_leases(&deploy.service, &lease_rows(old)).await?
+            }
             None => {
                 self.registry().delete_leases(&deploy.service).await?;
             }
@@ -98,7 +116,9 @@ impl Engine {
     /// Returns the old components that are down, or run the new generation.
     async fn touched(&self, deploy: &Deploy) -> Result<BTreeSet<ComponentName>, EngineError> {
         let Some((old, _)) = &deploy.old else { return Ok(BTreeSet::new()) };
-        let DeployState::RollingBack { before, .. } = &deploy.state else { return Ok(BTreeSet::new()) };
+        let DeployState::RollingBack { before, .. } = &deploy.state else {
+            return Ok(BTreeSet::new());
+        };
         let now = self.invocations(&container_units(old)).await?;
         Ok(old
             .containers

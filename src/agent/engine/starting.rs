@@ -27,8 +27,11 @@ impl Engine {
     /// process, and the networks and volumes of a deployment.
     pub(super) async fn make_ground(&self, deployment: &Deployment) -> Result<(), EngineError> {
         self.hold_pause_process().await?;
-        let mut units: Vec<UnitName> = deployment.networks().into_iter().map(UnitName::network).collect();
-        units.extend(deployment.volumes().into_iter().map(|v| UnitName::volume(&deployment.service, v)));
+        let mut units: Vec<UnitName> =
+            deployment.networks().into_iter().map(UnitName::network).collect();
+        units.extend(
+            deployment.volumes().into_iter().map(|v| UnitName::volume(&deployment.service, v)),
+        );
         for unit in units {
             let result = self.manager().start(&unit, JobMode::Replace, MARGIN * 2).await?;
             if !result.is_done() {
@@ -60,17 +63,23 @@ impl Engine {
         layer: &[ComponentName],
         progress: &Progress,
     ) -> Result<Started, EngineError> {
-        let containers: BTreeMap<UnitName, &Container> =
-            layer.iter().filter_map(|c| deployment.container(c)).map(|c| (c.name.unit(), c)).collect();
+        let containers: BTreeMap<UnitName, &Container> = layer
+            .iter()
+            .filter_map(|c| deployment.container(c))
+            .map(|c| (c.name.unit(), c))
+            .collect();
         let units: Vec<UnitName> = containers.keys().cloned().collect();
         let mut watch = self.manager().watch().await?;
         let states = self.manager().unit_states(&units).await?;
-        let (down, up): (Vec<_>, Vec<_>) =
-            states.into_iter().partition(|s| matches!(s.active, ActiveState::Inactive | ActiveState::Failed));
+        let (down, up): (Vec<_>, Vec<_>) = states
+            .into_iter()
+            .partition(|s| matches!(s.active, ActiveState::Inactive | ActiveState::Failed));
         for state in &down {
             self.manager().reset_failed(&state.name).await?;
         }
-        let names = |states: Vec<crate::systemd::UnitState>| states.into_iter().map(|s| s.name).collect::<Vec<_>>();
+        let names = |states: Vec<crate::systemd::UnitState>| {
+            states.into_iter().map(|s| s.name).collect::<Vec<_>>()
+        };
         let (down, up) = (names(down), names(up));
         let mut steps: BTreeMap<UnitName, Step<'_>> = BTreeMap::new();
         for unit in &down {
@@ -79,11 +88,17 @@ impl Engine {
         for unit in &up {
             steps.insert(unit.clone(), progress.step("restart", unit.as_str()).await);
         }
-        let deadline = containers.values().map(|c| c.start_timeout() + c.stop_timeout()).max().unwrap_or_default() + MARGIN;
+        let deadline = containers
+            .values()
+            .map(|c| c.start_timeout() + c.stop_timeout())
+            .max()
+            .unwrap_or_default()
+            + MARGIN;
         // Starting brings requirements along; a restart must touch nothing
         // else, or it would restart everything that requires the unit.
         let mut starts = self.manager().start_all(&down, JobMode::Replace, deadline).await?;
-        let mut restarts = self.manager().restart_all(&up, JobMode::IgnoreDependencies, deadline).await?;
+        let mut restarts =
+            self.manager().restart_all(&up, JobMode::IgnoreDependencies, deadline).await?;
         let mut started = Started::default();
         while !steps.is_empty() {
             let (unit, verdict) = tokio::select! {
@@ -123,27 +138,36 @@ impl Engine {
     ) -> Result<Option<(UnitName, String)>, EngineError> {
         let units: Vec<UnitName> = match change? {
             Change::All => steps.keys().cloned().collect(),
-            Change::Units(changed) => changed.into_iter().filter(|u| steps.contains_key(u)).collect(),
+            Change::Units(changed) => {
+                changed.into_iter().filter(|u| steps.contains_key(u)).collect()
+            }
         };
         let states = self.manager().unit_states(&units).await?;
         Ok(states.into_iter().find(|s| s.sub.starts_with("auto-restart")).map(|s| {
-            let result = s.service.map(|service| service.result).unwrap_or_default();
+            let result = s.ended.map(|ended| ended.result).unwrap_or_default();
             (s.name, result)
         }))
     }
 
     /// Stops containers and nothing else, and waits until they are down.
-    pub(super) async fn stop_alone(&self, containers: &[&Container]) -> Result<Vec<ComponentName>, EngineError> {
+    pub(super) async fn stop_alone(
+        &self,
+        containers: &[&Container],
+    ) -> Result<Vec<ComponentName>, EngineError> {
         let units: Vec<UnitName> = containers.iter().map(|c| c.name.unit()).collect();
-        let deadline = containers.iter().map(|c| c.stop_timeout()).max().unwrap_or_default() + MARGIN;
-        let mut jobs = self.manager().stop_all(&units, JobMode::IgnoreDependencies, deadline).await?;
+        let deadline =
+            containers.iter().map(|c| c.stop_timeout()).max().unwrap_or_default() + MARGIN;
+        let mut jobs =
+            self.manager().stop_all(&units, JobMode::IgnoreDependencies, deadline).await?;
         let mut stopped = Vec::new();
         while let Some((unit, result)) = jobs.next().await {
             match result {
                 Ok(_) | Err(SystemdError::NoSuchUnit { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
-            stopped.extend(containers.iter().filter(|c| c.name.unit() == unit).map(|c| c.spec.name.clone()));
+            stopped.extend(
+                containers.iter().filter(|c| c.name.unit() == unit).map(|c| c.spec.name.clone()),
+            );
         }
         for unit in &units {
             self.manager().reset_failed(unit).await?;
@@ -166,7 +190,8 @@ impl Engine {
         }
         self.make_ground(deployment).await?;
         for layer in deployment.layers() {
-            let layer: Vec<ComponentName> = layer.into_iter().filter(|c| wanted.contains(c)).collect();
+            let layer: Vec<ComponentName> =
+                layer.into_iter().filter(|c| wanted.contains(c)).collect();
             if layer.is_empty() {
                 continue;
             }
@@ -209,7 +234,10 @@ pub(super) fn own_networks<'a>(
     deployment.networks().into_iter().filter(|n| !used.contains(n)).collect()
 }
 
-async fn next(starts: &mut Jobs, restarts: &mut Jobs) -> (UnitName, Result<JobResult, SystemdError>) {
+async fn next(
+    starts: &mut Jobs,
+    restarts: &mut Jobs,
+) -> (UnitName, Result<JobResult, SystemdError>) {
     loop {
         tokio::select! {
             // A closed queue is out of the race; both closed cannot be while

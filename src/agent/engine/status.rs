@@ -90,7 +90,10 @@ impl Engine {
     /// # Errors
     ///
     /// The service is not deployed, or systemd does not answer.
-    pub async fn status(&self, service: Option<&ServiceName>) -> Result<Vec<ServiceStatus>, EngineError> {
+    pub async fn status(
+        &self,
+        service: Option<&ServiceName>,
+    ) -> Result<Vec<ServiceStatus>, EngineError> {
         let wanted = match service {
             Some(name) => vec![self.accepted(name)?],
             None => self.all(),
@@ -107,12 +110,21 @@ impl Engine {
                     .zip(states.by_ref())
                     .map(|(container, state)| self.component(&accepted, container, state))
                     .collect();
-                ServiceStatus { components, operation: self.under_way(&accepted.row.name), accepted }
+                ServiceStatus {
+                    components,
+                    operation: self.under_way(&accepted.row.name),
+                    accepted,
+                }
             })
             .collect())
     }
 
-    fn component(&self, accepted: &Accepted, container: &Container, unit: UnitState) -> ComponentStatus {
+    fn component(
+        &self,
+        accepted: &Accepted,
+        container: &Container,
+        unit: UnitState,
+    ) -> ComponentStatus {
         let state = component_state(&unit);
         let health = match (&container.readiness, state) {
             (Readiness::Command { .. }, ComponentState::Running | ComponentState::Starting) => {
@@ -124,15 +136,14 @@ impl Engine {
             _ => "none",
         };
         let drift = drift(accepted.row.active, state, &unit);
-        let service = unit.service;
         ComponentStatus {
             container: container.clone(),
             desired: accepted.row.active,
             state,
             health,
-            result: service.as_ref().map(|s| s.result.clone()).filter(|r| r != "success"),
+            result: unit.ended.map(|e| e.result).filter(|r| r != "success"),
             since: unit.since,
-            restarts: service.map_or(0, |s| s.restarts),
+            restarts: unit.restarts,
             sub: unit.sub,
             drift,
         }
@@ -141,13 +152,19 @@ impl Engine {
 
 fn component_state(unit: &UnitState) -> ComponentState {
     match &unit.active {
-        ActiveState::Active | ActiveState::Reloading | ActiveState::Refreshing => ComponentState::Running,
-        ActiveState::Activating if unit.sub.starts_with("auto-restart") => ComponentState::Restarting,
+        ActiveState::Active | ActiveState::Reloading | ActiveState::Refreshing => {
+            ComponentState::Running
+        }
+        ActiveState::Activating if unit.sub.starts_with("auto-restart") => {
+            ComponentState::Restarting
+        }
         ActiveState::Activating => ComponentState::Starting,
         ActiveState::Deactivating => ComponentState::Stopping,
         ActiveState::Failed => ComponentState::Failed,
         ActiveState::Inactive if unit.load == LoadState::NotFound => ComponentState::Missing,
-        ActiveState::Inactive | ActiveState::Maintenance | ActiveState::Other(_) => ComponentState::Stopped,
+        ActiveState::Inactive | ActiveState::Maintenance | ActiveState::Other(_) => {
+            ComponentState::Stopped
+        }
     }
 }
 
@@ -155,18 +172,25 @@ fn drift(desired: bool, state: ComponentState, unit: &UnitState) -> Vec<String> 
     let mut drift = Vec::new();
     let service = unit.name.as_str();
     match (desired, state) {
-        (true, ComponentState::Stopped) => drift.push(format!("it is down and should run; systemctl --user start {service}")),
-        (true, ComponentState::Failed) => drift.push(format!("it failed and should run; systemctl --user status {service}")),
-        (true, ComponentState::Missing) => drift.push("systemd does not know its unit; deploy the service again".to_owned()),
-        (false, ComponentState::Running | ComponentState::Starting | ComponentState::Restarting) => {
+        (true, ComponentState::Stopped) => {
+            drift.push(format!("it is down and should run; systemctl --user start {service}"))
+        }
+        (true, ComponentState::Failed) => {
+            drift.push(format!("it failed and should run; systemctl --user status {service}"))
+        }
+        (true, ComponentState::Missing) => {
+            drift.push("systemd does not know its unit; deploy the service again".to_owned())
+        }
+        (
+            false,
+            ComponentState::Running | ComponentState::Starting | ComponentState::Restarting,
+        ) => {
             drift.push(format!("it runs and should not; systemctl --user stop {service}"));
         }
         (true | false, _) => {}
     }
     if unit.load == LoadState::NotFound && state == ComponentState::Running {
         drift.push("it runs, but its unit file is gone; deploy the service again".to_owned());
-    } else if unit.need_daemon_reload {
-        drift.push("its unit file or a drop-in was changed and not yet read; systemctl --user daemon-reload".to_owned());
     }
     drift
 }

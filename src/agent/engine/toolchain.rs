@@ -49,7 +49,8 @@ impl Toolchain {
     pub async fn find() -> Result<Self, ToolchainError> {
         let (major, minor, patch) = podman_version().await?;
         let number = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
-        let podman = PodmanVersion { major: number(major), minor: number(minor), patch: number(patch) };
+        let podman =
+            PodmanVersion { major: number(major), minor: number(minor), patch: number(patch) };
         let podman = podman.check().map_err(RenderError::from)?;
         let overrides = overrides(Path::new(TEMPLATES))?;
         let renderer = Renderer::new(podman, &probe_program(), &overrides)?;
@@ -61,7 +62,8 @@ impl Toolchain {
 /// an upgrade of it.
 fn probe_program() -> String {
     let running = std::env::current_exe().ok();
-    let text = running.and_then(|path| path.to_str().map(|p| p.trim_end_matches(" (deleted)").to_owned()));
+    let text =
+        running.and_then(|path| path.to_str().map(|p| p.trim_end_matches(" (deleted)").to_owned()));
     text.unwrap_or_else(|| "/usr/bin/mcp-agent".to_owned())
 }
 

@@ -91,7 +91,12 @@ impl Engine {
                 service: service.clone(),
                 kind: OutcomeKind::Done,
                 generation: Generation(0),
-                message: if purge_data { "removed, with its volumes" } else { "removed; its data is kept" }.to_owned(),
+                message: if purge_data {
+                    "removed, with its volumes"
+                } else {
+                    "removed; its data is kept"
+                }
+                .to_owned(),
                 failures: Vec::new(),
                 changed,
                 elapsed: progress.elapsed(),
@@ -106,10 +111,17 @@ impl Engine {
         use crate::names::UnitName;
         use crate::systemd::{JobMode, SystemdError};
         let others = self.others(&deployment.service);
-        let mut units: Vec<UnitName> = own_networks(deployment, &others).into_iter().map(UnitName::network).collect();
-        units.extend(deployment.volumes().into_iter().map(|v| UnitName::volume(&deployment.service, v)));
+        let mut units: Vec<UnitName> =
+            own_networks(deployment, &others).into_iter().map(UnitName::network).collect();
+        units.extend(
+            deployment.volumes().into_iter().map(|v| UnitName::volume(&deployment.service, v)),
+        );
         for unit in units {
-            match self.manager().stop(&unit, JobMode::IgnoreDependencies, std::time::Duration::from_secs(30)).await {
+            match self
+                .manager()
+                .stop(&unit, JobMode::IgnoreDependencies, std::time::Duration::from_secs(30))
+                .await
+            {
                 Ok(_) | Err(SystemdError::NoSuchUnit { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -120,7 +132,9 @@ impl Engine {
     async fn remove_networks(&self, deployment: &Deployment, progress: &Progress) {
         for network in own_networks(deployment, &self.others(&deployment.service)) {
             if let Err(error) = podman::remove_network(network).await {
-                progress.warn(format!("the network {network} is left behind: {}", Chain(&error))).await;
+                progress
+                    .warn(format!("the network {network} is left behind: {}", Chain(&error)))
+                    .await;
             }
         }
     }

@@ -1,0 +1,442 @@
+//! `mcp-agent probe`: waits until a service answers.
+//!
+//! It runs as `ExecStartPost=` of a unit, on the host and without the daemon,
+//! so that a unit is active only when its component is ready, whatever its
+//! image contains.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::num::ParseIntError;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::telemetry::Chain;
+
+/// Wait until a service answers, and fail at the deadline
+#[derive(Debug, Clone, clap::Args)]
+pub struct ProbeArgs {
+    /// What to ask
+    #[command(subcommand)]
+    pub target: ProbeTarget,
+    /// Time between two attempts
+    #[arg(long, global = true, default_value = "1s", value_parser = duration)]
+    pub interval: Duration,
+    /// Longest time for one attempt
+    #[arg(long, global = true, default_value = "2s", value_parser = duration)]
+    pub timeout: Duration,
+    /// Give up after this time
+    #[arg(long, global = true, default_value = "60s", value_parser = duration)]
+    pub deadline: Duration,
+}
+
+/// What to ask, and whom.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Subcommand)]
+pub enum ProbeTarget {
+    /// Healthy when the port takes a connection
+    Tcp {
+        /// Address and port
+        addr: SocketAddr,
+    },
+    /// Healthy when a GET is answered with a good status; redirects are not
+    /// followed
+    Http {
+        /// Address and port
+        addr: SocketAddr,
+        /// Path and query
+        #[arg(default_value = "/")]
+        path: http::uri::PathAndQuery,
+        /// Speak TLS, and trust any certificate
+        #[arg(long)]
+        tls: bool,
+        /// Host to ask for; the address when not given
+        #[arg(long)]
+        host: Option<String>,
+        /// Statuses that are healthy
+        #[arg(long, default_value = "200-399")]
+        status: StatusRange,
+    },
+    /// Healthy when grpc.health.v1.Health/Check says SERVING
+    Grpc {
+        /// Address and port
+        addr: SocketAddr,
+        /// Speak TLS, and trust any certificate
+        #[arg(long)]
+        tls: bool,
+        /// Service to ask for; the whole server when not given
+        #[arg(long, default_value = "")]
+        service: String,
+    },
+}
+
+impl fmt::Display for ProbeTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = |tls: &bool| if *tls { "s" } else { "" };
+        match self {
+            Self::Tcp { addr } => write!(f, "tcp://{addr}"),
+            Self::Http { addr, path, tls, host: _, status: _ } => {
+                write!(f, "http{}://{addr}{path}", s(tls))
+            }
+            Self::Grpc { addr, tls, service } => write!(f, "grpc{}://{addr}/{service}", s(tls)),
+        }
+    }
+}
+
+/// A range of HTTP statuses, both ends included, such as `200-399` or `204`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusRange {
+    first: u16,
+    last: u16,
+}
+
+impl StatusRange {
+    fn contains(self, status: http::StatusCode) -> bool {
+        (self.first..=self.last).contains(&status.as_u16())
+    }
+}
+
+impl FromStr for StatusRange {
+    type Err = ArgumentError;
+
+    fn from_str(text: &str) -> Result<Self, ArgumentError> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let range = Self {
+            first: first.parse().map_err(ArgumentError::Number)?,
+            last: last.parse().map_err(ArgumentError::Number)?,
+        };
+        let good = 100 <= range.first && range.first <= range.last && range.last <= 599;
+        if good { Ok(range) } else { Err(ArgumentError::Status) }
+    }
+}
+
+impl fmt::Display for StatusRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+/// Says why an argument was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ArgumentError {
+    /// No number where one is due.
+    #[error("not a number: {0}")]
+    Number(ParseIntError),
+    /// A duration without its unit, or with another one.
+    #[error("a duration is a number and its unit: 500ms, 2s or 1m")]
+    Unit,
+    /// A duration of nothing, or of more than a day.
+    #[error("a duration lies between 1ms and 24h")]
+    Range,
+    /// No range of HTTP statuses.
+    #[error("a status lies between 100 and 599; a range is FIRST-LAST")]
+    Status,
+}
+
+/// Parses `500ms`, `2s`, `1m`, `1h`.
+fn duration(text: &str) -> Result<Duration, ArgumentError> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits).ok_or(ArgumentError::Unit)?;
+    let number: u64 = number.parse().map_err(ArgumentError::Number)?;
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(ArgumentError::Unit),
+    };
+    match number.checked_mul(unit_ms) {
+        Some(ms @ 1..=86_400_000) => Ok(Duration::from_millis(ms)),
+        Some(_) | None => Err(ArgumentError::Range),
+    }
+}
+
+/// Says that a service was not ready in time.
+#[derive(Debug, thiserror::Error)]
+#[error("{target} was not ready within {deadline:?} ({attempts} attempts){}", Lines(failures))]
+pub struct ProbeError {
+    /// Whom we asked.
+    pub target: ProbeTarget,
+    /// How long.
+    pub deadline: Duration,
+    /// How often.
+    pub attempts: u32,
+    /// Why not, each reason once, in the order in which they came.
+    pub failures: Vec<Failure>,
+}
+
+struct Lines<'a>(&'a [Failure]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|failure| write!(f, "\n  {}", Chain(failure)))
+    }
+}
+
+/// Says why one attempt failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Nobody takes the connection.
+    #[error("cannot connect")]
+    Connect(#[source] io::Error),
+    /// No answer in time.
+    #[error("no answer within {timeout:?}")]
+    Timeout {
+        /// How long we waited.
+        timeout: Duration,
+    },
+    /// TLS could not be set up on our side.
+    #[error("cannot set up TLS")]
+    TlsSetup(#[source] rustls::Error),
+    /// The host asked for is no host name.
+    #[error("{host:?} is no host name")]
+    Host {
+        /// The host.
+        host: String,
+        /// What is wrong with it.
+        #[source]
+        source: InvalidDnsNameError,
+    },
+    /// The TLS handshake failed.
+    #[error("TLS handshake failed")]
+    Handshake(#[source] io::Error),
+    /// The request could not be made.
+    #[error("cannot make the request")]
+    Request(#[source] http::Error),
+    /// HTTP went wrong.
+    #[error("no HTTP answer")]
+    Http(#[source] hyper::Error),
+    /// An answer with a status outside the range.
+    #[error("HTTP status {status}, not {wanted}")]
+    Status {
+        /// What came.
+        status: http::StatusCode,
+        /// What is healthy.
+        wanted: StatusRange,
+    },
+    /// gRPC could not connect.
+    #[error("no gRPC connection")]
+    Channel(#[source] tonic::transport::Error),
+    /// The health service refused the call.
+    #[error("gRPC health check refused: {code}")]
+    Grpc {
+        /// The status.
+        code: tonic::Code,
+        /// The whole answer.
+        #[source]
+        source: Box<tonic::Status>,
+    },
+    /// The health service says something else than SERVING.
+    #[error("gRPC health status {}", status.as_str_name())]
+    NotServing {
+        /// What it says.
+        status: ServingStatus,
+    },
+}
+
+/// Asks again and again until the service is healthy.
+///
+/// Silent on success; on failure the error has one line for each reason.
+///
+/// # Errors
+///
+/// [`ProbeError`] at the deadline.
+pub async fn run(args: ProbeArgs) -> Result<(), ProbeError> {
+    let ProbeArgs { target, interval, timeout, deadline } = args;
+    let end = Instant::now() + deadline;
+    let mut failures: Vec<Failure> = Vec::new();
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let now = Instant::now();
+        let until = end.min(now + timeout);
+        let failure = match tokio::time::timeout_at(until, attempt(&target)).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(failure)) => Some(failure),
+            // The deadline cut it short; what failed before says more.
+            Err(_) if until < now + timeout && !failures.is_empty() => None,
+            Err(_) => Some(Failure::Timeout { timeout: until - now }),
+        };
+        if let Some(failure) = failure {
+            let text = Chain(&failure).to_string();
+            if !failures.iter().any(|known| Chain(known).to_string() == text) {
+                failures.push(failure);
+            }
+        }
+        let next = now + interval;
+        if next >= end {
+            return Err(ProbeError { target, deadline, attempts, failures });
+        }
+        tokio::time::sleep_until(next).await;
+    }
+}
+
+async fn attempt(target: &ProbeTarget) -> Result<(), Failure> {
+    match target {
+        ProbeTarget::Tcp { addr } => connect(*addr).await.map(drop),
+        ProbeTarget::Http { addr, path, tls, host, status } => {
+            let stream = open(*addr, tls.then_some("http/1.1"), host.as_deref()).await?;
+            let host = host.clone().unwrap_or_else(|| addr.to_string());
+            let answer = get(stream, path, &host).await?;
+            if status.contains(answer) {
+                return Ok(());
+            }
+            Err(Failure::Status { status: answer, wanted: *status })
+        }
+        ProbeTarget::Grpc { addr, tls, service } => check(*addr, *tls, service).await,
+    }
+}
+
+async fn connect(addr: SocketAddr) -> Result<TcpStream, Failure> {
+    TcpStream::connect(addr).await.map_err(Failure::Connect)
+}
+
+trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
+
+/// Opens a connection, with TLS if a protocol to announce in it is given
+/// (ALPN, RFC 7301).
+async fn open(
+    addr: SocketAddr,
+    alpn: Option<&str>,
+    host: Option<&str>,
+) -> Result<Box<dyn Transport>, Failure> {
+    let stream = connect(addr).await?;
+    let Some(alpn) = alpn else { return Ok(Box::new(stream)) };
+    let name = match host {
+        // A host may come with a port, as in the header.
+        Some(host) => {
+            let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_owned();
+            ServerName::try_from(name)
+                .map_err(|source| Failure::Host { host: host.to_owned(), source })?
+        }
+        None => ServerName::IpAddress(addr.ip().into()),
+    };
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(trusting(alpn)?));
+    let stream = connector.connect(name, stream).await.map_err(Failure::Handshake)?;
+    Ok(Box::new(stream))
+}
+
+/// Sends one GET and returns the status of the answer.
+async fn get(
+    stream: Box<dyn Transport>,
+    path: &http::uri::PathAndQuery,
+    host: &str,
+) -> Result<http::StatusCode, Failure> {
+    let request = http::Request::get(path.as_str())
+        .header(http::header::HOST, host)
+        .header(http::header::USER_AGENT, concat!("mcp-agent-probe/", env!("CARGO_PKG_VERSION")))
+        .header(http::header::CONNECTION, "close")
+        .body(String::new())
+        .map_err(Failure::Request)?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(Failure::Http)?;
+    let answer = sender.send_request(request);
+    tokio::pin!(answer);
+    // The connection moves the bytes. It may end, as asked, in the moment in
+    // which the answer is there; without one the answer is then an error.
+    let answer = tokio::select! {
+        answer = &mut answer => answer,
+        _ = connection => answer.await,
+    };
+    answer.map(|answer| answer.status()).map_err(Failure::Http)
+}
+
+/// Calls `grpc.health.v1.Health/Check`
+/// (<https://github.com/grpc/grpc/blob/master/doc/health-checking.md>).
+async fn check(addr: SocketAddr, tls: bool, service: &str) -> Result<(), Failure> {
+    let stream = open(addr, tls.then_some("h2"), None).await?;
+    // tonic asks for a connection by URI; it gets the one that is open.
+    let mut stream = Some(TokioIo::new(stream));
+    let connector = tower::service_fn(move |_: http::Uri| {
+        let stream = stream.take().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
+        std::future::ready(stream)
+    });
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{addr}"))
+        .map_err(Failure::Channel)?
+        .connect_with_connector(connector)
+        .await
+        .map_err(Failure::Channel)?;
+    let request = HealthCheckRequest { service: service.to_owned() };
+    let answer = HealthClient::new(channel)
+        .check(request)
+        .await
+        .map_err(|status| Failure::Grpc { code: status.code(), source: Box::new(status) })?;
+    match answer.get_ref().status() {
+        ServingStatus::Serving => Ok(()),
+        status @ (ServingStatus::Unknown
+        | ServingStatus::NotServing
+        | ServingStatus::ServiceUnknown) => Err(Failure::NotServing { status }),
+    }
+}
+
+fn trusting(alpn: &str) -> Result<rustls::ClientConfig, Failure> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(Failure::TlsSetup)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(TrustAny(provider)))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+    Ok(config)
+}
+
+/// Takes any certificate, by design: the probe asks whether a service on this
+/// very node is ready, sends it nothing secret, and believes nothing but the
+/// status. A certificate for the public name would not fit `127.0.0.1`.
+#[derive(Debug)]
+struct TrustAny(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for TrustAny {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+#[path = "probe_tests.rs"]
+mod tests;

@@ -1,0 +1,232 @@
+//! Domain values to wire values.
+
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use crate::agent::engine::status::{ComponentStatus, ServiceStatus};
+use crate::agent::engine::{Accepted, Prepared};
+use crate::agent::plan::{Action, FileChange, FileChangeKind};
+use crate::agent::progress::{Event, Failure, Outcome, OutcomeKind, StepState};
+use crate::definition::service::Protocol;
+use crate::deployment::{Container, Publish};
+use crate::quadlet::{Place, proof};
+use crate::rpc::agent_v1 as pb;
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Converts an event of an operation.
+pub(super) fn event(event: Event) -> pb::Progress {
+    let event = match event {
+        Event::Step { name, subject, state, detail, elapsed } => {
+            pb::progress::Event::Step(pb::Step {
+                name: name.to_owned(),
+                subject,
+                state: match state {
+                    StepState::Started => pb::StepState::Started,
+                    StepState::Done => pb::StepState::Done,
+                    StepState::Failed => pb::StepState::Failed,
+                    StepState::Skipped => pb::StepState::Skipped,
+                }
+                .into(),
+                detail,
+                elapsed_ms: milliseconds(elapsed),
+            })
+        }
+        Event::Warning(text) => pb::progress::Event::Warning(text),
+        Event::Outcome(outcome) => pb::progress::Event::Outcome(self::outcome(outcome)),
+    };
+    pb::Progress { event: Some(event) }
+}
+
+fn outcome(outcome: Outcome) -> pb::Outcome {
+    pb::Outcome {
+        service: outcome.service.to_string(),
+        kind: match outcome.kind {
+            OutcomeKind::Done => pb::OutcomeKind::Done,
+            OutcomeKind::Unchanged => pb::OutcomeKind::Unchanged,
+            OutcomeKind::RolledBack => pb::OutcomeKind::RolledBack,
+            OutcomeKind::Failed => pb::OutcomeKind::Failed,
+        }
+        .into(),
+        generation: outcome.generation.0,
+        message: outcome.message,
+        failures: outcome.failures.into_iter().map(failure).collect(),
+        changed: outcome.changed,
+        elapsed_ms: milliseconds(outcome.elapsed),
+    }
+}
+
+fn failure(failure: Failure) -> pb::Failure {
+    pb::Failure {
+        component: failure.component,
+        unit: failure.unit,
+        result: failure.result,
+        explanation: failure.explanation,
+        journal: failure.journal,
+    }
+}
+
+/// Converts a plan; `before` are the generator's texts of the units in force.
+pub(super) fn plan(
+    prepared: &Prepared,
+    before: &std::collections::BTreeMap<String, String>,
+) -> pb::PlanResponse {
+    let none = std::collections::BTreeMap::new();
+    let after = prepared.report.as_ref().map_or(&none, |r| &r.units);
+    let shown = |units: &std::collections::BTreeMap<String, String>, unit: &str| {
+        units
+            .get(unit)
+            .and_then(|text| proof::arguments(text))
+            .map(|a| a.shown())
+            .unwrap_or_default()
+    };
+    let old = prepared.old.iter().flat_map(|o| &o.deployment.containers);
+    let mut units: Vec<String> =
+        old.chain(&prepared.deployment.containers).map(|c| c.name.unit().to_string()).collect();
+    units.sort();
+    units.dedup();
+    let commands = units
+        .into_iter()
+        .map(|unit| pb::CommandChange {
+            before: shown(before, &unit),
+            after: shown(after, &unit),
+            unit,
+        })
+        .filter(|c| c.before != c.after && prepared.report.is_some())
+        .collect();
+    pb::PlanResponse {
+        service: prepared.deployment.service.to_string(),
+        generation: if prepared.plan.is_empty() {
+            prepared.old.as_ref().map_or(0, |o| o.row.generation.0)
+        } else {
+            prepared.deployment.generation.0
+        },
+        current: prepared.old.as_ref().map_or(0, |o| o.row.generation.0),
+        files: prepared
+            .plan
+            .files
+            .iter()
+            .map(|f| file(f, prepared.deployment.service.as_str()))
+            .collect(),
+        commands,
+        effects: prepared
+            .plan
+            .effects
+            .iter()
+            .map(|e| pb::UnitEffect {
+                unit: e.container.unit().to_string(),
+                action: match e.action {
+                    Action::Start => pb::UnitAction::Start,
+                    Action::Restart => pb::UnitAction::Restart,
+                    Action::Stop => pb::UnitAction::Stop,
+                }
+                .into(),
+                reason: e.reason.clone(),
+            })
+            .collect(),
+        warnings: prepared.warnings(),
+    }
+}
+
+fn file(change: &FileChange, service: &str) -> pb::FileChange {
+    let path = match change.place {
+        Place::Quadlet => format!("containers/systemd/mcp/{service}/{}", change.name),
+        Place::Systemd => format!("systemd/user/{}", change.name),
+    };
+    let diff = similar::TextDiff::from_lines(&change.before, &change.after);
+    let (a, b) = (format!("a/{path}"), format!("b/{path}"));
+    pb::FileChange {
+        kind: match change.kind {
+            FileChangeKind::Added => pb::ChangeKind::Added,
+            FileChangeKind::Changed => pb::ChangeKind::Changed,
+            FileChangeKind::Removed => pb::ChangeKind::Removed,
+        }
+        .into(),
+        diff: diff.unified_diff().context_radius(3).header(&a, &b).to_string(),
+        path,
+    }
+}
+
+/// Converts what the registry holds of a service.
+pub(super) fn registered(accepted: &Accepted) -> pb::RegisteredService {
+    pb::RegisteredService {
+        name: accepted.row.name.to_string(),
+        active: accepted.row.active,
+        generation: accepted.row.generation.0,
+        deployed_at_ms: accepted.row.deployed_at_ms,
+        deployed_by: accepted.row.deployed_by.clone(),
+        comment: accepted.deployment.comment.clone().unwrap_or_default(),
+        components: accepted
+            .deployment
+            .containers
+            .iter()
+            .map(|c| pb::RegisteredComponent {
+                name: c.spec.name.to_string(),
+                image: c.image.to_string(),
+                ports: c
+                    .leased
+                    .iter()
+                    .map(|(route, port)| pb::PortLease {
+                        route: route.to_string(),
+                        port: u32::from(*port),
+                    })
+                    .collect(),
+            })
+            .collect(),
+    }
+}
+
+/// Converts what is seen of a service.
+pub(super) fn service_status(status: ServiceStatus) -> pb::ServiceStatus {
+    pb::ServiceStatus {
+        name: status.accepted.row.name.to_string(),
+        active: status.accepted.row.active,
+        generation: status.accepted.row.generation.0,
+        operation: status.operation.unwrap_or_default().to_owned(),
+        components: status.components.into_iter().map(component_status).collect(),
+    }
+}
+
+fn component_status(status: ComponentStatus) -> pb::ComponentStatus {
+    let c = &status.container;
+    pb::ComponentStatus {
+        name: c.spec.name.to_string(),
+        unit: c.name.unit().to_string(),
+        image: c.image.to_string(),
+        version: c.image.version().to_owned(),
+        desired: if status.desired { "running" } else { "stopped" }.to_owned(),
+        state: status.state.as_str().to_owned(),
+        health: status.health.to_owned(),
+        result: status.result.unwrap_or_default(),
+        since_ms: status.since.map_or(0, since_epoch),
+        restarts: status.restarts,
+        ports: ports(c),
+        sub_state: status.sub,
+        drift: status.drift,
+    }
+}
+
+fn since_epoch(time: SystemTime) -> i64 {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// The ports of a container as `address:host->container/protocol`.
+fn ports(container: &Container) -> Vec<String> {
+    container.publish.iter().map(port).collect()
+}
+
+fn port(port: &Publish) -> String {
+    let address = match port.address {
+        None => "*".to_owned(),
+        Some(IpAddr::V4(address)) => address.to_string(),
+        Some(IpAddr::V6(address)) => format!("[{address}]"),
+    };
+    let protocol = match port.protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    };
+    format!("{address}:{}->{}/{protocol}", port.host, port.container)
+}

@@ -1,0 +1,79 @@
+//! `Logs`.
+
+use std::collections::BTreeMap;
+
+use tonic::{Request, Response, Status};
+
+use super::{Agent, Answers, component_name, service_name, since, status::status};
+use crate::agent::engine::EngineError;
+use crate::names::UnitName;
+use crate::rpc::agent_v1 as pb;
+use crate::systemd::journal::{self, Entry, Follow, JournalError, LogQuery};
+use crate::telemetry::Chain;
+
+impl Agent {
+    pub(super) fn answer_logs(
+        &self,
+        request: &Request<pb::LogsRequest>,
+    ) -> Result<Response<Answers<pb::LogEntry>>, Status> {
+        let request = request.get_ref();
+        let service = service_name(&request.service)?;
+        let component = component_name(&request.component)?;
+        let accepted = self.engine.accepted(&service).map_err(|e| status(&e))?;
+        let units: BTreeMap<UnitName, String> = accepted
+            .deployment
+            .containers
+            .iter()
+            .filter(|c| component.as_ref().is_none_or(|one| c.spec.name == *one))
+            .map(|c| (c.name.unit(), c.spec.name.to_string()))
+            .collect();
+        if let (true, Some(component)) = (units.is_empty(), component) {
+            let known =
+                accepted.deployment.containers.iter().map(|c| c.spec.name.to_string()).collect();
+            return Err(status(&EngineError::NoComponent { service, component, known }));
+        }
+        let since_us = match request.since.as_str() {
+            "" => None,
+            text => Some(
+                since::parse(text, &jiff::Zoned::now())
+                    .map_err(|e| Status::invalid_argument(e.to_string()))?,
+            ),
+        };
+        let query = LogQuery {
+            lines: (request.lines > 0).then_some(request.lines),
+            since_us,
+            follow: request.follow,
+        };
+        let names: Vec<UnitName> = units.keys().cloned().collect();
+        let follow = journal::follow(&names, &query).map_err(|e| failed(&e))?;
+        Ok(Response::new(Box::pin(futures_util::stream::unfold(Some((follow, units)), step))))
+    }
+}
+
+type State = Option<(Follow, BTreeMap<UnitName, String>)>;
+
+async fn step(state: State) -> Option<(Result<pb::LogEntry, Status>, State)> {
+    let (mut follow, units) = state?;
+    match follow.next().await {
+        Ok(Some(line)) => {
+            let line = entry(line, &units);
+            Some((Ok(line), Some((follow, units))))
+        }
+        Ok(None) => None,
+        Err(error) => Some((Err(failed(&error)), None)),
+    }
+}
+
+fn entry(entry: Entry, units: &BTreeMap<UnitName, String>) -> pb::LogEntry {
+    pb::LogEntry {
+        time_us: i64::try_from(entry.time_us).unwrap_or(i64::MAX),
+        component: units.get(&entry.unit).cloned().unwrap_or_else(|| entry.unit.to_string()),
+        from_systemd: entry.from_systemd(),
+        priority: u32::from(entry.priority),
+        message: entry.message,
+    }
+}
+
+fn failed(error: &JournalError) -> Status {
+    Status::failed_precondition(Chain(error).to_string())
+}

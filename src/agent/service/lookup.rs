@@ -1,0 +1,38 @@
+//! `List`, `Status` and `Definition`.
+
+use tonic::{Request, Response, Status};
+
+use super::{Agent, convert, service_name, status::status};
+use crate::rpc::agent_v1 as pb;
+
+impl Agent {
+    pub(super) fn answer_list(&self) -> pb::ListResponse {
+        pb::ListResponse {
+            services: self.engine.all().iter().map(|a| convert::registered(a)).collect(),
+        }
+    }
+
+    pub(super) async fn answer_status(
+        &self,
+        request: Request<pb::StatusRequest>,
+    ) -> Result<Response<pb::StatusResponse>, Status> {
+        let name = request.into_inner().service;
+        let service = if name.is_empty() { None } else { Some(service_name(&name)?) };
+        let found = self.engine.status(service.as_ref()).await.map_err(|e| status(&e))?;
+        Ok(Response::new(pb::StatusResponse {
+            services: found.into_iter().map(convert::service_status).collect(),
+        }))
+    }
+
+    pub(super) fn answer_definition(
+        &self,
+        request: &Request<pb::ServiceRequest>,
+    ) -> Result<Response<pb::DefinitionResponse>, Status> {
+        let service = service_name(&request.get_ref().service)?;
+        let accepted = self.engine.accepted(&service).map_err(|e| status(&e))?;
+        Ok(Response::new(pb::DefinitionResponse {
+            definition: accepted.current_definition(),
+            generation: accepted.row.generation.0,
+        }))
+    }
+}

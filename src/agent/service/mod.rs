@@ -1,0 +1,207 @@
+//! The agent's gRPC service: one file a call or group of calls; each
+//! converts, calls the engine once, and converts back.
+
+mod convert;
+mod deploy;
+mod info;
+mod logs;
+mod lookup;
+mod operations;
+mod since;
+mod status;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+use super::engine::{Engine, EngineError, Toolchain, Tools};
+use super::gate::{AuditNote, Caller};
+use super::{Parts, Problems};
+use crate::names::{ComponentName, NodeName, ServiceName};
+use crate::rpc::agent_v1 as pb;
+use crate::systemd::{BusAddress, Manager};
+use crate::telemetry::Chain;
+use crate::units::UnitStore;
+
+/// The agent's service.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    engine: Engine,
+    node: NodeName,
+    problems: Problems,
+    systemd: Arc<tokio::sync::OnceCell<String>>,
+}
+
+/// A stream that a call answers with.
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Agent {
+    /// Builds the service out of the agent's parts, and finishes or undoes
+    /// what an earlier agent was at when it ended.
+    ///
+    /// # Errors
+    ///
+    /// The registry does not answer. A node without podman or without its
+    /// user manager is served all the same, and the problem reported.
+    pub async fn new(parts: &Parts) -> Result<Self, EngineError> {
+        let environment = super::environment::Environment::of_process();
+        let config = environment
+            .xdg_config_home
+            .clone()
+            .or_else(|| environment.home.clone().map(|home| home.join(".config")))
+            .unwrap_or_else(|| parts.settings.state_dir.join(".config"));
+        let runtime = environment
+            .xdg_runtime_dir
+            .clone()
+            .unwrap_or_else(|| format!("/run/user/{}", environment.uid).into());
+        let toolchain = Toolchain::find().await.map_err(|error| Chain(&error).to_string());
+        if let Err(why) = &toolchain {
+            parts.problems.set("podman", format!("this node cannot deploy: {why}"));
+            tracing::error!("this node cannot deploy: {why}");
+        }
+        let engine = Engine::new(Tools {
+            registry: parts.registry.clone(),
+            manager: Manager::new(BusAddress::own()),
+            store: UnitStore::new(&config),
+            toolchain,
+            node: parts.settings.node.clone(),
+            runtime,
+        })
+        .await?;
+        let agent = Self {
+            engine,
+            node: parts.settings.node.name.clone(),
+            problems: parts.problems.clone(),
+            systemd: Arc::default(),
+        };
+        agent.settle().await?;
+        Ok(agent)
+    }
+
+    async fn settle(&self) -> Result<(), EngineError> {
+        if let Err(error) = self.engine.prepare_node().await {
+            let text = Chain(&error).to_string();
+            tracing::error!("the node's own units are not in place: {text}");
+            self.problems.set("systemd", text);
+        }
+        self.engine.recover().await
+    }
+}
+
+/// Returns who asks, for the registry.
+fn caller<T>(request: &Request<T>) -> String {
+    request.extensions().get::<Caller>().map_or_else(|| "unknown".to_owned(), |c| c.name.clone())
+}
+
+/// Tells the audit what a call is about.
+fn subject<T>(request: &Request<T>, service: &str, component: &str) -> AuditNote {
+    let note = request.extensions().get::<AuditNote>().cloned().unwrap_or_default();
+    note.subject(if component.is_empty() {
+        service.to_owned()
+    } else {
+        format!("{service}/{component}")
+    });
+    note
+}
+
+fn service_name(text: &str) -> Result<ServiceName, Status> {
+    text.parse().map_err(|e: crate::names::NameError| Status::invalid_argument(e.to_string()))
+}
+
+fn component_name(text: &str) -> Result<Option<ComponentName>, Status> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse()
+        .map(Some)
+        .map_err(|e: crate::names::NameError| Status::invalid_argument(e.to_string()))
+}
+
+#[tonic::async_trait]
+impl pb::agent_service_server::AgentService for Agent {
+    type DeployStream = Answers<pb::Progress>;
+    type UndeployStream = Answers<pb::Progress>;
+    type StopStream = Answers<pb::Progress>;
+    type StartStream = Answers<pb::Progress>;
+    type RestartStream = Answers<pb::Progress>;
+    type LogsStream = Answers<pb::LogEntry>;
+
+    async fn info(
+        &self,
+        request: Request<pb::InfoRequest>,
+    ) -> Result<Response<pb::InfoResponse>, Status> {
+        self.answer_info(request).await
+    }
+
+    async fn plan(
+        &self,
+        request: Request<pb::DeployRequest>,
+    ) -> Result<Response<pb::PlanResponse>, Status> {
+        self.answer_plan(request).await
+    }
+
+    async fn deploy(
+        &self,
+        request: Request<pb::DeployRequest>,
+    ) -> Result<Response<Self::DeployStream>, Status> {
+        self.answer_deploy(request).await
+    }
+
+    async fn undeploy(
+        &self,
+        request: Request<pb::UndeployRequest>,
+    ) -> Result<Response<Self::UndeployStream>, Status> {
+        self.answer_undeploy(request).await
+    }
+
+    async fn stop(
+        &self,
+        request: Request<pb::ServiceRequest>,
+    ) -> Result<Response<Self::StopStream>, Status> {
+        self.answer_stop(request).await
+    }
+
+    async fn start(
+        &self,
+        request: Request<pb::ServiceRequest>,
+    ) -> Result<Response<Self::StartStream>, Status> {
+        self.answer_start(request).await
+    }
+
+    async fn restart(
+        &self,
+        request: Request<pb::ServiceRequest>,
+    ) -> Result<Response<Self::RestartStream>, Status> {
+        self.answer_restart(request).await
+    }
+
+    async fn list(
+        &self,
+        _: Request<pb::ListRequest>,
+    ) -> Result<Response<pb::ListResponse>, Status> {
+        Ok(Response::new(self.answer_list()))
+    }
+
+    async fn status(
+        &self,
+        request: Request<pb::StatusRequest>,
+    ) -> Result<Response<pb::StatusResponse>, Status> {
+        self.answer_status(request).await
+    }
+
+    async fn definition(
+        &self,
+        request: Request<pb::ServiceRequest>,
+    ) -> Result<Response<pb::DefinitionResponse>, Status> {
+        self.answer_definition(&request)
+    }
+
+    async fn logs(
+        &self,
+        request: Request<pb::LogsRequest>,
+    ) -> Result<Response<Self::LogsStream>, Status> {
+        self.answer_logs(&request)
+    }
+}

@@ -1,0 +1,37 @@
+//! Errors of the engine as gRPC statuses: the one place that knows both.
+
+use tonic::{Code, Status};
+
+use crate::agent::engine::EngineError;
+use crate::telemetry::Chain;
+
+/// Returns the status of an error.
+pub(super) fn status(error: &EngineError) -> Status {
+    let code = match error {
+        EngineError::Invalid { .. }
+        | EngineError::NoComponent { .. }
+        | EngineError::WholeServiceOnly(_) => Code::InvalidArgument,
+        EngineError::NotDeployed { .. } => Code::NotFound,
+        EngineError::Resolve(_)
+        | EngineError::Render(_)
+        | EngineError::Proof { .. }
+        | EngineError::Preflight { .. }
+        | EngineError::ComponentFirst { .. }
+        | EngineError::Needed { .. }
+        | EngineError::Podman(_) => Code::FailedPrecondition,
+        EngineError::Ports(_) => Code::ResourceExhausted,
+        EngineError::Busy { .. } => Code::Aborted,
+        EngineError::Systemd(_) => Code::Unavailable,
+        EngineError::PodmanCall(_)
+        | EngineError::Generator(_)
+        | EngineError::Registry(_)
+        | EngineError::Units(_)
+        | EngineError::Stored { .. }
+        | EngineError::Lost(_)
+        | EngineError::Transition(_) => Code::Internal,
+    };
+    if code == Code::Internal {
+        tracing::error!(error = %Chain(error), "a call failed");
+    }
+    Status::new(code, Chain(error).to_string())
+}
