@@ -78,7 +78,7 @@ pub struct Component {
     pub env: Option<Environment>,
     /// Files on the node with more environment, one NAME=value a line.
     pub env_files: Option<Vec<String>>,
-    /// Mounts: "/host/path:/path[:options]" or "name:/path[:options]".
+    /// Mounts: `/host/path:/path[:options]` or `name:/path[:options]`.
     pub volumes: Option<Vec<String>>,
     /// Network: a name (made when missing), "host" or "none". Default: the
     /// container's own.
@@ -316,7 +316,7 @@ pub enum Cpus {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Capabilities {
-    /// Added, such as "NET_BIND_SERVICE".
+    /// Added, such as `NET_BIND_SERVICE`.
     pub add: Option<Vec<String>>,
     /// Dropped; "all" drops every one.
     pub drop: Option<Vec<String>>,

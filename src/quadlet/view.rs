@@ -88,6 +88,7 @@ struct HealthView {
 }
 
 impl ContainerView {
+    #[expect(clippy::too_many_lines, reason = "one line a key: nothing to take apart")]
     pub(super) fn new(
         d: &Deployment,
         c: &Container,

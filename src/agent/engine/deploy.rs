@@ -11,7 +11,7 @@ use crate::agent::progress::{Event, Failure, Outcome, OutcomeKind, Progress};
 use crate::deployment::{Container, Deployment};
 use crate::names::{ComponentName, Generation, ServiceName, UnitName};
 use crate::podman;
-use crate::quadlet::UnitSet;
+use crate::quadlet::{Place, UnitSet};
 use crate::registry::{Commit, GenerationRow, LeaseRow, NewOperation};
 use crate::systemd::{JobMode, journal};
 use crate::telemetry::Chain;
@@ -119,7 +119,7 @@ impl Engine {
     /// Goes on with a deploy until it is committed or rolled back.
     pub(super) async fn finish(&self, mut deploy: Deploy, busy: Busy, progress: Progress) {
         let outcome = match self.forward(&mut deploy, &progress).await {
-            Ok(failures) if failures.is_empty() => self.committed(&deploy, &progress),
+            Ok(failures) if failures.is_empty() => committed(&deploy, &progress),
             Ok(failures) => self.back(&mut deploy, failures, &progress).await,
             Err(error) => {
                 let failure = Failure {
@@ -189,7 +189,7 @@ impl Engine {
         Ok(failures)
     }
 
-    async fn missing_images<'a>(&self, new: &'a Deployment) -> Result<Vec<Container>, EngineError> {
+    async fn missing_images(&self, new: &Deployment) -> Result<Vec<Container>, EngineError> {
         if !new.active {
             return Ok(Vec::new());
         }
@@ -243,7 +243,7 @@ impl Engine {
                 .set
                 .files
                 .iter()
-                .filter(|((_, name), _)| name.ends_with(".image"))
+                .filter(|((place, name), _)| *place == Place::Quadlet && is_image(name))
                 .map(|(k, v)| (k.clone(), v.clone())),
         );
         self.install(&beside, None).await?;
@@ -373,23 +373,28 @@ impl Engine {
         step.done().await;
         Ok(())
     }
+}
 
-    fn committed(&self, deploy: &Deploy, progress: &Progress) -> Outcome {
-        let what = match (deploy.new.active, deploy.changed.len()) {
-            (false, _) => "it is stopped, as the definition says".to_owned(),
-            (true, 0) => "nothing had to be restarted".to_owned(),
-            (true, _) => String::new(),
-        };
-        Outcome {
-            service: deploy.service.clone(),
-            kind: OutcomeKind::Done,
-            generation: deploy.new.generation,
-            message: what,
-            failures: Vec::new(),
-            changed: deploy.changed.iter().cloned().collect(),
-            elapsed: progress.elapsed(),
-        }
+fn committed(deploy: &Deploy, progress: &Progress) -> Outcome {
+    let what = match (deploy.new.active, deploy.changed.len()) {
+        (false, _) => "it is stopped, as the definition says".to_owned(),
+        (true, 0) => "nothing had to be restarted".to_owned(),
+        (true, _) => String::new(),
+    };
+    Outcome {
+        service: deploy.service.clone(),
+        kind: OutcomeKind::Done,
+        generation: deploy.new.generation,
+        message: what,
+        failures: Vec::new(),
+        changed: deploy.changed.iter().cloned().collect(),
+        elapsed: progress.elapsed(),
     }
+}
+
+/// Tells whether a Quadlet file makes an image unit.
+fn is_image(name: &str) -> bool {
+    std::path::Path::new(name).extension().is_some_and(|e| e == "image")
 }
 
 /// Returns the rows of a deployment's leases.

@@ -153,28 +153,28 @@ impl pb::agent_service_server::AgentService for Agent {
         &self,
         request: Request<pb::UndeployRequest>,
     ) -> Result<Response<Self::UndeployStream>, Status> {
-        self.answer_undeploy(request).await
+        self.answer_undeploy(&request)
     }
 
     async fn stop(
         &self,
         request: Request<pb::ServiceRequest>,
     ) -> Result<Response<Self::StopStream>, Status> {
-        self.answer_stop(request).await
+        self.answer_stop(&request)
     }
 
     async fn start(
         &self,
         request: Request<pb::ServiceRequest>,
     ) -> Result<Response<Self::StartStream>, Status> {
-        self.answer_start(request).await
+        self.answer_start(&request)
     }
 
     async fn restart(
         &self,
         request: Request<pb::ServiceRequest>,
     ) -> Result<Response<Self::RestartStream>, Status> {
-        self.answer_restart(request).await
+        self.answer_restart(&request)
     }
 
     async fn list(
