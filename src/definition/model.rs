@@ -83,9 +83,9 @@ pub struct Component {
     /// Network: a name (made when missing), "host" or "none". Default: the
     /// container's own.
     pub network: Option<String>,
-    /// Published ports: "[address:]host:container[/udp]".
+    /// Published ports: `[address:]host:container[/udp]`.
     pub ports: Option<Vec<String>>,
-    /// User in the container: "user[:group]", names or numbers.
+    /// User in the container: `user[:group]`, names or numbers.
     pub user: Option<String>,
     /// User namespace: "keep-id", "auto", "nomap", or with ":options".
     pub userns: Option<String>,
@@ -98,7 +98,7 @@ pub struct Component {
     pub health: Option<Health>,
     /// Limits.
     pub resources: Option<Resources>,
-    /// Devices: "/dev/host[:/dev/container[:rwm]]".
+    /// Devices: `/dev/host[:/dev/container[:rwm]]`.
     pub devices: Option<Vec<String>>,
     /// Labels of the container.
     pub labels: Option<BTreeMap<String, String>>,
@@ -112,7 +112,7 @@ pub struct Component {
     pub capabilities: Option<Capabilities>,
     /// Whether the root file system is read-only. Default false.
     pub read_only: Option<bool>,
-    /// Temporary file systems: "/path[:options]".
+    /// Temporary file systems: `/path[:options]`.
     pub tmpfs: Option<Vec<String>>,
     /// Size of /dev/shm, such as "64m".
     pub shm_size: Option<String>,
