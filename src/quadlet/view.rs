@@ -361,7 +361,13 @@ impl TargetView {
             header,
             description: escape::description(&what)?,
             everything: UnitName::everything().to_string(),
-            components: d.containers.iter().map(|c| c.name.unit().to_string()).collect(),
+            // What is stopped on purpose is not brought up by what needs it.
+            components: d
+                .containers
+                .iter()
+                .filter(|_| d.active)
+                .map(|c| c.name.unit().to_string())
+                .collect(),
             active: d.active,
         })
     }

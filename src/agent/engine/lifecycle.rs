@@ -150,13 +150,18 @@ impl Engine {
         let before = self.on_disk(service).await?;
         let set = self.switched(accepted, deployment, before.as_ref())?;
         self.install(&set, before.as_ref()).await?;
-        self.registry().set_service_active(service, deployment.active).await?;
+        let files = serde_json::to_string(&set).map_err(|source| EngineError::Stored {
+            what: "unit set",
+            service: service.clone(),
+            source,
+        })?;
+        self.registry().set_service_active(service, deployment.active, files).await?;
         self.refresh(service).await?;
         step.done().await;
         Ok(())
     }
 
-    /// The files on disk, with the service's target as it is to be.
+    /// The files on disk, with the service's targets as they are to be.
     fn switched(
         &self,
         accepted: &Accepted,
@@ -165,10 +170,8 @@ impl Engine {
     ) -> Result<UnitSet, EngineError> {
         let rendered = self.toolchain()?.renderer.render(deployment, &accepted.file_name)?;
         let mut set = disk.unwrap_or(&accepted.set).clone();
-        let key = (Place::Systemd, UnitName::service_target(&accepted.row.name).to_string());
-        if let Some(text) = rendered.files.get(&key) {
-            set.files.insert(key, text.clone());
-        }
+        let targets = rendered.files.into_iter().filter(|((place, _), _)| *place == Place::Systemd);
+        set.files.extend(targets);
         set.wanted = deployment.active;
         Ok(set)
     }
