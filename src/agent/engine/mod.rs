@@ -16,6 +16,7 @@ pub mod accepted;
 pub mod deploy;
 pub mod error;
 pub mod failure;
+pub mod history;
 pub mod lifecycle;
 pub mod prepare;
 pub mod recovery;

@@ -3,6 +3,7 @@
 
 mod convert;
 mod deploy;
+mod history;
 mod info;
 mod logs;
 mod lookup;
@@ -147,6 +148,7 @@ impl pb::agent_service_server::AgentService for Agent {
     type StartStream = Answers<pb::Progress>;
     type RestartStream = Answers<pb::Progress>;
     type LogsStream = Answers<pb::LogEntry>;
+    type RollbackStream = Answers<pb::Progress>;
 
     async fn info(
         &self,
@@ -223,5 +225,26 @@ impl pb::agent_service_server::AgentService for Agent {
         request: Request<pb::LogsRequest>,
     ) -> Result<Response<Self::LogsStream>, Status> {
         self.answer_logs(&request)
+    }
+
+    async fn history(
+        &self,
+        request: Request<pb::ServiceRequest>,
+    ) -> Result<Response<pb::HistoryResponse>, Status> {
+        self.answer_history(request).await
+    }
+
+    async fn diff(
+        &self,
+        request: Request<pb::DiffRequest>,
+    ) -> Result<Response<pb::DiffResponse>, Status> {
+        self.answer_diff(request).await
+    }
+
+    async fn rollback(
+        &self,
+        request: Request<pb::RollbackRequest>,
+    ) -> Result<Response<Self::RollbackStream>, Status> {
+        self.answer_rollback(request).await
     }
 }
