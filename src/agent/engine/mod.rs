@@ -19,6 +19,7 @@ pub mod failure;
 pub mod history;
 pub mod lifecycle;
 pub mod prepare;
+pub mod rebuild;
 pub mod recovery;
 pub mod rollback;
 pub mod starting;

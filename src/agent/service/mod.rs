@@ -83,6 +83,7 @@ impl Agent {
             systemd: Arc::default(),
         };
         let cut_off = agent.engine.cut_off().await?;
+        agent.engine.rebuild().await?;
         let (settling, shutdown) = (agent.clone(), parts.supervisor.shutdown());
         parts.supervisor.spawn("settle", async move {
             // A recovery that the shutdown cuts off is taken up at the next

@@ -36,7 +36,12 @@ pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result<Exit, CliE
         proto::ServiceRequest { service: args.service.to_string(), component: String::new() };
     let node = &target.node.name;
     let answer = target.client.history(request).await.map_err(|s| status::error(node, &s))?;
-    let view = HistoryView::new(args.service.as_str(), node.as_str(), answer.into_inner(), Timestamp::now());
+    let view = HistoryView::new(
+        args.service.as_str(),
+        node.as_str(),
+        answer.into_inner(),
+        Timestamp::now(),
+    );
     context.show(&view, |view| view.text(context.ui.palette()))?;
     Ok(Exit::Done)
 }
