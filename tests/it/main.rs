@@ -1,1 +1,6 @@
 //! In-process tests of the whole: one binary.
+
+#[cfg(test)]
+mod layers;
+#[cfg(test)]
+mod sources;
