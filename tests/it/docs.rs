@@ -158,7 +158,7 @@ fn every_link_between_documents_leads_somewhere() {
         let text = read(&file);
         let folder = Path::new(&file).parent().unwrap();
         for (at, _) in text.match_indices("](") {
-            let target = text[at + 2..].split(')').next().unwrap();
+            let target = text.split_at(at + 2).1.split(')').next().unwrap();
             let path = target.split('#').next().unwrap();
             if path.is_empty() || target.contains("://") {
                 continue;

@@ -22,28 +22,28 @@ pub struct Source {
 /// Reads every file below `src/` that is compiled into the programs.
 pub fn all() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let (mut texts, mut tests) = (Vec::new(), BTreeSet::new());
-    collect(&root, "", &mut texts, &mut tests);
-    texts.retain(|(path, _)| !tests.contains(path));
-    assert!(texts.len() > 50, "the sources have moved");
-    texts.into_iter().map(|(path, text)| source(path, &text)).collect()
+    let (mut files, mut of_tests) = (Vec::new(), BTreeSet::new());
+    collect(&root, "", &mut files, &mut of_tests);
+    files.retain(|(path, _)| !of_tests.contains(path));
+    assert!(files.len() > 50, "the sources have moved");
+    files.into_iter().map(|(path, text)| source(path, &text)).collect()
 }
 
 fn collect(
     root: &Path,
     below: &str,
-    texts: &mut Vec<(String, String)>,
-    tests: &mut BTreeSet<String>,
+    files: &mut Vec<(String, String)>,
+    of_tests: &mut BTreeSet<String>,
 ) {
     for entry in fs::read_dir(root.join(below)).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
         if entry.file_type().unwrap().is_dir() {
-            collect(root, &format!("{below}{name}/"), texts, tests);
-        } else if name.ends_with(".rs") {
+            collect(root, &format!("{below}{name}/"), files, of_tests);
+        } else if entry.path().extension().is_some_and(|e| e == "rs") {
             let text = fs::read_to_string(entry.path()).unwrap();
-            tests.extend(test_files(&text).into_iter().map(|file| format!("{below}{file}")));
-            texts.push((format!("{below}{name}"), text));
+            of_tests.extend(test_files(&text).into_iter().map(|file| format!("{below}{file}")));
+            files.push((format!("{below}{name}"), text));
         }
     }
 }
@@ -176,7 +176,7 @@ fn without_tests(code: &str) -> String {
             ';' => depth == 0,
             _ => false,
         });
-        rest = end.map_or("", |(at, _)| &after[at + 1..]);
+        rest = end.map_or("", |(at, _)| after.split_at(at + 1).1);
     }
     out.push_str(rest);
     out
@@ -191,13 +191,10 @@ fn names(code: &str) -> Vec<String> {
         let (before, from) = rest.split_at(at);
         let length = from.find(|c| !word(c)).unwrap_or(from.len());
         let (root, after) = from.split_at(length);
-        if let Some(tree) = after.strip_prefix("::") {
-            if !before.ends_with("::") {
-                rest = branches(root, tree, &mut found);
-                continue;
-            }
-        }
-        rest = after;
+        rest = match after.strip_prefix("::") {
+            Some(tree) if !before.ends_with("::") => branches(root, tree, &mut found),
+            Some(_) | None => after,
+        };
     }
     found
 }
@@ -216,7 +213,7 @@ fn branches<'a>(stem: &str, text: &'a str, found: &mut Vec<String>) -> &'a str {
                     let left = left.trim_start();
                     // `x as y`
                     let end = left.find([',', '}']).unwrap_or(left.len());
-                    inside = &left[end..];
+                    inside = left.split_at(end).1;
                 }
             }
         }
