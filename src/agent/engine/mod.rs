@@ -20,6 +20,7 @@ pub mod failure;
 pub mod history;
 pub mod lifecycle;
 pub mod prepare;
+mod pulling;
 pub mod rebuild;
 pub mod recovery;
 pub mod rollback;

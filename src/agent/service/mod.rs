@@ -239,7 +239,7 @@ impl pb::agent_service_server::AgentService for Agent {
         &self,
         request: Request<pb::LogsRequest>,
     ) -> Result<Response<Self::LogsStream>, Status> {
-        self.answer_logs(&request)
+        self.answer_logs(&request).await
     }
 
     async fn history(
