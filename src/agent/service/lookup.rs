@@ -21,7 +21,8 @@ impl Agent {
             if request.service.is_empty() { None } else { Some(service_name(&request.service)?) };
         let mut found = self.engine.status(service.as_ref()).await.map_err(|e| status(&e))?;
         if request.files {
-            for service in &mut found {
+            // Half-way through an operation files and registry differ by design.
+            for service in found.iter_mut().filter(|s| s.operation.is_none()) {
                 self.engine.add_file_drift(service).await.map_err(|e| status(&e))?;
             }
         }
