@@ -56,7 +56,7 @@ impl Engine {
                 service: old.row.name.clone(),
                 kind: OutcomeKind::Unchanged,
                 generation: old.row.generation,
-                message: "nothing to do".to_owned(),
+                message: String::new(),
                 failures: Vec::new(),
                 changed: Vec::new(),
                 elapsed: progress.elapsed(),
@@ -376,9 +376,9 @@ impl Engine {
 
     fn committed(&self, deploy: &Deploy, progress: &Progress) -> Outcome {
         let what = match (deploy.new.active, deploy.changed.len()) {
-            (false, _) => "deployed, stopped".to_owned(),
-            (true, 0) => "deployed; nothing had to be restarted".to_owned(),
-            (true, _) => "deployed".to_owned(),
+            (false, _) => "it is stopped, as the definition says".to_owned(),
+            (true, 0) => "nothing had to be restarted".to_owned(),
+            (true, _) => String::new(),
         };
         Outcome {
             service: deploy.service.clone(),

@@ -148,7 +148,7 @@ impl Engine {
         let (kind, message) = match (failures.is_empty(), wanted.is_empty()) {
             (true, true) => (OutcomeKind::Unchanged, "it runs already"),
             (true, false) => (OutcomeKind::Done, done),
-            (false, _) => (OutcomeKind::Failed, "failed"),
+            (false, _) => (OutcomeKind::Failed, "not every component is ready"),
         };
         progress
             .tell(Event::Outcome(Outcome {
