@@ -2,9 +2,10 @@
 
 use std::io;
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
 
 /// Waits until a process has ended (`pidfd_open(2)`); for ever without one.
 ///
@@ -13,20 +14,34 @@ use tokio::io::unix::AsyncFd;
 /// own deadline.
 pub async fn ended(pid: Option<i32>) {
     let Some(pid) = pid.and_then(Pid::from_raw) else { return std::future::pending().await };
-    match watch(pid).await {
-        Ok(()) => {}
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {}
-        Err(error) => {
-            tracing::debug!(%error, "the main process cannot be watched");
-            std::future::pending().await
+    let (tell, told) = oneshot::channel();
+    // A thread of its own, which ends with the program.
+    let watcher = std::thread::Builder::new().name("main-process".to_owned()).spawn(move || {
+        // Nobody listens when the probe has its answer.
+        drop(tell.send(wait(pid)));
+    });
+    match (watcher, told.await) {
+        (Ok(_), Ok(Ok(()))) => {}
+        (watcher, waited) => {
+            tracing::debug!(?watcher, ?waited, "the main process cannot be watched");
+            std::future::pending::<()>().await;
         }
     }
 }
 
-async fn watch(pid: Pid) -> io::Result<()> {
-    let process = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
-    AsyncFd::with_interest(process, Interest::READABLE)?.readable().await?.retain_ready();
-    Ok(())
+/// Blocks until a process has ended, or says why it cannot be watched.
+fn wait(pid: Pid) -> io::Result<()> {
+    let process = match pidfd_open(pid, PidfdFlags::empty()) {
+        Err(Errno::SRCH) => return Ok(()),
+        other => other?,
+    };
+    loop {
+        match poll(&mut [PollFd::new(&process, PollFlags::IN)], None) {
+            Err(Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -39,7 +54,7 @@ mod tests {
         let pid = i32::try_from(child.id().unwrap()).unwrap();
         tokio::select! {
             () = ended(Some(pid)) => {}
-            _ = async { child.start_kill().unwrap(); std::future::pending::<()>().await } => {}
+            () = async { child.start_kill().unwrap(); std::future::pending::<()>().await } => {}
         }
         child.wait().await.unwrap();
         // Gone already.

@@ -2,7 +2,7 @@
 
 use super::*;
 use clap::Parser as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
 #[derive(Debug, clap::Parser)]

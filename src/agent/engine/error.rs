@@ -70,6 +70,12 @@ pub enum EngineError {
         /// What is under way.
         operation: &'static str,
     },
+    /// The service was deployed by somebody else in between.
+    #[error("{service} was changed while this was being planned; look at it and try again")]
+    Overtaken {
+        /// The service.
+        service: ServiceName,
+    },
     /// Something cannot be done to a single component.
     #[error("{0}")]
     WholeServiceOnly(&'static str),

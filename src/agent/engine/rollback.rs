@@ -95,7 +95,7 @@ impl Engine {
         };
         match &deploy.old {
             Some((old, _)) => {
-                self.registry().replace_leases(&deploy.service, &lease_rows(old)).await?
+                self.registry().replace_leases(&deploy.service, &lease_rows(old)).await?;
             }
             None => {
                 self.registry().delete_leases(&deploy.service).await?;

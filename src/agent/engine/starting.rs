@@ -77,9 +77,6 @@ impl Engine {
         for state in &down {
             self.manager().reset_failed(&state.name).await?;
         }
-        let names = |states: Vec<crate::systemd::UnitState>| {
-            states.into_iter().map(|s| s.name).collect::<Vec<_>>()
-        };
         let (down, up) = (names(down), names(up));
         let mut steps: BTreeMap<UnitName, Step<'_>> = BTreeMap::new();
         for unit in &down {
@@ -232,6 +229,10 @@ pub(super) fn own_networks<'a>(
 ) -> Vec<&'a crate::names::NetworkName> {
     let used: BTreeSet<_> = others.iter().flat_map(Deployment::networks).collect();
     deployment.networks().into_iter().filter(|n| !used.contains(n)).collect()
+}
+
+fn names(states: Vec<crate::systemd::UnitState>) -> Vec<UnitName> {
+    states.into_iter().map(|s| s.name).collect()
 }
 
 async fn next(

@@ -20,7 +20,7 @@ pub(super) fn status(error: &EngineError) -> Status {
         | EngineError::Needed { .. }
         | EngineError::Podman(_) => Code::FailedPrecondition,
         EngineError::Ports(_) => Code::ResourceExhausted,
-        EngineError::Busy { .. } => Code::Aborted,
+        EngineError::Busy { .. } | EngineError::Overtaken { .. } => Code::Aborted,
         EngineError::Systemd(_) => Code::Unavailable,
         EngineError::PodmanCall(_)
         | EngineError::Generator(_)
