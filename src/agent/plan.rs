@@ -197,7 +197,8 @@ fn making(text: &str) -> Vec<Directive> {
         .collect()
 }
 
-fn files(old: Option<&UnitSet>, new: &UnitSet) -> Vec<FileChange> {
+/// Returns the files in which two sets differ, headings aside.
+pub fn files(old: Option<&UnitSet>, new: &UnitSet) -> Vec<FileChange> {
     let none = BTreeMap::new();
     let before = old.map_or(&none, |o| &o.files);
     let keys: BTreeSet<_> = before.keys().chain(new.files.keys()).collect();

@@ -390,7 +390,18 @@ impl Engine {
             })
             .await?;
         self.refresh(&deploy.service).await?;
-        self.registry().prune_generations(&deploy.service, KEEP_GENERATIONS).await?;
+        // It is in force: what follows can be made up for.
+        let accepted = self.accepted(&deploy.service)?;
+        if let Err(error) = self.write_record(&accepted).await {
+            progress
+                .warn(format!("the record beside the units is missing: {}", Chain(&error)))
+                .await;
+        }
+        if let Err(error) =
+            self.registry().prune_generations(&deploy.service, KEEP_GENERATIONS).await
+        {
+            progress.warn(format!("old generations are not removed: {}", Chain(&error))).await;
+        }
         step.done().await;
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 mod convert;
 mod deploy;
+mod history;
 mod info;
 mod logs;
 mod lookup;
@@ -82,6 +83,7 @@ impl Agent {
             systemd: Arc::default(),
         };
         let cut_off = agent.engine.cut_off().await?;
+        agent.engine.rebuild().await?;
         let (settling, shutdown) = (agent.clone(), parts.supervisor.shutdown());
         parts.supervisor.spawn("settle", async move {
             // A recovery that the shutdown cuts off is taken up at the next
@@ -147,6 +149,7 @@ impl pb::agent_service_server::AgentService for Agent {
     type StartStream = Answers<pb::Progress>;
     type RestartStream = Answers<pb::Progress>;
     type LogsStream = Answers<pb::LogEntry>;
+    type RollbackStream = Answers<pb::Progress>;
 
     async fn info(
         &self,
@@ -223,5 +226,26 @@ impl pb::agent_service_server::AgentService for Agent {
         request: Request<pb::LogsRequest>,
     ) -> Result<Response<Self::LogsStream>, Status> {
         self.answer_logs(&request)
+    }
+
+    async fn history(
+        &self,
+        request: Request<pb::ServiceRequest>,
+    ) -> Result<Response<pb::HistoryResponse>, Status> {
+        self.answer_history(request).await
+    }
+
+    async fn diff(
+        &self,
+        request: Request<pb::DiffRequest>,
+    ) -> Result<Response<pb::DiffResponse>, Status> {
+        self.answer_diff(request).await
+    }
+
+    async fn rollback(
+        &self,
+        request: Request<pb::RollbackRequest>,
+    ) -> Result<Response<Self::RollbackStream>, Status> {
+        self.answer_rollback(request).await
     }
 }

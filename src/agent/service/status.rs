@@ -11,7 +11,9 @@ pub(super) fn status(error: &EngineError) -> Status {
         EngineError::Invalid { .. }
         | EngineError::NoComponent { .. }
         | EngineError::WholeServiceOnly(_) => Code::InvalidArgument,
-        EngineError::NotDeployed { .. } => Code::NotFound,
+        EngineError::NotDeployed { .. }
+        | EngineError::NoGeneration { .. }
+        | EngineError::NothingBefore { .. } => Code::NotFound,
         EngineError::Resolve(_)
         | EngineError::Render(_)
         | EngineError::Proof { .. }
