@@ -1,1 +1,39 @@
-fn main() {}
+//! The end-to-end tests: what only real machines can show.
+//!
+//! ```text
+//! test --> Machine (fixture) --> lab (script) --> node: systemd, podman, agent
+//!            |  handed out clean, one test at a time
+//!            +-- run: one command and its answer; observed: what systemd, podman
+//!                and the registry say; wait: one deadline; definitions: input
+//! ```
+//!
+//! `cargo test --test lab` boots a lab of its own, anew, and leaves it up to be
+//! looked at: `LAB_NAME=mcptests tests/lab/lab status`. `make test` takes it
+//! down. Without a lab every test fails; none is skipped. Tests of different
+//! machines may run at the same time.
+
+#![cfg(test)]
+
+mod definitions;
+mod fixture;
+mod observed;
+mod run;
+mod wait;
+
+mod access;
+mod agent_config;
+mod by_hand;
+mod deploy;
+mod deploy_failures;
+mod hostile;
+mod images;
+mod killed_agent;
+mod lifecycle;
+mod looking;
+mod nodes;
+mod old_node;
+mod platform;
+mod ports;
+mod property;
+mod undeploy;
+mod user_service;

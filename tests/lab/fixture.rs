@@ -1,0 +1,303 @@
+//! The lab, booted once a run, and its machines, each handed to one test at a
+//! time.
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+
+use crate::run::Answer;
+
+/// Machines that any test may have.
+const WORKERS: [&str; 2] = ["node1", "node2"];
+
+/// The lab of this run.
+#[derive(Debug)]
+struct Lab {
+    script: PathBuf,
+    free: Mutex<Vec<Kept>>,
+    returned: Condvar,
+}
+
+/// A machine that nobody has.
+#[derive(Debug)]
+struct Kept {
+    name: &'static str,
+    /// What is on it is not known: a test failed, or changed the machine.
+    spoiled: bool,
+}
+
+/// Returns the lab; there is no test without one.
+fn lab() -> &'static Lab {
+    static LAB: OnceLock<Result<Lab, String>> = OnceLock::new();
+    match LAB.get_or_init(Lab::boot) {
+        Ok(lab) => lab,
+        Err(why) => panic!("there is no lab: {why}"),
+    }
+}
+
+impl Lab {
+    fn boot() -> Result<Self, String> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/lab");
+        // All of them will be made new when they are first wanted.
+        let free = WORKERS.iter().map(|name| Kept { name, spoiled: true }).collect();
+        let lab = Self { script, free: Mutex::new(free), returned: Condvar::new() };
+        let workers = WORKERS.len().to_string();
+        for args in [&["down"][..], &["up", &workers, "--old", "1", "--registry"]] {
+            let answer = Answer::of(&mut lab.command(args), "");
+            if answer.code != 0 {
+                return Err(format!("{answer:?}"));
+            }
+        }
+        Ok(lab)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.script);
+        command.args(args);
+        // A lab of its own, beside those that people play with.
+        for (key, default) in [("LAB_NAME", "mcptests"), ("LAB_NET", "10.79.0")] {
+            if std::env::var_os(key).is_none() {
+                command.env(key, default);
+            }
+        }
+        command
+    }
+
+    fn take(&self, count: usize) -> Vec<Kept> {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self
+            .returned
+            .wait_while(free, |free| free.len() < count)
+            .unwrap_or_else(PoisonError::into_inner);
+        free.drain(..count).collect()
+    }
+}
+
+/// Returns the directory of the programs under test.
+pub fn programs() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_mcp")).parent().unwrap()
+}
+
+/// Runs a command of the lab itself, such as `partition`.
+#[track_caller]
+pub fn lab_command(args: &[&str]) -> Answer {
+    Answer::of(&mut lab().command(args), "")
+}
+
+/// Runs a script on the workstation, with the programs under test in its
+/// path; `$1` and so on are the arguments.
+pub fn workstation(script: &str, args: &[&str]) -> Answer {
+    let mut all = vec!["exec", "ws", "--", "sh", "-ec", script, "sh"];
+    all.extend(args);
+    let mut command = lab().command(&all);
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{}:{path}", programs().display()));
+    for key in ["MCP_CONFIG", "MCP_TOKEN", "MCP_SERVICES_DIR", "MCP_AUTH_TOKEN_PATH"] {
+        command.env_remove(key);
+    }
+    Answer::of(&mut command, "")
+}
+
+/// Returns a machine with our programs and no service on it.
+pub fn machine() -> Machine {
+    let kept = lab().take(1).remove(0);
+    Machine::ready(kept)
+}
+
+/// Returns two such machines.
+pub fn two_machines() -> (Machine, Machine) {
+    let mut kept = lab().take(2);
+    let second = kept.remove(1);
+    (Machine::ready(kept.remove(0)), Machine::ready(second))
+}
+
+/// A machine of the lab, as long as the test has it.
+#[derive(Debug)]
+pub struct Machine {
+    name: &'static str,
+    spoiled: Cell<bool>,
+    shared: bool,
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if self.shared {
+            let kept =
+                Kept { name: self.name, spoiled: self.spoiled.get() || std::thread::panicking() };
+            lab().free.lock().unwrap_or_else(PoisonError::into_inner).insert(0, kept);
+            lab().returned.notify_all();
+        }
+    }
+}
+
+impl Machine {
+    fn ready(kept: Kept) -> Self {
+        let machine = Self { name: kept.name, spoiled: Cell::new(true), shared: true };
+        if kept.spoiled || !machine.is_clean() {
+            machine.renew();
+        }
+        machine.spoiled.set(false);
+        machine
+    }
+
+    /// Returns the machine whose podman is too old.
+    pub fn old() -> Self {
+        let machine = Self { name: "old1", spoiled: Cell::new(true), shared: false };
+        machine.renew();
+        machine
+    }
+
+    /// Takes every service off; tells whether that could be done.
+    fn is_clean(&self) -> bool {
+        let script = "for s in $(mcp list --json | jq -r '.services[].service'); do
+            mcp -q undeploy \"$s\" --purge-data --yes; done
+            podman volume rm -a -f >/dev/null";
+        self.as_mcp(script, "").code == 0
+    }
+
+    /// Throws the disk away and boots a new machine with our programs.
+    fn renew(&self) {
+        lab_command(&["reset", self.name]).ok();
+        lab_command(&["install", self.name, programs().to_str().unwrap()]).ok();
+    }
+
+    /// Says that the test changes the machine in ways that cannot be undone
+    /// by undeploying: the next test gets a new one.
+    pub fn spoil(&self) {
+        self.spoiled.set(true);
+    }
+
+    /// Returns the machine's name, which resolves all over the lab.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Returns the machine's address.
+    pub fn address(&self) -> String {
+        lab_command(&["ip", self.name]).ok().text().to_owned()
+    }
+
+    /// Runs a command of the lab on this machine, such as `reboot`.
+    #[track_caller]
+    pub fn lab(&self, command: &str) {
+        lab_command(&[command, self.name]).ok();
+    }
+
+    /// Runs a shell script as root.
+    pub fn as_root(&self, script: &str) -> Answer {
+        self.script("root", script, "", &[])
+    }
+
+    /// Runs a shell script as the user of the agent, with standard input.
+    pub fn as_mcp(&self, script: &str, input: &str) -> Answer {
+        self.script("mcp", script, input, &[])
+    }
+
+    /// Runs a shell script as an ordinary user, with the session's variables.
+    pub fn as_alice(&self, script: &str, input: &str) -> Answer {
+        let script = format!(
+            "export XDG_RUNTIME_DIR=/run/user/1000
+            export DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1000/bus
+            {script}"
+        );
+        self.script("alice", &script, input, &[])
+    }
+
+    fn script(&self, user: &str, script: &str, input: &str, args: &[&str]) -> Answer {
+        Answer::of(&mut self.command(user, script, args), input)
+    }
+
+    fn command(&self, user: &str, script: &str, args: &[&str]) -> Command {
+        let target = match user {
+            "root" | "mcp" => self.name.to_owned(),
+            other => format!("{other}@{}", self.name),
+        };
+        let how = if user == "root" { "exec" } else { "user" };
+        let mut all = vec![how, &target, "--", "sh", "-ec", script, "sh"];
+        all.extend(args);
+        lab().command(&all)
+    }
+
+    /// Starts a script as the user of the agent and goes on; its output can
+    /// be read, and it ends when dropped.
+    pub fn in_background(&self, script: &str) -> Background {
+        let mut command = self.command("mcp", script, &[]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        Background(command.spawn().unwrap())
+    }
+
+    /// Runs `mcp` as the user of the agent.
+    pub fn mcp(&self, args: &[&str]) -> Answer {
+        self.script("mcp", "exec mcp \"$@\"", "", args)
+    }
+
+    /// Deploys a definition as the user of the agent.
+    pub fn deploy(&self, definition: &str) -> Answer {
+        self.deploy_with(definition, &[])
+    }
+
+    /// Deploys a definition with further arguments.
+    pub fn deploy_with(&self, definition: &str, more: &[&str]) -> Answer {
+        self.deploy_part(&name_of(definition), definition, more)
+    }
+
+    /// Deploys a service or component, out of a definition.
+    pub fn deploy_part(&self, path: &str, definition: &str, more: &[&str]) -> Answer {
+        let script = "cat >\"/tmp/${1%/*}.toml\"; exec mcp deploy \"$1\" -f \"/tmp/${1%/*}.toml\" ";
+        let script = format!("{script} {}", more.join(" "));
+        self.script("mcp", &script, definition, &[path])
+    }
+
+    /// Writes a file as root.
+    #[track_caller]
+    pub fn write(&self, path: &str, text: &str) {
+        self.script("root", "mkdir -p \"$(dirname \"$1\")\"; cat >\"$1\"", text, &[path]).ok();
+    }
+
+    /// Writes a file as the user of the agent.
+    #[track_caller]
+    pub fn write_as_mcp(&self, path: &str, text: &str) {
+        self.script("mcp", "mkdir -p \"$(dirname \"$1\")\"; cat >\"$1\"", text, &[path]).ok();
+    }
+
+    /// Gives the agent a configuration and has it start with that.
+    #[track_caller]
+    pub fn configure(&self, text: &str) {
+        self.spoil();
+        self.write_as_mcp("/srv/mcp/mcp-agent.toml", text);
+        self.as_root("systemctl restart mcp-agent").ok();
+    }
+}
+
+/// The name of a definition's service.
+fn name_of(definition: &str) -> String {
+    let named = definition.lines().find_map(|line| line.strip_prefix("name = \""));
+    named.and_then(|rest| rest.split('"').next()).unwrap_or("nameless").to_owned()
+}
+
+/// A script that runs on, until dropped.
+#[derive(Debug)]
+pub struct Background(Child);
+
+impl Background {
+    /// Returns its output, line by line as it comes.
+    pub fn lines(&mut self) -> impl Iterator<Item = String> + use<> {
+        use std::io::BufRead as _;
+        let out = self.0.stdout.take().unwrap();
+        std::io::BufReader::new(out).lines().map(Result::unwrap)
+    }
+
+    /// Waits until it ends, and returns its exit code.
+    pub fn end(mut self) -> i32 {
+        self.0.wait().unwrap().code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}

@@ -1,0 +1,60 @@
+//! Several nodes, seen from one workstation.
+
+use crate::definitions::LONE;
+use crate::fixture::{Machine, lab_command, two_machines, workstation};
+use crate::wait::until;
+
+/// Has an agent serve TCP, and returns its fingerprint and a token.
+fn open(node: &Machine) -> (String, String) {
+    node.configure(&format!("[server]\ngrpc_addr = \"{}:9444\"\n", node.address()));
+    until("the agent serves TCP", || {
+        (node.as_root("ss -Hltn 'sport = 9444' | grep -q .").code == 0).then_some(())
+    });
+    let shown = node.as_mcp("mcp-agent check-config | sed -n 's/^fingerprint *//p'", "").ok();
+    let token = node.as_mcp("mcp-agent token create --name ops --role operator", "").ok();
+    (shown.text().to_owned(), token.text().to_owned())
+}
+
+#[test]
+fn a_node_that_is_down_or_cut_off_does_not_hide_the_others() {
+    let (one, two) = two_machines();
+    let home = tempfile::tempdir().unwrap();
+    let person = |script: &str| {
+        let script = format!("export HOME=$1 XDG_CONFIG_HOME= XDG_RUNTIME_DIR=; cd; {script}");
+        workstation(&script, &[home.path().to_str().unwrap()])
+    };
+    let (pin, token) = open(&one);
+    let (other_pin, _) = open(&two);
+    // One person, one token: the second node gets to know the same.
+    let row = one.as_mcp("sqlite3 /srv/mcp/mcp.db '.mode insert tokens' 'SELECT * FROM tokens'", "");
+    two.as_mcp("sqlite3 /srv/mcp/mcp.db", row.ok().text()).ok();
+    person(&format!("mcp node add one {}:9444 --fingerprint {pin}", one.name())).ok();
+    person(&format!("mcp node add two {}:9444 --fingerprint {other_pin}", two.name())).ok();
+    person(&format!("echo {token} | mcp login -n one --token-file -")).ok();
+    person("mcp node list").ok().says("one").says("two").does_not_say("unreachable");
+
+    mcp::atomic_file::write(&home.path().join("lone.toml"), LONE.as_bytes(), 0o644).unwrap();
+    person("mcp deploy lone -f lone.toml").code(2).says("it is not clear which node is meant");
+    person("mcp -n one deploy lone -f lone.toml").ok();
+    person("mcp ps").ok().says("lone");
+    person("mcp -n one logs lone").ok().says("start:");
+
+    two.lab("kill");
+    for command in ["ps", "list", "status"] {
+        person(&format!("mcp {command}")).code(3).says("lone").says("two");
+    }
+    person("mcp node list").code(3).says("ready").says("unreachable");
+    let json = person("mcp ps --json").code(3).json();
+    assert_eq!(json["components"][0]["service"], "lone");
+    assert_eq!(json["problems"][0]["node"], "two");
+    assert_eq!(json["problems"][0]["kind"], "unreachable");
+    person("mcp -n one ps").ok();
+    two.lab("start");
+
+    // A cable is pulled: nobody even says no.
+    lab_command(&["partition", one.name()]).ok();
+    let cut = person("mcp node list").code(3);
+    lab_command(&["heal", one.name()]).ok();
+    cut.says("unreachable");
+    person("mcp -n one ps").ok().says("lone");
+}

@@ -1,0 +1,113 @@
+//! What systemd, podman and the registry say of a machine.
+
+use crate::fixture::Machine;
+use crate::wait::until;
+
+/// Units that run, by the invocation that they are.
+pub type Invocations = Vec<(String, String)>;
+
+impl Machine {
+    /// Returns a property of a unit of the agent's user.
+    #[track_caller]
+    pub fn property(&self, unit: &str, property: &str) -> String {
+        let script = format!("systemctl --user show -P {property} {unit}");
+        self.as_mcp(&script, "").ok().text().to_owned()
+    }
+
+    /// Returns the states of units, such as `active`.
+    #[track_caller]
+    pub fn states(&self, units: &[&str]) -> Vec<String> {
+        let script = format!("systemctl --user is-active {} || true", units.join(" "));
+        self.as_mcp(&script, "").ok().out.lines().map(str::to_owned).collect()
+    }
+
+    /// Returns the invocations of units: who is still the same has the same.
+    #[track_caller]
+    pub fn invocations(&self, units: &[&str]) -> Invocations {
+        let script =
+            format!("for u in {}; do systemctl --user show -P InvocationID $u; done", units.join(" "));
+        let found = self.as_mcp(&script, "").ok();
+        let ids: Vec<&str> = found.out.lines().collect();
+        assert_eq!(ids.len(), units.len(), "{found:?}");
+        units.iter().zip(ids).map(|(unit, id)| ((*unit).to_owned(), id.to_owned())).collect()
+    }
+
+    /// Fetches a page on the machine.
+    pub fn get(&self, port: u16, path: &str) -> Option<String> {
+        let script = format!("curl -fsS -m 3 http://127.0.0.1:{port}{path}");
+        let answer = self.as_mcp(&script, "");
+        (answer.code == 0).then(|| answer.text().to_owned())
+    }
+
+    /// Returns the port that a component's only route leases.
+    #[track_caller]
+    pub fn port(&self, service: &str, component: &str) -> u16 {
+        let ports = self.ports(service, component);
+        assert_eq!(ports.len(), 1, "{service}/{component}: {ports:?}");
+        ports[0].1
+    }
+
+    /// Returns the leased ports of a component, by route.
+    #[track_caller]
+    pub fn ports(&self, service: &str, component: &str) -> Vec<(String, u16)> {
+        let list = self.mcp(&["list", "--json"]).ok().json();
+        let services = list["services"].as_array().unwrap();
+        let service = services.iter().find(|s| s["service"] == service).unwrap();
+        let components = service["components"].as_array().unwrap();
+        let component = components.iter().find(|c| c["component"] == component).unwrap();
+        let ports = component["ports"].as_array().unwrap();
+        ports
+            .iter()
+            .map(|p| {
+                let port = u16::try_from(p["port"].as_u64().unwrap()).unwrap();
+                (p["route"].as_str().unwrap().to_owned(), port)
+            })
+            .collect()
+    }
+
+    /// Returns the version that a component's web server tells on its leased
+    /// port.
+    #[track_caller]
+    pub fn served(&self, service: &str, component: &str) -> String {
+        let port = self.port(service, component);
+        until("the web server answers", || self.get(port, "/version"))
+    }
+
+    /// Returns the number of the generation in force, if any.
+    #[track_caller]
+    pub fn generation(&self, service: &str) -> Option<u64> {
+        let text = self.sql(&format!("SELECT generation FROM services WHERE name = '{service}'"));
+        (!text.is_empty()).then(|| text.parse().unwrap())
+    }
+
+    /// Asks the agent's registry.
+    #[track_caller]
+    pub fn sql(&self, query: &str) -> String {
+        let answer = self.as_mcp("exec sqlite3 -readonly /srv/mcp/mcp.db", query).ok();
+        answer.text().to_owned()
+    }
+
+    /// Returns every file that systemd and podman read for the agent's user,
+    /// with its content's hash; a link with what it says.
+    #[track_caller]
+    pub fn unit_files(&self) -> String {
+        let script = "cd ~/.config; find . -type f -exec sha256sum {} + | sort -k2
+            find . -type l -printf '%l  %p\n' | sort";
+        self.as_mcp(script, "").ok().out
+    }
+
+    /// Returns what podman has: containers, networks and volumes.
+    #[track_caller]
+    pub fn podman_things(&self) -> String {
+        let script = "podman ps -a --format '{{.Names}} {{.Image}}' | sort
+            podman network ls --format 'network {{.Name}}' | sort
+            podman volume ls --format 'volume {{.Name}}' | sort";
+        self.as_mcp(script, "").ok().out
+    }
+
+    /// Returns what the agent wrote to the journal since it was started last.
+    pub fn agent_log(&self) -> String {
+        let script = "journalctl -o cat _SYSTEMD_INVOCATION_ID=$(systemctl show -P InvocationID mcp-agent)";
+        self.as_root(script).out
+    }
+}
