@@ -18,9 +18,8 @@ fn logs_are_those_of_the_containers() {
     node.as_mcp(&format!("podman exec pair-api sh -c \"{line}\""), "").ok();
     until("both lines are there", || {
         let lines = node.mcp(&["logs", "pair/api", "-n", "2", "--json"]).ok();
-        let mut entries = lines.out.lines().map(|l| -> serde_json::Value {
-            serde_json::from_str(l).unwrap()
-        });
+        let mut entries =
+            lines.out.lines().map(|l| -> serde_json::Value { serde_json::from_str(l).unwrap() });
         let (first, second) = (entries.next()?, entries.next()?);
         let there = first["message"] == "one"
             && second["message"].as_str()?.starts_with("two ")
@@ -88,7 +87,7 @@ fn tables_for_people_and_json_for_programs_say_the_same() {
 #[test]
 fn crashes_and_sickness_show() {
     let node = machine();
-    let health = "{ cmd = [\"/bin/health\"], interval = \"2s\", retries = 1, timeout = \"1s\" }";
+    let health = "{ cmd = [\"/bin/health\"], interval = \"2s\", retries = 1, timeout = \"1s\", start_period = \"1s\" }";
     let watched = with_component(LONE, "lone", &[("health", health)]);
     let crash = with(LONE, "lone", "crash").replace("health = { http = \"/health\" }\n", "");
     node.deploy(&watched).ok();
