@@ -32,7 +32,10 @@ pub fn load(path: &Path) -> Result<Option<LocalDefinition>, CliError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(LocalDefinition { path: path.to_owned(), text })),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(FileError::at("read", path)(error)),
+        // No text, a directory, not ours to read: nothing was tried.
+        Err(source) => {
+            Err(CliError::usage(FileError { action: "read", path: path.to_owned(), source }))
+        }
     }
 }
 

@@ -11,6 +11,11 @@ pub struct Directive {
     pub value: String,
 }
 
+/// What systemd takes for a blank; other blanks of Unicode are text.
+fn is_blank(c: char) -> bool {
+    c.is_ascii_whitespace()
+}
+
 /// Reads the directives of a unit file, in order. Comments, and lines that
 /// are no directive, are passed over, as systemd does.
 pub fn directives(text: &str) -> Vec<Directive> {
@@ -18,17 +23,19 @@ pub fn directives(text: &str) -> Vec<Directive> {
     let mut section = String::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
-        let mut line = line.trim().to_owned();
+        let mut line = line.trim_matches(is_blank).to_owned();
         if line.is_empty() || line.starts_with(['#', ';']) {
             continue;
         }
         while line.ends_with('\\') {
             line.pop();
             match lines.next() {
-                Some(next) if next.trim_start().starts_with(['#', ';']) => line.push('\\'),
+                Some(next) if next.trim_start_matches(is_blank).starts_with(['#', ';']) => {
+                    line.push('\\');
+                }
                 Some(next) => {
                     line.push(' ');
-                    line.push_str(next.trim());
+                    line.push_str(next.trim_matches(is_blank));
                 }
                 None => break,
             }
@@ -38,8 +45,8 @@ pub fn directives(text: &str) -> Vec<Directive> {
         } else if let Some((key, value)) = line.split_once('=') {
             found.push(Directive {
                 section: section.clone(),
-                key: key.trim_end().to_owned(),
-                value: value.trim_start().to_owned(),
+                key: key.trim_end_matches(is_blank).to_owned(),
+                value: value.trim_start_matches(is_blank).to_owned(),
             });
         }
     }
@@ -79,6 +86,8 @@ mod tests {
         let shown: Vec<_> =
             found.iter().map(|d| (d.section.as_str(), d.key.as_str(), d.value.as_str())).collect();
         assert_eq!(shown, [("Unit", "A", "1"), ("Unit", "B", "x  y"), ("Service", "A", "")]);
+        let wide = directives("[Service]\nA= x\u{2028}\u{a0} \n");
+        assert_eq!(wide[0].value, "x\u{2028}\u{a0}");
         assert_eq!(values(&found, "Unit", "A").collect::<Vec<_>>(), ["1"]);
         assert_eq!(body("# a\n# b\n\n[Unit]\n# c\n"), "\n[Unit]\n# c\n");
     }

@@ -108,7 +108,14 @@ impl ContainerView {
         };
         let what = d.comment.as_deref().filter(|_| d.containers.len() == 1);
         let known = context.podman.has_log_opt_and_stop_signal();
-        let log_options = pairs(&mut s.log.options.iter().map(|(n, v)| (n.as_str(), v.as_str())));
+        let log_options = pairs(
+            &mut s
+                .log
+                .options
+                .iter()
+                .map(|(n, v)| (n.as_str(), v.as_str()))
+                .filter(|(_, v)| known && is_kept_by_log_opt(v)),
+        );
         Ok(Self {
             header: header(source, d, c.name.unit().as_str()),
             description: escape::description(&what.map_or_else(
@@ -145,7 +152,7 @@ impl ContainerView {
             labels: pairs(&mut labels(d, c).into_iter()),
             annotations: pairs(&mut s.annotations.iter().map(|(n, v)| (n.as_str(), v.as_str()))),
             log_driver: s.log.driver.as_str().to_owned(),
-            log_options: if known { log_options } else { Vec::new() },
+            log_options,
             stop_timeout: s.stop_timeout.as_secs(),
             stop_signal: s.stop_signal.clone().filter(|_| known),
             health: health(c)?,
@@ -216,7 +223,13 @@ fn health(c: &Container) -> Result<Option<HealthView>, EscapeError> {
     }))
 }
 
-/// Options for which this podman has no key.
+/// Tells whether `LogOpt=` takes a value as it is: podman's generator removes
+/// its quotes and, unlike those of every other key, leaves escapes in.
+fn is_kept_by_log_opt(value: &str) -> bool {
+    !value.contains(['\\', '"', '\'', '\n', '\t'])
+}
+
+/// Options for which this podman has no key, or one that does not do.
 fn podman_args(c: &Container, known: bool) -> Vec<String> {
     let mut args = Vec::new();
     if let Some(memory) = &c.spec.resources.memory {
@@ -225,8 +238,9 @@ fn podman_args(c: &Container, known: bool) -> Vec<String> {
     if let Some(cpus) = &c.spec.resources.cpus {
         args.push(word(&format!("--cpus={cpus}")));
     }
+    let options = c.spec.log.options.iter().filter(|(_, v)| !known || !is_kept_by_log_opt(v));
+    args.extend(options.map(|(n, v)| word(&format!("--log-opt={n}={v}"))));
     if !known {
-        args.extend(c.spec.log.options.iter().map(|(n, v)| word(&format!("--log-opt={n}={v}"))));
         args.extend(c.spec.stop_signal.iter().map(|s| word(&format!("--stop-signal={s}"))));
     }
     args

@@ -20,7 +20,7 @@ fn units_and_targets_do_what_a_person_expects_without_the_agent() {
         systemctl(&node, &format!("status {unit}")).says("active").says("pair");
     }
     systemctl(&node, "cat pair-api.service")
-        .says("Made by MCP from pair.toml, generation 1.")
+        .says("# Made by MCP from /tmp/pair.toml, generation 1.")
         .says("Description=pair-api, component api of service pair")
         .says("ExecStart=/usr/bin/podman run");
     systemctl(&node, "cat pair.target").says("Description=Service pair: an API and its front");
@@ -47,9 +47,7 @@ fn units_and_targets_do_what_a_person_expects_without_the_agent() {
     });
     assert!(!node.podman_things().contains("pair-api"));
     systemctl(&node, "start pair.target");
-    crate::wait::until("both are up", || {
-        (node.states(&PAIR_UNITS) == ["active"; 2]).then_some(())
-    });
+    crate::wait::until("both are up", || (node.states(&PAIR_UNITS) == ["active"; 2]).then_some(()));
 
     // The agent takes things as they are.
     let hand = node.invocations(&PAIR_UNITS);

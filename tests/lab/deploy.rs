@@ -133,3 +133,18 @@ fn a_service_that_is_deployed_inactive_does_not_run() {
     node.deploy(&asleep).ok();
     assert_eq!(node.states(&PAIR_UNITS), ["inactive", "inactive"]);
 }
+
+#[test]
+fn the_agents_own_confinement_is_not_that_of_containers() {
+    let node = machine();
+    // Without podman's pause process the next podman makes one, and with it
+    // the namespaces of every container to come.
+    let data = "volumes = [\"/srv/mcq:/data\"]\nhealth = { cmd";
+    let service = with(PAIR, "health = { cmd", data);
+    for _ in 0..5 {
+        node.as_mcp("pkill -KILL -u mcp -x catatonit || true", "").ok();
+        node.deploy(&service).ok();
+        node.as_mcp("podman exec pair-front sh -c 'echo x >/data/x'", "").ok();
+        node.mcp(&["undeploy", "pair"]).ok();
+    }
+}

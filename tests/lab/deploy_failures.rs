@@ -84,7 +84,9 @@ fn a_component_that_never_gets_ready_gives_way_to_the_generation_before() {
     let before = Before::of(&node);
     // One is asked by the agent's probe, the other by podman.
     let keys = |check: &str| {
-        format!("{{ {check}, start_period = \"2s\", interval = \"2s\", timeout = \"1s\", retries = 1 }}")
+        format!(
+            "{{ {check}, start_period = \"2s\", interval = \"2s\", timeout = \"1s\", retries = 1 }}"
+        )
     };
     let sick = |component: &str, check: &str| {
         let health = keys(check);

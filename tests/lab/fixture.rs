@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
 use crate::run::Answer;
+use crate::wait::until;
 
 /// Machines that any test may have.
 const WORKERS: [&str; 2] = ["node1", "node2"];
@@ -23,8 +24,18 @@ struct Lab {
 #[derive(Debug)]
 struct Kept {
     name: &'static str,
-    /// What is on it is not known: a test failed, or changed the machine.
-    spoiled: bool,
+    state: State,
+}
+
+/// What is on a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing, not even our programs.
+    Bare,
+    /// Our programs, and perhaps services.
+    Known,
+    /// Who knows: a test failed on it, or changed it.
+    Spoiled,
 }
 
 /// Returns the lab; there is no test without one.
@@ -39,8 +50,7 @@ fn lab() -> &'static Lab {
 impl Lab {
     fn boot() -> Result<Self, String> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/lab");
-        // All of them will be made new when they are first wanted.
-        let free = WORKERS.iter().map(|name| Kept { name, spoiled: true }).collect();
+        let free = WORKERS.iter().map(|name| Kept { name, state: State::Bare }).collect();
         let lab = Self { script, free: Mutex::new(free), returned: Condvar::new() };
         let workers = WORKERS.len().to_string();
         for args in [&["down"][..], &["up", &workers, "--old", "1", "--registry"]] {
@@ -116,15 +126,16 @@ pub fn two_machines() -> (Machine, Machine) {
 #[derive(Debug)]
 pub struct Machine {
     name: &'static str,
-    spoiled: Cell<bool>,
+    state: Cell<State>,
     shared: bool,
 }
 
 impl Drop for Machine {
     fn drop(&mut self) {
         if self.shared {
-            let kept =
-                Kept { name: self.name, spoiled: self.spoiled.get() || std::thread::panicking() };
+            let failed = std::thread::panicking();
+            let state = if failed { State::Spoiled } else { self.state.get() };
+            let kept = Kept { name: self.name, state };
             lab().free.lock().unwrap_or_else(PoisonError::into_inner).insert(0, kept);
             lab().returned.notify_all();
         }
@@ -133,18 +144,21 @@ impl Drop for Machine {
 
 impl Machine {
     fn ready(kept: Kept) -> Self {
-        let machine = Self { name: kept.name, spoiled: Cell::new(true), shared: true };
-        if kept.spoiled || !machine.is_clean() {
-            machine.renew();
+        let machine = Self { name: kept.name, state: Cell::new(State::Spoiled), shared: true };
+        match kept.state {
+            State::Bare => machine.install(),
+            State::Known if machine.is_clean() => {}
+            State::Known | State::Spoiled => machine.renew(),
         }
-        machine.spoiled.set(false);
+        machine.state.set(State::Known);
         machine
     }
 
     /// Returns the machine whose podman is too old.
     pub fn old() -> Self {
-        let machine = Self { name: "old1", spoiled: Cell::new(true), shared: false };
-        machine.renew();
+        lab();
+        let machine = Self { name: "old1", state: Cell::new(State::Bare), shared: false };
+        machine.install();
         machine
     }
 
@@ -159,13 +173,17 @@ impl Machine {
     /// Throws the disk away and boots a new machine with our programs.
     fn renew(&self) {
         lab_command(&["reset", self.name]).ok();
+        self.install();
+    }
+
+    fn install(&self) {
         lab_command(&["install", self.name, programs().to_str().unwrap()]).ok();
     }
 
     /// Says that the test changes the machine in ways that cannot be undone
     /// by undeploying: the next test gets a new one.
     pub fn spoil(&self) {
-        self.spoiled.set(true);
+        self.state.set(State::Spoiled);
     }
 
     /// Returns the machine's name, which resolves all over the lab.
@@ -249,12 +267,6 @@ impl Machine {
         self.script("mcp", &script, definition, &[path])
     }
 
-    /// Writes a file as root.
-    #[track_caller]
-    pub fn write(&self, path: &str, text: &str) {
-        self.script("root", "mkdir -p \"$(dirname \"$1\")\"; cat >\"$1\"", text, &[path]).ok();
-    }
-
     /// Writes a file as the user of the agent.
     #[track_caller]
     pub fn write_as_mcp(&self, path: &str, text: &str) {
@@ -267,6 +279,31 @@ impl Machine {
         self.spoil();
         self.write_as_mcp("/srv/mcp/mcp-agent.toml", text);
         self.as_root("systemctl restart mcp-agent").ok();
+    }
+
+    /// Has the agent serve TCP; returns the fingerprint of its certificate.
+    #[track_caller]
+    pub fn serve_tcp(&self) -> String {
+        self.configure(&format!("[server]\ngrpc_addr = \"{}:9444\"\n", self.address()));
+        until("the agent serves TCP", || {
+            (self.as_root("ss -Hltn 'sport = 9444' | grep -q .").code == 0).then_some(())
+        });
+        self.fingerprint()
+    }
+
+    /// Returns the fingerprint of the agent's certificate.
+    #[track_caller]
+    pub fn fingerprint(&self) -> String {
+        let shown = self.as_mcp("mcp-agent check-config | sed -n 's/^fingerprint *//p'", "").ok();
+        assert!(shown.text().starts_with("SHA256:"), "{shown:?}");
+        shown.text().to_owned()
+    }
+
+    /// Makes a token of the agent.
+    #[track_caller]
+    pub fn token(&self, name: &str, role: &str) -> String {
+        let create = format!("mcp-agent token create --name {name} --role {role}");
+        self.as_mcp(&create, "").ok().text().to_owned()
     }
 }
 

@@ -8,7 +8,6 @@ use tonic::Code;
 
 use crate::definitions::{LONE, PAIR, PAIR_UNITS, with};
 use crate::fixture::{Machine, machine};
-use crate::wait::until;
 
 /// Definitions of `victim` that nobody may accept, each by what is wrong.
 fn refused() -> Vec<(&'static str, String)> {
@@ -47,15 +46,22 @@ fn refused() -> Vec<(&'static str, String)> {
         ("relative file of variables", line("env_files = [\"etc/shadow\"]")),
         ("newline in an extra key", line("extra = { Service = { Nice = \"1\\nUser=root\" } }")),
         ("newline as an extra key", line("extra = { Service = { \"Nice\\nUser\" = \"1\" } }")),
-        ("backslash at an extra key's end", line("extra = { Unit = { Documentation = \"a\\\\\" } }")),
+        (
+            "backslash at an extra key's end",
+            line("extra = { Unit = { Documentation = \"a\\\\\" } }"),
+        ),
         ("an extra section", line("extra = { Install = { WantedBy = \"default.target\" } }")),
         ("a key that MCP owns", line("extra = { Service = { ExecStart = \"/bin/sh\" } }")),
         ("an unknown key", line("privileged = true")),
-        ("newline in the comment", with(&base, "victim\"\n\n", "victim\"\ncomment = \"a\\nb\"\n\n")),
+        (
+            "newline in the comment",
+            with(&base, "victim\"\n\n", "victim\"\ncomment = \"a\\nb\"\n\n"),
+        ),
         ("no TOML", "name = \"victim\"\n[[components".to_owned()),
         ("nothing", String::new()),
     ];
-    let component = |n: usize| format!("[[components]]\nname = \"c{n}\"\nimage = \"localhost/a:1\"\n");
+    let component =
+        |n: usize| format!("[[components]]\nname = \"c{n}\"\nimage = \"localhost/a:1\"\n");
     let many = (0..10_000).fold("name = \"victim\"\n".to_owned(), |all, n| all + &component(n));
     all.push(("10,000 components", many));
     all.push(("10 MB", format!("{base}\n# {}\n", "x".repeat(10 << 20))));
@@ -74,8 +80,13 @@ fn hostile_files_are_refused_and_change_nothing() {
         mcp::atomic_file::write(&path, text.as_bytes(), 0o644).unwrap();
     }
     let source = directory.path().to_str().unwrap();
-    crate::fixture::lab_command(&["cp", "--user", source, &format!("{}:/tmp/hostile", node.name())])
-        .ok();
+    crate::fixture::lab_command(&[
+        "cp",
+        "--user",
+        source,
+        &format!("{}:/tmp/hostile", node.name()),
+    ])
+    .ok();
 
     let script = "cd /tmp/hostile; head -c 100000 /dev/urandom >90.toml; head -c 1000 /dev/zero >91.toml
         printf '\\357\\273\\277name' >92.toml; printf 'name = \"\\377\\376\"' >93.toml; mkdir 94.toml
@@ -115,16 +126,11 @@ fn runtime() -> tokio::runtime::Runtime {
 fn the_agent_does_not_rely_on_its_clients() {
     let node = machine();
     node.deploy(PAIR).ok();
-    node.configure(&format!("[server]\ngrpc_addr = \"{}:9444\"\n", node.address()));
-    let shown = node.as_mcp("mcp-agent check-config | sed -n 's/^fingerprint *//p'", "").ok();
-    let token = node.as_mcp("mcp-agent token create --name ops --role operator", "").ok();
-    until("the agent serves TCP", || {
-        (node.as_root("ss -Hltn 'sport = 9444' | grep -q .").code == 0).then_some(())
-    });
+    let (pin, token) = (node.serve_tcp(), node.token("ops", "operator"));
     let before = (node.unit_files(), node.podman_things(), node.invocations(&PAIR_UNITS));
 
     runtime().block_on(async {
-        let mut agent = connect(&node, shown.text(), token.text()).await;
+        let mut agent = connect(&node, &pin, &token).await;
         for (what, definition) in refused() {
             let request = || DeployRequest {
                 definition: definition.clone(),
@@ -148,10 +154,7 @@ fn the_agent_does_not_rely_on_its_clients() {
                     .undeploy(UndeployRequest { service: service.clone(), purge_data: true })
                     .await
                     .map(|_| ()),
-                agent
-                    .logs(LogsRequest { service, ..LogsRequest::default() })
-                    .await
-                    .map(|_| ()),
+                agent.logs(LogsRequest { service, ..LogsRequest::default() }).await.map(|_| ()),
             ];
             for refusal in refusals {
                 let code = refusal.unwrap_err().code();
@@ -166,16 +169,11 @@ fn the_agent_does_not_rely_on_its_clients() {
 #[test]
 fn the_name_of_a_file_and_a_remark_cannot_become_directives() {
     let node = machine();
-    node.configure(&format!("[server]\ngrpc_addr = \"{}:9444\"\n", node.address()));
-    let shown = node.as_mcp("mcp-agent check-config | sed -n 's/^fingerprint *//p'", "").ok();
-    let token = node.as_mcp("mcp-agent token create --name ops --role operator", "").ok();
-    until("the agent serves TCP", || {
-        (node.as_root("ss -Hltn 'sport = 9444' | grep -q .").code == 0).then_some(())
-    });
+    let (pin, token) = (node.serve_tcp(), node.token("ops", "operator"));
     let remark = "comment = \"100%n $HOME \\\\ [Service] ExecStartPre=/bin/touch /tmp/owned\"\n";
     let definition = with(LONE, "name = \"lone\"\n\n", &format!("name = \"lone\"\n{remark}\n"));
     runtime().block_on(async {
-        let mut agent = connect(&node, shown.text(), token.text()).await;
+        let mut agent = connect(&node, &pin, &token).await;
         let request = DeployRequest {
             definition,
             file_name: "a\n[Service]\nExecStartPre=/bin/touch /tmp/owned\n#\\".to_owned(),

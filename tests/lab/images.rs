@@ -38,10 +38,8 @@ fn an_image_is_pulled_with_the_credentials_of_podman_login() {
     assert_eq!(node.served("lone", "lone"), "v1");
 
     // By digest, too.
-    let digest = node.as_mcp(
-        &format!("podman image inspect -f '{{{{.Digest}}}}' {REGISTRY}/lab/web:v1"),
-        "",
-    );
+    let digest = node
+        .as_mcp(&format!("podman image inspect -f '{{{{.Digest}}}}' {REGISTRY}/lab/web:v1"), "");
     let by_digest = with(&remote, "web:v1", &format!("web@{}", digest.ok().text()));
     node.deploy(&by_digest).ok();
     assert_eq!(node.served("lone", "lone"), "v1");

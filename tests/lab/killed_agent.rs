@@ -93,7 +93,11 @@ fn kill_at_moments(first: u32) {
         assert_eq!(node.invocations(&["lone.service"]), unrelated);
         revive(&node);
         let is = whole(&node);
-        if is == wanted { forth += 1 } else { back += 1 }
+        if is == wanted {
+            forth += 1
+        } else {
+            back += 1
+        }
         now = is;
         assert_eq!(node.invocations(&["lone.service"]), unrelated);
     }

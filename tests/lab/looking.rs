@@ -18,9 +18,8 @@ fn logs_are_those_of_the_containers() {
     node.as_mcp(&format!("podman exec pair-api sh -c \"{line}\""), "").ok();
     until("both lines are there", || {
         let lines = node.mcp(&["logs", "pair/api", "-n", "2", "--json"]).ok();
-        let mut entries = lines.out.lines().map(|l| -> serde_json::Value {
-            serde_json::from_str(l).unwrap()
-        });
+        let mut entries =
+            lines.out.lines().map(|l| -> serde_json::Value { serde_json::from_str(l).unwrap() });
         let (first, second) = (entries.next()?, entries.next()?);
         let there = first["message"] == "one"
             && second["message"].as_str()?.starts_with("two ")

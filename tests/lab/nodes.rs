@@ -1,19 +1,7 @@
 //! Several nodes, seen from one workstation.
 
 use crate::definitions::LONE;
-use crate::fixture::{Machine, lab_command, two_machines, workstation};
-use crate::wait::until;
-
-/// Has an agent serve TCP, and returns its fingerprint and a token.
-fn open(node: &Machine) -> (String, String) {
-    node.configure(&format!("[server]\ngrpc_addr = \"{}:9444\"\n", node.address()));
-    until("the agent serves TCP", || {
-        (node.as_root("ss -Hltn 'sport = 9444' | grep -q .").code == 0).then_some(())
-    });
-    let shown = node.as_mcp("mcp-agent check-config | sed -n 's/^fingerprint *//p'", "").ok();
-    let token = node.as_mcp("mcp-agent token create --name ops --role operator", "").ok();
-    (shown.text().to_owned(), token.text().to_owned())
-}
+use crate::fixture::{lab_command, two_machines, workstation};
 
 #[test]
 fn a_node_that_is_down_or_cut_off_does_not_hide_the_others() {
@@ -23,10 +11,11 @@ fn a_node_that_is_down_or_cut_off_does_not_hide_the_others() {
         let script = format!("export HOME=$1 XDG_CONFIG_HOME= XDG_RUNTIME_DIR=; cd; {script}");
         workstation(&script, &[home.path().to_str().unwrap()])
     };
-    let (pin, token) = open(&one);
-    let (other_pin, _) = open(&two);
+    let (pin, other_pin) = (one.serve_tcp(), two.serve_tcp());
+    let token = one.token("ops", "operator");
     // One person, one token: the second node gets to know the same.
-    let row = one.as_mcp("sqlite3 /srv/mcp/mcp.db '.mode insert tokens' 'SELECT * FROM tokens'", "");
+    let row =
+        one.as_mcp("sqlite3 /srv/mcp/mcp.db '.mode insert tokens' 'SELECT * FROM tokens'", "");
     two.as_mcp("sqlite3 /srv/mcp/mcp.db", row.ok().text()).ok();
     person(&format!("mcp node add one {}:9444 --fingerprint {pin}", one.name())).ok();
     person(&format!("mcp node add two {}:9444 --fingerprint {other_pin}", two.name())).ok();

@@ -24,8 +24,10 @@ impl Machine {
     /// Returns the invocations of units: who is still the same has the same.
     #[track_caller]
     pub fn invocations(&self, units: &[&str]) -> Invocations {
-        let script =
-            format!("for u in {}; do systemctl --user show -P InvocationID $u; done", units.join(" "));
+        let script = format!(
+            "for u in {}; do systemctl --user show -P InvocationID $u; done",
+            units.join(" ")
+        );
         let found = self.as_mcp(&script, "").ok();
         let ids: Vec<&str> = found.out.lines().collect();
         assert_eq!(ids.len(), units.len(), "{found:?}");
@@ -107,7 +109,8 @@ impl Machine {
 
     /// Returns what the agent wrote to the journal since it was started last.
     pub fn agent_log(&self) -> String {
-        let script = "journalctl -o cat _SYSTEMD_INVOCATION_ID=$(systemctl show -P InvocationID mcp-agent)";
+        let script =
+            "journalctl -o cat _SYSTEMD_INVOCATION_ID=$(systemctl show -P InvocationID mcp-agent)";
         self.as_root(script).out
     }
 }

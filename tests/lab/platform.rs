@@ -52,9 +52,7 @@ fn every_definition_of_the_platform_deploys_serves_and_shows_in_systemctl() {
     assert_eq!(node.served("mcq", "mcq"), "v1");
     assert_eq!(node.served("metacrypt", "web"), "v1");
     assert_eq!(node.served("mcr", "web"), "v1");
-    for (address, port) in
-        [("127.0.0.1", 18443), ("127.0.0.1", 38443), ("127.0.0.1", 7443)]
-    {
+    for (address, port) in [("127.0.0.1", 18443), ("127.0.0.1", 38443), ("127.0.0.1", 7443)] {
         let url = format!("curl -fsS -m 3 http://{address}:{port}/version");
         assert_eq!(node.as_mcp(&url, "").ok().text(), "v1");
     }
@@ -86,12 +84,10 @@ mcp.target
     assert!(after.split(' ').any(|unit| unit == "metacrypt-api.service"), "{after}");
 
     // What systemd calls ready came up in that order.
-    let entered = |unit| -> u64 {
-        node.property(unit, "ActiveEnterTimestampMonotonic").parse().unwrap()
-    };
-    let began = |unit| -> u64 {
-        node.property(unit, "InactiveExitTimestampMonotonic").parse().unwrap()
-    };
+    let entered =
+        |unit| -> u64 { node.property(unit, "ActiveEnterTimestampMonotonic").parse().unwrap() };
+    let began =
+        |unit| -> u64 { node.property(unit, "InactiveExitTimestampMonotonic").parse().unwrap() };
     assert!(entered("metacrypt-api.service") <= began("metacrypt-web.service"));
 
     let running = node.mcp(&["ps", "--json"]).ok().json();
