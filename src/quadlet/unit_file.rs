@@ -31,7 +31,7 @@ pub fn directives(text: &str) -> Vec<Directive> {
             line.pop();
             match lines.next() {
                 Some(next) if next.trim_start_matches(is_blank).starts_with(['#', ';']) => {
-                    line.push('\\')
+                    line.push('\\');
                 }
                 Some(next) => {
                     line.push(' ');

@@ -36,7 +36,11 @@ impl Engine {
                         .container(&container.spec.name)
                         .is_some_and(|c| c.image == container.image)
                 });
-            if !known && !same && !podman::image_exists(&container.image).await? {
+            if known || same {
+                continue;
+            }
+            self.hold_pause_process().await?;
+            if !podman::image_exists(&container.image).await? {
                 missing.push(container.clone());
             }
         }

@@ -50,9 +50,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Without podman's pause process a container cannot tell that it is
-    /// ready (see [`pause`]). `podman system migrate`, for one, ends it.
-    async fn hold_pause_process(&self) -> Result<(), EngineError> {
+    /// Has podman's pause process live; `podman system migrate`, for one, ends
+    /// it.
+    ///
+    /// Without it a container cannot tell that it is ready (see [`pause`]).
+    /// And the first podman that needs it makes it, in its own mount
+    /// namespace: were that ours, all containers would find `/proc/sys` and
+    /// most of the file system read-only, as our unit has them. So this comes
+    /// before any podman that we call.
+    pub(super) async fn hold_pause_process(&self) -> Result<(), EngineError> {
         if pause::is_alive(&self.tools().runtime) {
             return Ok(());
         }

@@ -32,6 +32,7 @@ impl Engine {
         for network in gone.networks().into_iter().filter(|n| !used.contains(n)) {
             // Its unit only remembers that it was made.
             self.stop_quietly(&UnitName::network(network)).await?;
+            self.hold_pause_process().await?;
             if let Err(error) = podman::remove_network(network).await {
                 let why = Chain(&error).to_string();
                 progress.warn(format!("the network {network} is left behind: {why}")).await;

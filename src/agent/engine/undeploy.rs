@@ -112,6 +112,7 @@ impl Engine {
         progress: &Progress,
     ) -> Result<Vec<String>, EngineError> {
         let mut left = Vec::new();
+        self.hold_pause_process().await?;
         for name in podman::volumes_of(service).await? {
             let step = progress.step("purge", format!("volume {name}")).await;
             match podman::remove_volume(&name).await {
