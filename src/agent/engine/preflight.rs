@@ -63,10 +63,10 @@ fn ports(container: &Container, old: Option<&Deployment>, problems: &mut Vec<Str
         held.any(|h| h.host == port.host && h.protocol == port.protocol)
     };
     for port in &container.publish {
-        if held(port) {
+        let Err(error) = bind(port) else { continue };
+        if error.kind() == ErrorKind::AddrInUse && held(port) {
             continue;
         }
-        let Err(error) = bind(port) else { continue };
         #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum with forty variants")]
         let mend = match error.kind() {
             ErrorKind::PermissionDenied => format!(
