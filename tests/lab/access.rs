@@ -201,7 +201,8 @@ fn plaintext_and_old_tls_are_refused_and_audited() {
         refused.says("alert");
     }
     remote.audited("TLS handshake", "-", "unauthenticated");
-    handshake("-tls1_3").ok().says("TLSv1.3");
+    // How openssl takes the end of the connection is of no interest.
+    handshake("-tls1_3").says("New, TLSv1.3");
     // Who got that far and has no token gets no further.
     let bare = curl("-k --http2 https");
     assert!(!bare.out.contains("service"), "{bare:?}");

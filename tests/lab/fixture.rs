@@ -21,7 +21,7 @@ struct Lab {
 }
 
 /// A machine that nobody has.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Kept {
     name: &'static str,
     state: State,

@@ -98,9 +98,10 @@ fn hostile_files_are_refused_and_change_nothing() {
     let lines: Vec<&str> = told.out.lines().collect();
     assert_eq!(lines.len(), refused.len() + 5, "{told:?}");
     for line in lines {
-        let number: usize = line[..2].parse().unwrap();
+        let (number, code) = line.split_once(".toml ").unwrap();
+        let number: usize = number.parse().unwrap();
         let what = refused.get(number).map_or("no text at all", |(what, _)| *what);
-        assert_eq!(&line[2..], ".toml 2", "{what}");
+        assert_eq!(code, "2", "{what}");
     }
     // Nobody's terminal is at risk, whatever is quoted.
     node.as_mcp("! grep -l \"$(printf '\\033')\" /tmp/hostile/*.out; rm -r /tmp/hostile", "").ok();

@@ -94,9 +94,9 @@ fn kill_at_moments(first: u32) {
         revive(&node);
         let is = whole(&node);
         if is == wanted {
-            forth += 1
+            forth += 1;
         } else {
-            back += 1
+            back += 1;
         }
         now = is;
         assert_eq!(node.invocations(&["lone.service"]), unrelated);

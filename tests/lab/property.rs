@@ -1,7 +1,7 @@
 //! Any value comes out of podman's generator, and into the container, as it
 //! went into the definition.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use base64::Engine as _;
@@ -135,7 +135,7 @@ fn definitions(runner: &mut TestRunner, services: usize, components: usize) -> V
 /// What podman's generator makes of the units below a directory.
 struct Generated {
     units: BTreeMap<String, String>,
-    messages: String,
+    messages: Vec<String>,
 }
 
 /// Copies a directory to a machine and asks the generator there.
@@ -150,11 +150,11 @@ fn generate(node: &Machine, directory: &std::path::Path) -> Generated {
     for line in out.lines() {
         match line.strip_prefix("---").and_then(|l| l.strip_suffix("---")) {
             Some(unit) if unit.ends_with(".service") => unit.clone_into(&mut name),
-            _ => units.entry(name.clone()).or_default().push_str(&format!("{line}\n")),
+            _ => units.entry(name.clone()).or_default().extend([line, "\n"]),
         }
     }
     let messages = err.lines().filter(|l| !l.contains("Loading source unit file"));
-    Generated { units, messages: messages.map(|l| format!("{l}\n")).collect() }
+    Generated { units, messages: messages.map(str::to_owned).collect() }
 }
 
 /// Reads the only command line of a unit that nobody but podman's generator
@@ -217,7 +217,7 @@ fn podmans_generator_reads_every_value_as_it_was_written() {
         Answer::of(&mut render, "").ok();
     }
     let generated = generate(&node, &directory.path().join("units/containers/systemd"));
-    assert_eq!(generated.messages, "");
+    assert_eq!(generated.messages, [""; 0]);
     assert_eq!(generated.units.len(), 300, "one unit a component, and none that was smuggled in");
     for definition in &definitions {
         for component in &definition.components {
@@ -233,6 +233,14 @@ fn podmans_generator_reads_every_value_as_it_was_written() {
             }
         }
     }
+}
+
+/// What a container got.
+#[derive(Debug)]
+struct Arrived {
+    argv: Vec<String>,
+    environ: Vec<String>,
+    labels: BTreeMap<String, String>,
 }
 
 #[test]
@@ -262,12 +270,14 @@ fn every_value_arrives_in_the_container_as_it_was_written() {
         let text = String::from_utf8(bytes).unwrap();
         text.split_terminator('\0').map(str::to_owned).collect()
     };
-    let seen: Vec<(Vec<String>, Vec<String>, BTreeMap<String, String>)> = lines
-        .chunks(3)
-        .map(|c| (words(c[0]), words(c[1]), serde_json::from_str(c[2]).unwrap()))
-        .collect();
+    let arrived = |lines: &[&str]| Arrived {
+        argv: words(lines[0]),
+        environ: words(lines[1]),
+        labels: serde_json::from_str(lines[2]).unwrap(),
+    };
+    let seen: Vec<Arrived> = lines.chunks(3).map(arrived).collect();
     assert_eq!(seen.len(), 10);
-    for (component, (argv, environ, labels)) in definition.components.iter().zip(&seen) {
+    for (component, Arrived { argv, environ, labels }) in definition.components.iter().zip(&seen) {
         assert_eq!(argv[..2], ["/bin/sh", "/bin/app"]);
         assert_eq!(argv[2..], component.cmd, "{}", component.name);
         for (name, value) in &component.env {
@@ -277,7 +287,11 @@ fn every_value_arrives_in_the_container_as_it_was_written() {
             assert_eq!(labels.get(name), Some(value));
         }
     }
-    assert!(seen[0].1.contains(&"E=%n $X \"q\" 'r' \\ ; \u{1f980}".to_owned()), "{:?}", seen[0]);
+    assert!(
+        seen[0].environ.contains(&"E=%n $X \"q\" 'r' \\ ; \u{1f980}".to_owned()),
+        "{:?}",
+        seen[0]
+    );
 
     let after = node.unit_files();
     let new = after.lines().filter(|l| !before.lines().any(|b| b == *l));
@@ -371,7 +385,10 @@ fn mutations(value: &toml::Value, path: &str) -> Vec<(String, toml::Value)> {
             })
             .collect()
         }
-        _ => Vec::new(),
+        toml::Value::Integer(_)
+        | toml::Value::Float(_)
+        | toml::Value::Boolean(_)
+        | toml::Value::Datetime(_) => Vec::new(),
     }
 }
 
@@ -379,7 +396,7 @@ fn mutations(value: &toml::Value, path: &str) -> Vec<(String, toml::Value)> {
 fn rendered(text: &str, renderer: &Renderer) -> Option<(Deployment, UnitSet)> {
     let service = mcp::definition::load(text).ok()?;
     let ports =
-        ports::lease(&service, &Leases::new(), &Default::default(), &(10_000..=60_000), |_| true);
+        ports::lease(&service, &Leases::new(), &BTreeSet::new(), &(10_000..=60_000), |_| true);
     let facts = NodeFacts::default();
     let deployment = resolve(&service, &facts, &ports.unwrap(), None, Generation(1)).ok()?;
     let set = renderer.render(&deployment, "everything.toml").ok()?;
@@ -422,9 +439,9 @@ fn nothing_that_is_smuggled_into_any_text_becomes_an_option_or_a_directive() {
     );
 
     let generated = generate(&node, directory.path());
-    let known = |l: &&str| !l.contains("short-name") && !l.contains("is not a fully qualified");
-    let messages: Vec<&str> = generated.messages.lines().filter(known).collect();
-    assert_eq!(messages, [""; 0]);
+    let known = |l: &&String| !l.contains("short-name") && !l.contains("is not a fully qualified");
+    let messages: Vec<&String> = generated.messages.iter().filter(known).collect();
+    assert!(messages.is_empty(), "{messages:?}");
     let mut expected: Vec<String> = accepted
         .iter()
         .flat_map(|(_, _, set)| set.of(Place::Quadlet).map(|(name, _)| unit_of(name)))
