@@ -175,8 +175,12 @@ impl Engine {
         units.extend(old.map(|o| accepted::container_units(&o.deployment)).unwrap_or_default());
         units.sort();
         units.dedup();
-        let states = self.manager().unit_states(&units).await?;
-        Ok(states.into_iter().filter(status::is_up).map(|s| s.name).collect())
+        let listed = self.manager().listed(&units).await?;
+        Ok(listed
+            .into_iter()
+            .filter(|unit| status::is_up(&unit.active, &unit.sub))
+            .map(|unit| unit.name)
+            .collect())
     }
 
     async fn prove(

@@ -70,15 +70,15 @@ impl Engine {
             .collect();
         let units: Vec<UnitName> = containers.keys().cloned().collect();
         let mut watch = self.manager().watch().await?;
-        let states = self.manager().unit_states(&units).await?;
-        let (down, up): (Vec<_>, Vec<_>) = states
+        let listed = self.manager().listed(&units).await?;
+        let (down, up): (Vec<_>, Vec<_>) = listed
             .into_iter()
             .partition(|s| matches!(s.active, ActiveState::Inactive | ActiveState::Failed));
         for state in &down {
             self.manager().reset_failed(&state.name).await?;
         }
-        let names = |states: Vec<crate::systemd::UnitState>| {
-            states.into_iter().map(|s| s.name).collect::<Vec<_>>()
+        let names = |listed: Vec<crate::systemd::ListedUnit>| {
+            listed.into_iter().map(|unit| unit.name).collect::<Vec<_>>()
         };
         let (down, up) = (names(down), names(up));
         let mut steps: BTreeMap<UnitName, Step<'_>> = BTreeMap::new();
@@ -142,11 +142,14 @@ impl Engine {
                 changed.into_iter().filter(|u| steps.contains_key(u)).collect()
             }
         };
-        let states = self.manager().unit_states(&units).await?;
-        Ok(states.into_iter().find(|s| s.sub.starts_with("auto-restart")).map(|s| {
-            let result = s.ended.map(|ended| ended.result).unwrap_or_default();
-            (s.name, result)
-        }))
+        let listed = self.manager().listed(&units).await?;
+        let Some(failed) = listed.into_iter().find(|unit| unit.sub.starts_with("auto-restart"))
+        else {
+            return Ok(None);
+        };
+        let states = self.manager().unit_states(std::slice::from_ref(&failed.name)).await?;
+        let ended = states.into_iter().find_map(|state| state.ended);
+        Ok(Some((failed.name, ended.map(|ended| ended.result).unwrap_or_default())))
     }
 
     /// Stops containers and nothing else, and waits until they are down.
@@ -213,8 +216,8 @@ impl Engine {
     /// service as what it is: up.
     pub(super) async fn reach_target(&self, deployment: &Deployment) -> Result<(), EngineError> {
         let unit = UnitName::service_target(&deployment.service);
-        let state = self.manager().unit_states(std::slice::from_ref(&unit)).await?;
-        if state.iter().any(|s| s.active == ActiveState::Active) {
+        let listed = self.manager().listed(std::slice::from_ref(&unit)).await?;
+        if listed.iter().any(|unit| unit.active == ActiveState::Active) {
             return Ok(());
         }
         let result = self.manager().start(&unit, JobMode::Replace, MARGIN * 4).await?;
