@@ -98,12 +98,13 @@ impl Engine {
     ///
     /// Whatever stands against the deploy.
     pub async fn prepare(&self, mut request: Request) -> Result<Prepared, EngineError> {
-        let name = definition_name(&request)?;
-        let old = self.find(&name);
+        let mut service = parse(&request)?;
+        let old = self.find(&service.name);
         if let Some(component) = request.component.clone() {
-            request.definition = only_component(&request, &component, &name, old.as_deref())?;
+            request.definition =
+                only_component(&request, &component, &service.name, old.as_deref())?;
+            service = parse(&request)?;
         }
-        let service = parse(&request)?;
         let toolchain = self.toolchain()?;
         let neighbours: Vec<Deployment> = self.all().iter().map(|a| a.deployment.clone()).collect();
         let leases = self.lease(&service, old.as_deref()).await?;
@@ -212,10 +213,6 @@ fn parse(request: &Request) -> Result<Service, EngineError> {
     definition::load(&request.definition).map_err(|invalid| EngineError::Invalid {
         lines: invalid.lines(&request.file_name, &request.definition),
     })
-}
-
-fn definition_name(request: &Request) -> Result<ServiceName, EngineError> {
-    Ok(parse(request)?.name)
 }
 
 /// Puts one component of the new definition into the one in force, which is
