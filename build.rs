@@ -1,5 +1,7 @@
 //! Compiles the protocol buffers in Rust alone: no `protoc` is needed.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use prost::Message as _;
@@ -9,7 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
     let set = protox::compile(PROTOS, ["proto"])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
-    std::fs::write(out.join("descriptors.bin"), set.encode_to_vec())?;
+    File::create(out.join("descriptors.bin"))?.write_all(&set.encode_to_vec())?;
     tonic_prost_build::configure().compile_fds(set)?;
     Ok(())
 }

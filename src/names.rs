@@ -406,19 +406,8 @@ fn image_problem(text: &str) -> Option<&'static str> {
     if let Some(host) = parts.first().copied()
         && (host.contains(['.', ':']) || host == "localhost")
     {
-        let (host, port) =
-            host.split_once(':').map_or((host, None), |(host, port)| (host, Some(port)));
-        let label = |l: &str| {
-            !l.is_empty()
-                && !l.starts_with('-')
-                && !l.ends_with('-')
-                && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        };
-        if !host.split('.').all(label) {
-            return Some("the host of the image registry is not a host name");
-        }
-        if port.is_some_and(|port| port.parse::<u16>().is_err()) {
-            return Some("the port of the image registry is not a port number");
+        if let Some(problem) = host_problem(host) {
+            return Some(problem);
         }
         parts.remove(0);
     }
@@ -433,6 +422,23 @@ fn image_problem(text: &str) -> Option<&'static str> {
         return Some(
             "each part of the path may hold a-z, 0-9, '.', '_' and '-', and starts and ends with a letter or digit",
         );
+    }
+    None
+}
+
+fn host_problem(host: &str) -> Option<&'static str> {
+    let (host, port) = host.split_once(':').map_or((host, None), |(host, port)| (host, Some(port)));
+    let label = |l: &str| {
+        !l.is_empty()
+            && !l.starts_with('-')
+            && !l.ends_with('-')
+            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    if !host.split('.').all(label) {
+        return Some("the host of the image registry is not a host name");
+    }
+    if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        return Some("the port of the image registry is not a port number");
     }
     None
 }

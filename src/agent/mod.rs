@@ -18,6 +18,7 @@ pub mod gate;
 pub mod identity;
 pub mod last_good;
 pub mod listen;
+pub mod main_process;
 pub mod plan;
 pub mod probe;
 pub mod problems;

@@ -84,14 +84,26 @@ impl Plan {
 pub struct Side<'a> {
     /// What runs.
     pub deployment: &'a Deployment,
-    /// Its files.
+    /// Its files, as they were accepted.
     pub set: &'a UnitSet,
 }
 
-/// Plans the way from the generation in force, if any, to a new one;
-/// `up` are the units that run or are about to.
-pub fn plan(old: Option<Side<'_>>, new: Side<'_>, up: &BTreeSet<UnitName>) -> Plan {
-    let files = files(old.map(|o| o.set), new.set);
+/// What there is on the node before a deploy.
+#[derive(Debug, Clone, Copy)]
+pub struct Present<'a> {
+    /// The generation in force.
+    pub accepted: Option<Side<'a>>,
+    /// The files on disk; they differ from those where somebody edited or
+    /// removed some.
+    pub disk: Option<&'a UnitSet>,
+    /// The units that run or are about to.
+    pub up: &'a BTreeSet<UnitName>,
+}
+
+/// Plans the way from what there is to a new generation.
+pub fn plan(present: Present<'_>, new: Side<'_>) -> Plan {
+    let Present { accepted: old, disk, up } = present;
+    let files = files(disk, new.set);
     let mut effects = removals(old, new, up);
     if !new.deployment.active {
         effects.extend(stops(new.deployment, up));
@@ -99,7 +111,7 @@ pub fn plan(old: Option<Side<'_>>, new: Side<'_>, up: &BTreeSet<UnitName>) -> Pl
     }
     for component in new.deployment.layers().iter().flatten() {
         let Some(container) = new.deployment.container(component) else { continue };
-        let change = change(old, new, &container.name);
+        let change = change(present, new, &container.name);
         let (action, reason) = match (up.contains(&container.name.unit()), change) {
             (true, None) => continue,
             (true, Some(keys)) => (Action::Restart, format!("changed: {keys}")),
@@ -157,15 +169,21 @@ fn removals(old: Option<Side<'_>>, new: Side<'_>, up: &BTreeSet<UnitName>) -> Ve
 /// Returns the keys in which the container itself differs; none when it
 /// need not be made anew. What is in `[Unit]` and most of `[Service]` takes
 /// effect with the reload alone.
-fn change(old: Option<Side<'_>>, new: Side<'_>, container: &ContainerName) -> Option<String> {
+fn change(present: Present<'_>, new: Side<'_>, container: &ContainerName) -> Option<String> {
     let key = (Place::Quadlet, render::container_file(container));
-    let text = |set: &UnitSet| set.files.get(&key).map(|text| making(text)).unwrap_or_default();
-    let before = text(old?.set);
-    let after = text(new.set);
-    let keys: BTreeSet<&str> = before
-        .iter()
-        .filter(|d| !after.contains(d))
-        .chain(after.iter().filter(|d| !before.contains(d)))
+    let text = |set: &UnitSet| set.files.get(&key).map(|text| making(text));
+    let after = text(new.set).unwrap_or_default();
+    // What was accepted is what was started; an edited file may have been
+    // read since, by whoever restarted the unit.
+    let accepted = present.accepted.map(|o| text(o.set).unwrap_or_default());
+    let edited = present.disk.and_then(text);
+    let keys: BTreeSet<&str> = [&accepted, &edited]
+        .into_iter()
+        .flatten()
+        .flat_map(|before| {
+            let gone = before.iter().filter(|d| !after.contains(d));
+            gone.chain(after.iter().filter(|d| !before.contains(d)))
+        })
         .map(|d| d.key.as_str())
         .collect();
     (!keys.is_empty()).then(|| keys.into_iter().collect::<Vec<_>>().join(", "))
@@ -179,7 +197,8 @@ fn making(text: &str) -> Vec<Directive> {
         .collect()
 }
 
-fn files(old: Option<&UnitSet>, new: &UnitSet) -> Vec<FileChange> {
+/// Returns the files in which two sets differ, headings aside.
+pub fn files(old: Option<&UnitSet>, new: &UnitSet) -> Vec<FileChange> {
     let none = BTreeMap::new();
     let before = old.map_or(&none, |o| &o.files);
     let keys: BTreeSet<_> = before.keys().chain(new.files.keys()).collect();
@@ -237,15 +256,10 @@ mod tests {
     fn shown(old: Option<&str>, new: &str, up: &[&str]) -> Vec<String> {
         let old = old.map(made);
         let new = made(new);
-        let up = up.iter().map(|u| UnitName::from_systemd(*u)).collect();
-        let side = |s: &'_ (Deployment, UnitSet)| (s.0.clone(), s.1.clone());
-        let (nd, ns) = side(&new);
-        let o = old.as_ref().map(side);
-        let plan = plan(
-            o.as_ref().map(|(d, s)| Side { deployment: d, set: s }),
-            Side { deployment: &nd, set: &ns },
-            &up,
-        );
+        let up: BTreeSet<UnitName> = up.iter().map(|u| UnitName::from_systemd(*u)).collect();
+        let accepted = old.as_ref().map(|(deployment, set)| Side { deployment, set });
+        let present = Present { accepted, disk: old.as_ref().map(|(_, set)| set), up: &up };
+        let plan = plan(present, Side { deployment: &new.0, set: &new.1 });
         plan.effects
             .iter()
             .map(|e| format!("{:?} {} ({})", e.action, e.container, e.reason))
@@ -285,6 +299,21 @@ mod tests {
             shown(Some(TWO), &stopped, &up),
             ["Stop s-web (the service is stopped)", "Stop s-api (the service is stopped)"]
         );
+    }
+
+    #[test]
+    fn files_that_are_gone_are_written_again_without_a_restart_and_edited_ones_with() {
+        let (deployment, set) = made(TWO);
+        let up: BTreeSet<UnitName> = deployment.containers.iter().map(|c| c.name.unit()).collect();
+        let side = Side { deployment: &deployment, set: &set };
+        let gone = plan(Present { accepted: Some(side), disk: None, up: &up }, side);
+        assert_eq!((gone.files.len(), gone.effects.len()), (set.files.len(), 0));
+        let mut edited = set.clone();
+        for text in edited.files.values_mut() {
+            *text = text.replace("StopTimeout=10", "StopTimeout=11");
+        }
+        let edited = plan(Present { accepted: Some(side), disk: Some(&edited), up: &up }, side);
+        assert_eq!((edited.files.len(), edited.of(Action::Restart).count()), (2, 2));
     }
 
     #[test]

@@ -17,14 +17,21 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use super::main_process;
 use crate::telemetry::Chain;
+
+/// Pause after the first attempt; it doubles up to the interval.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a connection must stay open to count.
+const SETTLE: Duration = Duration::from_millis(200);
 
 /// Wait until a service answers, and fail at the deadline
 #[derive(Debug, Clone, clap::Args)]
@@ -32,7 +39,7 @@ pub struct ProbeArgs {
     /// What to ask
     #[command(subcommand)]
     pub target: ProbeTarget,
-    /// Time between two attempts
+    /// Longest time between two attempts; the first ones come faster
     #[arg(long, global = true, default_value = "1s", value_parser = duration)]
     pub interval: Duration,
     /// Longest time for one attempt
@@ -41,6 +48,9 @@ pub struct ProbeArgs {
     /// Give up after this time
     #[arg(long, global = true, default_value = "60s", value_parser = duration)]
     pub deadline: Duration,
+    /// Give up when this process has ended
+    #[arg(long, global = true, env = "MAINPID", hide = true)]
+    pub main_pid: Option<i32>,
 }
 
 /// What to ask, and whom.
@@ -163,18 +173,27 @@ fn duration(text: &str) -> Result<Duration, ArgumentError> {
     }
 }
 
-/// Says that a service was not ready in time.
+/// Says why a service is not ready.
 #[derive(Debug, thiserror::Error)]
-#[error("{target} was not ready within {deadline:?} ({attempts} attempts){}", Lines(failures))]
-pub struct ProbeError {
-    /// Whom we asked.
-    pub target: ProbeTarget,
-    /// How long.
-    pub deadline: Duration,
-    /// How often.
-    pub attempts: u32,
-    /// Why not, each reason once, in the order in which they came.
-    pub failures: Vec<Failure>,
+pub enum ProbeError {
+    /// It was not in time.
+    #[error("{target} was not ready within {deadline:?} ({attempts} attempts){}", Lines(failures))]
+    Deadline {
+        /// Whom we asked.
+        target: ProbeTarget,
+        /// How long.
+        deadline: Duration,
+        /// How often.
+        attempts: u32,
+        /// Why not, each reason once, in the order in which they came.
+        failures: Vec<Failure>,
+    },
+    /// What should answer has ended.
+    #[error("{target} cannot become ready: the main process has ended")]
+    Ended {
+        /// Whom we asked.
+        target: ProbeTarget,
+    },
 }
 
 struct Lines<'a>(&'a [Failure]);
@@ -191,6 +210,10 @@ pub enum Failure {
     /// Nobody takes the connection.
     #[error("cannot connect")]
     Connect(#[source] io::Error),
+    /// The connection was taken and dropped at once: by what forwards the
+    /// port, when nobody listens in the container.
+    #[error("the connection is closed at once")]
+    Closed,
     /// No answer in time.
     #[error("no answer within {timeout:?}")]
     Timeout {
@@ -252,9 +275,19 @@ pub enum Failure {
 ///
 /// # Errors
 ///
-/// [`ProbeError`] at the deadline.
+/// [`ProbeError`] at the deadline, or when the main process has ended.
 pub async fn run(args: ProbeArgs) -> Result<(), ProbeError> {
-    let ProbeArgs { target, interval, timeout, deadline } = args;
+    let target = args.target.clone();
+    tokio::select! {
+        // Attempts hold nothing that outlives them.
+        result = ask(args.clone()) => result,
+        () = main_process::ended(args.main_pid) => Err(ProbeError::Ended { target }),
+    }
+}
+
+async fn ask(args: ProbeArgs) -> Result<(), ProbeError> {
+    let ProbeArgs { target, interval, timeout, deadline, main_pid: _ } = args;
+    let mut pause = FIRST_PAUSE.min(interval);
     let end = Instant::now() + deadline;
     let mut failures: Vec<Failure> = Vec::new();
     let mut attempts = 0;
@@ -275,9 +308,10 @@ pub async fn run(args: ProbeArgs) -> Result<(), ProbeError> {
                 failures.push(failure);
             }
         }
-        let next = now + interval;
+        let next = now + pause;
+        pause = (pause * 2).min(interval);
         if next >= end {
-            return Err(ProbeError { target, deadline, attempts, failures });
+            return Err(ProbeError::Deadline { target, deadline, attempts, failures });
         }
         tokio::time::sleep_until(next).await;
     }
@@ -285,7 +319,7 @@ pub async fn run(args: ProbeArgs) -> Result<(), ProbeError> {
 
 async fn attempt(target: &ProbeTarget) -> Result<(), Failure> {
     match target {
-        ProbeTarget::Tcp { addr } => connect(*addr).await.map(drop),
+        ProbeTarget::Tcp { addr } => stays_open(connect(*addr).await?).await,
         ProbeTarget::Http { addr, path, tls, host, status } => {
             let stream = open(*addr, tls.then_some("http/1.1"), host.as_deref()).await?;
             let host = host.clone().unwrap_or_else(|| addr.to_string());
@@ -301,6 +335,16 @@ async fn attempt(target: &ProbeTarget) -> Result<(), Failure> {
 
 async fn connect(addr: SocketAddr) -> Result<TcpStream, Failure> {
     TcpStream::connect(addr).await.map_err(Failure::Connect)
+}
+
+/// Tells a server from a forwarder that finds nobody behind it: the latter
+/// takes the connection too, and closes it.
+async fn stays_open(mut stream: TcpStream) -> Result<(), Failure> {
+    let mut byte = [0];
+    match tokio::time::timeout(SETTLE, stream.read(&mut byte)).await {
+        Ok(Ok(0) | Err(_)) => Err(Failure::Closed),
+        Ok(Ok(_)) | Err(_) => Ok(()),
+    }
 }
 
 trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -2,7 +2,7 @@
 
 use super::*;
 use clap::Parser as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
 #[derive(Debug, clap::Parser)]
@@ -74,13 +74,46 @@ fn arguments_are_humane() {
     }
 }
 
+fn failures(error: &ProbeError) -> &[Failure] {
+    match error {
+        ProbeError::Deadline { failures, .. } => failures,
+        ProbeError::Ended { .. } => &[],
+    }
+}
+
+fn attempts(error: &ProbeError) -> u32 {
+    match error {
+        ProbeError::Deadline { attempts, .. } => *attempts,
+        ProbeError::Ended { .. } => 0,
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_dropped_at_once_is_not_ready() {
+    let (listener, addr) = listener().await;
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    let error =
+        run(args(&format!("tcp {addr} --interval 10ms --deadline 60ms"))).await.unwrap_err();
+    assert!(matches!(failures(&error), [Failure::Closed]), "{error}");
+}
+
+#[tokio::test]
+async fn a_probe_ends_with_the_main_process() {
+    let mut child = tokio::process::Command::new("true").spawn().unwrap();
+    let pid = child.id().unwrap();
+    let line = format!("tcp 127.0.0.1:1 --interval 10ms --deadline 60s --main-pid {pid}");
+    let error = run(args(&line)).await.unwrap_err();
+    assert!(matches!(error, ProbeError::Ended { .. }), "{error}");
+    child.wait().await.unwrap();
+}
+
 #[tokio::test]
 async fn tcp_is_ready_when_the_port_is_taken() {
     let (listener, addr) = listener().await;
     run(quick(&format!("tcp {addr}"))).await.unwrap();
     drop(listener);
     let error = run(quick(&format!("tcp {addr}"))).await.unwrap_err();
-    assert!(error.attempts > 1);
+    assert!(attempts(&error) > 1);
     let text = error.to_string();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 2, "each reason once: {text}");
@@ -106,7 +139,7 @@ async fn http_reports_each_bad_status_once_and_follows_no_redirect() {
     let line = format!("http {addr} /healthz?x=1 --host app.example");
     run(quick(&line)).await.unwrap();
     let error = run(quick(&format!("{line} --status 200-299"))).await.unwrap_err();
-    assert!(matches!(error.failures[0], Failure::Status { .. }), "{error}");
+    assert!(matches!(failures(&error)[0], Failure::Status { .. }), "{error}");
 }
 
 #[tokio::test]
@@ -114,7 +147,7 @@ async fn a_server_that_says_nothing_times_out() {
     let (listener, addr) = listener().await;
     let line = format!("http {addr} --interval 10ms --timeout 20ms --deadline 60ms");
     let error = run(args(&line)).await.unwrap_err();
-    assert!(matches!(error.failures[..], [Failure::Timeout { .. }]), "{error}");
+    assert!(matches!(failures(&error)[..], [Failure::Timeout { .. }]), "{error}");
     drop(listener);
 }
 
@@ -129,9 +162,9 @@ async fn a_server_that_hangs_up_or_speaks_otherwise_is_not_ready() {
             }
         });
         let error = run(quick(&format!("http {addr}"))).await.unwrap_err();
-        assert!(!error.failures.is_empty(), "{error}");
+        assert!(!failures(&error).is_empty(), "{error}");
         let error = run(quick(&format!("http {addr} --tls"))).await.unwrap_err();
-        assert!(matches!(error.failures[0], Failure::Handshake(_)), "{error}");
+        assert!(matches!(failures(&error)[0], Failure::Handshake(_)), "{error}");
     }
 }
 
@@ -176,14 +209,14 @@ async fn grpc_is_ready_when_it_says_serving() {
     );
     run(quick(&format!("grpc {addr}"))).await.unwrap();
     let error = run(quick(&format!("grpc {addr} --service down"))).await.unwrap_err();
-    assert!(matches!(error.failures[0], Failure::NotServing { .. }), "{error}");
+    assert!(matches!(failures(&error)[0], Failure::NotServing { .. }), "{error}");
     let error = run(quick(&format!("grpc {addr} --service none"))).await.unwrap_err();
     assert!(
-        matches!(error.failures[0], Failure::Grpc { code: tonic::Code::NotFound, .. }),
+        matches!(failures(&error)[0], Failure::Grpc { code: tonic::Code::NotFound, .. }),
         "{error}"
     );
     let error = run(quick(&format!("grpc {addr} --tls"))).await.unwrap_err();
-    assert!(matches!(error.failures[0], Failure::Handshake(_)), "{error}");
+    assert!(matches!(failures(&error)[0], Failure::Handshake(_)), "{error}");
 }
 
 #[tokio::test]

@@ -327,6 +327,7 @@ mod tests {
         type StartStream = Progress;
         type RestartStream = Progress;
         type LogsStream = ReceiverStream<Result<pb::LogEntry, Status>>;
+        type RollbackStream = Progress;
 
         async fn info(
             &self,
@@ -409,6 +410,24 @@ mod tests {
             _: Request<pb::LogsRequest>,
         ) -> Result<Response<Self::LogsStream>, Status> {
             Err(Status::unimplemented("logs"))
+        }
+        async fn history(
+            &self,
+            _: Request<pb::ServiceRequest>,
+        ) -> Result<Response<pb::HistoryResponse>, Status> {
+            Err(Status::unimplemented("history"))
+        }
+        async fn diff(
+            &self,
+            _: Request<pb::DiffRequest>,
+        ) -> Result<Response<pb::DiffResponse>, Status> {
+            Err(Status::unimplemented("diff"))
+        }
+        async fn rollback(
+            &self,
+            _: Request<pb::RollbackRequest>,
+        ) -> Result<Response<Progress>, Status> {
+            Err(Status::unimplemented("rollback"))
         }
     }
 

@@ -79,6 +79,9 @@ pub enum Command {
     List(commands::list::ListArgs),
     Status(commands::status::StatusArgs),
     Logs(commands::logs::LogsArgs),
+    History(commands::history::HistoryArgs),
+    Diff(commands::diff::DiffArgs),
+    Rollback(commands::rollback::RollbackArgs),
     #[command(subcommand)]
     Service(commands::service::ServiceCommand),
     #[command(subcommand)]

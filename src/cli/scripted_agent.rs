@@ -69,6 +69,7 @@ impl AgentService for Scripted {
     type StartStream = Answers<proto::Progress>;
     type RestartStream = Answers<proto::Progress>;
     type LogsStream = Answers<proto::LogEntry>;
+    type RollbackStream = Answers<proto::Progress>;
 
     async fn info(&self, _: Request<proto::InfoRequest>) -> Answer<proto::InfoResponse> {
         Ok(Response::new(proto::InfoResponse {
@@ -114,6 +115,18 @@ impl AgentService for Scripted {
             journal: vec!["boom \u{1b}[31m".into()],
         };
         Ok(operation(proto::OutcomeKind::Failed, vec![failure]))
+    }
+
+    async fn history(&self, _: Request<proto::ServiceRequest>) -> Answer<proto::HistoryResponse> {
+        Ok(Response::new(proto::HistoryResponse::default()))
+    }
+
+    async fn diff(&self, _: Request<proto::DiffRequest>) -> Answer<proto::DiffResponse> {
+        Ok(Response::new(proto::DiffResponse { from: 1, to: 2, ..Default::default() }))
+    }
+
+    async fn rollback(&self, _: Request<proto::RollbackRequest>) -> Answer<Self::RollbackStream> {
+        Ok(operation(proto::OutcomeKind::Done, Vec::new()))
     }
 
     async fn list(&self, _: Request<proto::ListRequest>) -> Answer<proto::ListResponse> {

@@ -78,14 +78,14 @@ pub struct Component {
     pub env: Option<Environment>,
     /// Files on the node with more environment, one NAME=value a line.
     pub env_files: Option<Vec<String>>,
-    /// Mounts: "/host/path:/path[:options]" or "name:/path[:options]".
+    /// Mounts: `/host/path:/path[:options]` or `name:/path[:options]`.
     pub volumes: Option<Vec<String>>,
     /// Network: a name (made when missing), "host" or "none". Default: the
     /// container's own.
     pub network: Option<String>,
-    /// Published ports: "[address:]host:container[/udp]".
+    /// Published ports: `[address:]host:container[/udp]`.
     pub ports: Option<Vec<String>>,
-    /// User in the container: "user[:group]", names or numbers.
+    /// User in the container: `user[:group]`, names or numbers.
     pub user: Option<String>,
     /// User namespace: "keep-id", "auto", "nomap", or with ":options".
     pub userns: Option<String>,
@@ -98,7 +98,7 @@ pub struct Component {
     pub health: Option<Health>,
     /// Limits.
     pub resources: Option<Resources>,
-    /// Devices: "/dev/host[:/dev/container[:rwm]]".
+    /// Devices: `/dev/host[:/dev/container[:rwm]]`.
     pub devices: Option<Vec<String>>,
     /// Labels of the container.
     pub labels: Option<BTreeMap<String, String>>,
@@ -112,7 +112,7 @@ pub struct Component {
     pub capabilities: Option<Capabilities>,
     /// Whether the root file system is read-only. Default false.
     pub read_only: Option<bool>,
-    /// Temporary file systems: "/path[:options]".
+    /// Temporary file systems: `/path[:options]`.
     pub tmpfs: Option<Vec<String>>,
     /// Size of /dev/shm, such as "64m".
     pub shm_size: Option<String>,
@@ -316,7 +316,7 @@ pub enum Cpus {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Capabilities {
-    /// Added, such as "NET_BIND_SERVICE".
+    /// Added, such as `NET_BIND_SERVICE`.
     pub add: Option<Vec<String>>,
     /// Dropped; "all" drops every one.
     pub drop: Option<Vec<String>>,

@@ -34,13 +34,13 @@ impl Source {
         }
     }
 
-    fn record(&mut self, path: String, span: Range<usize>, value: &DeValue<'_>) {
-        self.spans.insert(path.clone(), span);
+    fn record(&mut self, path: &str, span: Range<usize>, value: &DeValue<'_>) {
+        self.spans.insert(path.to_owned(), span);
         match value {
-            DeValue::Table(table) => self.record_table(&path, table),
+            DeValue::Table(table) => self.record_table(path, table),
             DeValue::Array(array) => {
                 for (index, item) in array.iter().enumerate() {
-                    self.record(format!("{path}[{index}]"), item.span(), item.get_ref());
+                    self.record(&format!("{path}[{index}]"), item.span(), item.get_ref());
                 }
             }
             DeValue::String(_)
@@ -58,7 +58,7 @@ impl Source {
             } else {
                 format!("{path}.{}", key.get_ref())
             };
-            self.record(path, value.span(), value.get_ref());
+            self.record(&path, value.span(), value.get_ref());
         }
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn size(text: &str) -> Result<String, Refusal> {
 /// Refuses characters that no value of a unit may hold.
 pub(super) fn plain(text: &str) -> Result<(), Refusal> {
     match text.chars().find(|c| c.is_control()) {
-        Some(c) => Err(format!("the value holds the control character {:?}; take it out", c)),
+        Some(c) => Err(format!("the value holds the control character {c:?}; take it out")),
         None => Ok(()),
     }
 }
@@ -48,7 +48,7 @@ pub(super) fn plain(text: &str) -> Result<(), Refusal> {
 /// As [`plain`], but newlines and tabs are allowed: they can be escaped.
 pub(super) fn text(text: &str) -> Result<(), Refusal> {
     match text.chars().find(|c| c.is_control() && *c != '\n' && *c != '\t') {
-        Some(c) => Err(format!("the value holds the control character {:?}; take it out", c)),
+        Some(c) => Err(format!("the value holds the control character {c:?}; take it out")),
         None => Ok(()),
     }
 }

@@ -124,8 +124,9 @@ impl Container {
         CREATION
             + match &self.readiness {
                 Readiness::Started => Duration::from_secs(30),
-                Readiness::Command { timing, .. } => timing.window(),
-                Readiness::Probe { timing, .. } => timing.window(),
+                Readiness::Command { timing, .. } | Readiness::Probe { timing, .. } => {
+                    timing.window()
+                }
             }
     }
 

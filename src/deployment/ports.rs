@@ -94,11 +94,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn service(routes: usize) -> Service {
-        let mut text =
-            String::from("name = \"s\"\n[[components]]\nname = \"c\"\nimage = \"i:1\"\n");
-        for index in 0..routes {
-            text.push_str(&format!("[[components.routes]]\nname = \"r{index}\"\nport = 443\n"));
-        }
+        let head = "name = \"s\"\n[[components]]\nname = \"c\"\nimage = \"i:1\"\n".to_owned();
+        let routes =
+            (0..routes).map(|n| format!("[[components.routes]]\nname = \"r{n}\"\nport = 443\n"));
+        let text = head + &routes.collect::<Vec<_>>().concat();
         crate::definition::load(&text).unwrap()
     }
 

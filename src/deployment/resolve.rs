@@ -147,7 +147,7 @@ fn container(
             protocol: p.protocol,
         })
         .collect();
-    let mut leased = Vec::new();
+    let mut granted = Vec::new();
     for route in &component.routes {
         let key = (component.name.clone(), route.name.clone());
         let port =
@@ -164,11 +164,11 @@ fn container(
                 protocol: Protocol::Tcp,
             });
         }
-        leased.push((route.name.clone(), port));
+        granted.push((route.name.clone(), port));
     }
     let readiness = match &component.health {
         None => Readiness::Started,
-        Some(health) => readiness(component, health, facts, &leased)?,
+        Some(health) => readiness(component, health, facts, &granted)?,
     };
     let mut requires: Vec<UnitName> =
         service.depends_on.iter().map(UnitName::ready_target).collect();
@@ -180,7 +180,7 @@ fn container(
         image,
         env,
         publish,
-        leased,
+        leased: granted,
         requires,
         readiness,
         spec: component.clone(),
@@ -217,7 +217,7 @@ fn readiness(
     component: &Component,
     health: &Health,
     facts: &NodeFacts,
-    leased: &[(RouteName, u16)],
+    granted: &[(RouteName, u16)],
 ) -> Result<Readiness, ResolveError> {
     let timing = Timing {
         interval: health.interval,
@@ -233,7 +233,7 @@ fn readiness(
             CheckPort::Published(index) => {
                 component.ports.get(*index).map(|p| SocketAddr::new(reachable(p.address), p.host))
             }
-            CheckPort::Route(route) => leased
+            CheckPort::Route(route) => granted
                 .iter()
                 .find(|(name, _)| name == route)
                 .map(|(_, port)| SocketAddr::new(reachable(Some(facts.address)), *port)),

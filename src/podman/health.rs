@@ -84,7 +84,7 @@ mod tests {
         let log = dir.path().join("containers/overlay-containers/abc1");
         std::fs::create_dir_all(&log).unwrap();
         let put = |text: &[u8]| {
-            crate::atomic_file::write(&log.join("healthcheck.log"), text, 0o600).unwrap()
+            crate::atomic_file::write(&log.join("healthcheck.log"), text, 0o600).unwrap();
         };
         put(br#"{"Status":"unhealthy","FailingStreak":3,"Log":[]}"#);
         assert_eq!(read(dir.path(), &name), Health::Unhealthy);

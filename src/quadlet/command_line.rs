@@ -26,7 +26,7 @@ pub fn words(line: &str) -> Result<Vec<String>, BadCommandLine> {
     let mut words = Vec::new();
     let mut chars = line.chars().peekable();
     loop {
-        while chars.next_if(|c| c.is_ascii_whitespace()).is_some() {}
+        while chars.next_if(char::is_ascii_whitespace).is_some() {}
         if chars.peek().is_none() {
             return Ok(words);
         }
@@ -36,10 +36,9 @@ pub fn words(line: &str) -> Result<Vec<String>, BadCommandLine> {
             match (c, quote) {
                 ('\\', _) => word.push(unescape(&mut chars)?),
                 (c, Some(q)) if c == q => quote = None,
-                (c, Some(_)) => word.push(c),
                 ('"' | '\'', None) => quote = Some(c),
                 (c, None) if c.is_ascii_whitespace() => break,
-                (c, None) => word.push(c),
+                (c, _) => word.push(c),
             }
         }
         if quote.is_some() {

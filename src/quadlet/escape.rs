@@ -6,8 +6,6 @@
 //! that the generator splits into words ([`word`]), and those that it takes
 //! as they are ([`raw`]).
 
-use std::fmt::Write as _;
-
 /// A value that cannot be written in a unit file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{value:?} cannot be written in a unit: {reason}")]
@@ -54,8 +52,7 @@ fn escaped(text: &str) -> String {
             '\t' => out.push_str("\\t"),
             '\r' => out.push_str("\\r"),
             c if c.is_ascii_control() => {
-                // Writing to a string does not fail.
-                let _: std::fmt::Result = write!(out, "\\x{:02x}", u32::from(c));
+                out.extend(format!("\\x{:02x}", u32::from(c)).chars());
             }
             c => out.push(c),
         }

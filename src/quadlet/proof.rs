@@ -60,7 +60,7 @@ pub fn compare(
         match units.get(&unit) {
             None => found.push(Mismatch::Missing { unit }),
             Some(text) => {
-                compare_container(deployment, container, agent, (&unit, text), &mut found)
+                compare_container(deployment, container, agent, (&unit, text), &mut found);
             }
         }
     }
@@ -95,15 +95,18 @@ fn compare_container(
         Some(Ok(words)) => match Arguments::read(&words) {
             Ok(actual) => {
                 let meant = Arguments::meant(deployment, container);
-                differences(&meant, &actual, extra(ExtraSection::Container)).into_iter().for_each(
-                    |what| found.push(Mismatch::Different { unit: unit.to_owned(), what }),
+                let different = differences(&meant, &actual, extra(ExtraSection::Container));
+                found.extend(
+                    different
+                        .into_iter()
+                        .map(|what| Mismatch::Different { unit: unit.to_owned(), what }),
                 );
             }
             Err(_) => found
                 .push(Mismatch::Unreadable { unit: unit.to_owned(), key: "ExecStart".to_owned() }),
         },
         Some(Err(_)) | None => {
-            found.push(Mismatch::Unreadable { unit: unit.to_owned(), key: "ExecStart".to_owned() })
+            found.push(Mismatch::Unreadable { unit: unit.to_owned(), key: "ExecStart".to_owned() });
         }
     }
     if let Some(meant) = view::probe_words(container, agent) {

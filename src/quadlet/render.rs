@@ -261,7 +261,13 @@ mod tests {
             resolve(&service, &NodeFacts::default(), &leases, None, Generation(7)).unwrap();
         let renderer = Renderer::new(podman.parse().unwrap(), "/usr/bin/mcp-agent", &[])?;
         let set = renderer.render(&deployment, "x.toml")?;
-        Ok(set.files.iter().map(|((_, name), text)| format!("==> {name}\n{text}")).collect())
+        let files = set.files.iter().map(|((_, name), text)| {
+            format!(
+                "==> {name}
+{text}"
+            )
+        });
+        Ok(files.collect::<Vec<_>>().concat())
     }
 
     #[test]

@@ -88,6 +88,7 @@ struct HealthView {
 }
 
 impl ContainerView {
+    #[expect(clippy::too_many_lines, reason = "one line a key: nothing to take apart")]
     pub(super) fn new(
         d: &Deployment,
         c: &Container,
@@ -360,7 +361,13 @@ impl TargetView {
             header,
             description: escape::description(&what)?,
             everything: UnitName::everything().to_string(),
-            components: d.containers.iter().map(|c| c.name.unit().to_string()).collect(),
+            // What is stopped on purpose is not brought up by what needs it.
+            components: d
+                .containers
+                .iter()
+                .filter(|_| d.active)
+                .map(|c| c.name.unit().to_string())
+                .collect(),
             active: d.active,
         })
     }

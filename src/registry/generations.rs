@@ -344,13 +344,13 @@ mod tests {
         assert!(registry.unfinished_operations().await.unwrap().is_empty());
         assert_eq!(registry.next_generation(&web).await.unwrap(), Generation(2));
 
-        registry.set_service_active(&web, false).await.unwrap();
+        registry.set_service_active(&web, false, "{}".to_owned()).await.unwrap();
         assert!(!registry.services().await.unwrap()[0].active);
         assert!(registry.delete_service(&web).await.unwrap());
         assert!(!registry.delete_service(&web).await.unwrap());
         assert!(registry.generations(&web).await.unwrap().is_empty());
         assert!(matches!(
-            registry.set_service_active(&web, true).await,
+            registry.set_service_active(&web, true, "{}".to_owned()).await,
             Err(RegistryError::NoService { .. })
         ));
     }

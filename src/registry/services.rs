@@ -26,6 +26,10 @@ const LIST: &str =
     "SELECT name, active, generation, deployed_at_ms, deployed_by FROM services ORDER BY name";
 const GET: &str =
     "SELECT name, active, generation, deployed_at_ms, deployed_by FROM services WHERE name = ?1";
+const SET_FILES: &str = "UPDATE generations SET files = ?2 WHERE service = ?1
+    AND number = (SELECT generation FROM services WHERE name = ?1)";
+const REWORD: &str = "UPDATE generations SET definition = ?2, file_name = ?3 WHERE service = ?1
+    AND number = (SELECT generation FROM services WHERE name = ?1)";
 const SET_ACTIVE: &str = "UPDATE services SET active = ?2 WHERE name = ?1";
 const DELETE: &str = "DELETE FROM services WHERE name = ?1";
 const DELETE_GENERATIONS: &str = "DELETE FROM generations WHERE service = ?1";
@@ -67,7 +71,7 @@ impl Registry {
         .await
     }
 
-    /// Records whether a service is to run.
+    /// Records whether a service is to run, and the files (JSON) that say so.
     ///
     /// # Errors
     ///
@@ -76,10 +80,34 @@ impl Registry {
         &self,
         name: &ServiceName,
         active: bool,
+        files: String,
     ) -> Result<(), RegistryError> {
         let service = name.clone();
         self.write("record whether a service is to run", move |tx| {
             if tx.execute(SET_ACTIVE, params![service.as_str(), active])? == 0 {
+                return Err(RegistryError::NoService { service }.into());
+            }
+            tx.execute(SET_FILES, params![service.as_str(), files])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Replaces the text of the definition in force by one that means the
+    /// same.
+    ///
+    /// # Errors
+    ///
+    /// The service is not deployed, or the registry does not answer.
+    pub async fn reword_definition(
+        &self,
+        name: &ServiceName,
+        definition: String,
+        file_name: String,
+    ) -> Result<(), RegistryError> {
+        let service = name.clone();
+        self.write("replace the text of a definition", move |tx| {
+            if tx.execute(REWORD, params![service.as_str(), definition, file_name])? == 0 {
                 return Err(RegistryError::NoService { service }.into());
             }
             Ok(())

@@ -319,7 +319,7 @@ impl UnitStore {
         discard(&self.staging)
     }
 
-    fn service_directory(&self, service: &ServiceName) -> PathBuf {
+    pub(super) fn service_directory(&self, service: &ServiceName) -> PathBuf {
         self.quadlet_root.join(service.as_str())
     }
 

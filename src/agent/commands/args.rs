@@ -57,7 +57,7 @@ pub enum CommandError {
     Install(#[from] install::InstallError),
     /// What was probed never answered.
     #[error(transparent)]
-    Probe(#[from] probe::ProbeError),
+    Probe(Box<probe::ProbeError>),
     /// The output could not be written.
     #[error("cannot write the output")]
     Output(#[from] io::Error),
@@ -94,7 +94,9 @@ where
         Command::CheckConfig(args) => check_config::run(&args, &environment, &mut output),
         Command::Token(args) => token::run(args, &environment, &mut output).await,
         Command::Install(args) => install::run(&args, &environment, &mut output).await,
-        Command::Probe(args) => probe::run(args).await.map_err(CommandError::Probe),
+        Command::Probe(args) => {
+            probe::run(args).await.map_err(|e| CommandError::Probe(Box::new(e)))
+        }
         Command::Version => writeln!(output.data, "mcp-agent {}", env!("CARGO_PKG_VERSION"))
             .map_err(CommandError::Output),
     };

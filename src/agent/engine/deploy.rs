@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::accepted::container_units;
-use super::{Busy, Engine, EngineError, KEEP_GENERATIONS, Prepared, now_ms};
+use super::{Accepted, Busy, Engine, EngineError, KEEP_GENERATIONS, Prepared, Request, now_ms};
 use crate::agent::deploy_state::{DeployEvent, DeployState};
 use crate::agent::plan::{self, Action};
 use crate::agent::progress::{Event, Failure, Outcome, OutcomeKind, Progress};
 use crate::deployment::{Container, Deployment};
 use crate::names::{ComponentName, Generation, ServiceName, UnitName};
 use crate::podman;
-use crate::quadlet::UnitSet;
+use crate::quadlet::{Place, UnitSet};
 use crate::registry::{Commit, GenerationRow, LeaseRow, NewOperation};
 use crate::systemd::{JobMode, journal};
 use crate::telemetry::Chain;
@@ -49,18 +49,15 @@ impl Engine {
     /// changed then.
     pub async fn deploy(&self, prepared: Prepared, progress: Progress) -> Result<(), EngineError> {
         let busy = self.take(&prepared.deployment.service, KIND)?;
+        let service = &prepared.deployment.service;
+        let in_force = self.find(service).map(|a| a.row.generation);
+        if in_force != prepared.old.as_ref().map(|o| o.row.generation) {
+            return Err(EngineError::Overtaken { service: service.clone() });
+        }
         if let Some(old) =
             prepared.old.as_ref().filter(|o| prepared.plan.is_empty() && o.set == prepared.set)
         {
-            let outcome = Outcome {
-                service: old.row.name.clone(),
-                kind: OutcomeKind::Unchanged,
-                generation: old.row.generation,
-                message: "nothing to do".to_owned(),
-                failures: Vec::new(),
-                changed: Vec::new(),
-                elapsed: progress.elapsed(),
-            };
+            let outcome = self.nothing_to_do(old, &prepared.request, &progress).await?;
             progress.tell(Event::Outcome(outcome)).await;
             return Ok(());
         }
@@ -68,6 +65,30 @@ impl Engine {
         let engine = self.clone();
         tokio::spawn(async move { engine.finish(deploy, busy, progress).await });
         Ok(())
+    }
+
+    /// Takes over the text of a definition that means what is in force.
+    async fn nothing_to_do(
+        &self,
+        old: &Accepted,
+        request: &Request,
+        progress: &Progress,
+    ) -> Result<Outcome, EngineError> {
+        let service = &old.row.name;
+        if old.definition != request.definition || old.file_name != request.file_name {
+            let (text, file) = (request.definition.clone(), request.file_name.clone());
+            self.registry().reword_definition(service, text, file).await?;
+            self.refresh(service).await?;
+        }
+        Ok(Outcome {
+            service: service.clone(),
+            kind: OutcomeKind::Unchanged,
+            generation: old.row.generation,
+            message: String::new(),
+            failures: Vec::new(),
+            changed: Vec::new(),
+            elapsed: progress.elapsed(),
+        })
     }
 
     async fn begin(&self, p: Prepared) -> Result<Deploy, EngineError> {
@@ -86,6 +107,9 @@ impl Engine {
             created_at_ms: now_ms(),
             created_by: p.request.by.clone(),
         };
+        // First the ports: should another service have taken one since they
+        // were planned, nothing has begun.
+        self.registry().replace_leases(&service, &lease_rows(&p.deployment)).await?;
         self.registry().insert_generation(row).await?;
         let operation = self
             .registry()
@@ -99,9 +123,6 @@ impl Engine {
                 by: p.request.by.clone(),
             })
             .await?;
-        let planning = self.inner.planning.lock().await;
-        self.registry().replace_leases(&service, &lease_rows(&p.deployment)).await?;
-        drop(planning);
         Ok(Deploy {
             operation,
             by: p.request.by,
@@ -119,7 +140,7 @@ impl Engine {
     /// Goes on with a deploy until it is committed or rolled back.
     pub(super) async fn finish(&self, mut deploy: Deploy, busy: Busy, progress: Progress) {
         let outcome = match self.forward(&mut deploy, &progress).await {
-            Ok(failures) if failures.is_empty() => self.committed(&deploy, &progress),
+            Ok(failures) if failures.is_empty() => committed(&deploy, &progress),
             Ok(failures) => self.back(&mut deploy, failures, &progress).await,
             Err(error) => {
                 let failure = Failure {
@@ -189,7 +210,7 @@ impl Engine {
         Ok(failures)
     }
 
-    async fn missing_images<'a>(&self, new: &'a Deployment) -> Result<Vec<Container>, EngineError> {
+    async fn missing_images(&self, new: &Deployment) -> Result<Vec<Container>, EngineError> {
         if !new.active {
             return Ok(Vec::new());
         }
@@ -243,7 +264,7 @@ impl Engine {
                 .set
                 .files
                 .iter()
-                .filter(|((_, name), _)| name.ends_with(".image"))
+                .filter(|((place, name), _)| *place == Place::Quadlet && is_image(name))
                 .map(|(k, v)| (k.clone(), v.clone())),
         );
         self.install(&beside, None).await?;
@@ -314,11 +335,11 @@ impl Engine {
     /// are now.
     async fn wanted(&self, deploy: &Deploy) -> Result<BTreeSet<ComponentName>, EngineError> {
         let up = self.invocations(&container_units(&deploy.new)).await?;
-        let up = up.into_iter().filter(|(_, id)| id.is_some()).map(|(unit, _)| unit).collect();
-        let before = deploy.disk.as_ref().or(deploy.old.as_ref().map(|(_, set)| set));
-        let side =
-            deploy.old.as_ref().zip(before).map(|((d, _), set)| plan::Side { deployment: d, set });
-        let plan = plan::plan(side, plan::Side { deployment: &deploy.new, set: &deploy.set }, &up);
+        let up: BTreeSet<UnitName> =
+            up.into_iter().filter(|(_, id)| id.is_some()).map(|(unit, _)| unit).collect();
+        let accepted = deploy.old.as_ref().map(|(deployment, set)| plan::Side { deployment, set });
+        let present = plan::Present { accepted, disk: deploy.disk.as_ref(), up: &up };
+        let plan = plan::plan(present, plan::Side { deployment: &deploy.new, set: &deploy.set });
         Ok(plan
             .effects
             .into_iter()
@@ -369,27 +390,43 @@ impl Engine {
             })
             .await?;
         self.refresh(&deploy.service).await?;
-        self.registry().prune_generations(&deploy.service, KEEP_GENERATIONS).await?;
+        // It is in force: what follows can be made up for.
+        let accepted = self.accepted(&deploy.service)?;
+        if let Err(error) = self.write_record(&accepted).await {
+            progress
+                .warn(format!("the record beside the units is missing: {}", Chain(&error)))
+                .await;
+        }
+        if let Err(error) =
+            self.registry().prune_generations(&deploy.service, KEEP_GENERATIONS).await
+        {
+            progress.warn(format!("old generations are not removed: {}", Chain(&error))).await;
+        }
         step.done().await;
         Ok(())
     }
+}
 
-    fn committed(&self, deploy: &Deploy, progress: &Progress) -> Outcome {
-        let what = match (deploy.new.active, deploy.changed.len()) {
-            (false, _) => "deployed, stopped".to_owned(),
-            (true, 0) => "deployed; nothing had to be restarted".to_owned(),
-            (true, _) => "deployed".to_owned(),
-        };
-        Outcome {
-            service: deploy.service.clone(),
-            kind: OutcomeKind::Done,
-            generation: deploy.new.generation,
-            message: what,
-            failures: Vec::new(),
-            changed: deploy.changed.iter().cloned().collect(),
-            elapsed: progress.elapsed(),
-        }
+fn committed(deploy: &Deploy, progress: &Progress) -> Outcome {
+    let what = match (deploy.new.active, deploy.changed.len()) {
+        (false, _) => "it is stopped, as the definition says".to_owned(),
+        (true, 0) => "nothing had to be restarted".to_owned(),
+        (true, _) => String::new(),
+    };
+    Outcome {
+        service: deploy.service.clone(),
+        kind: OutcomeKind::Done,
+        generation: deploy.new.generation,
+        message: what,
+        failures: Vec::new(),
+        changed: deploy.changed.iter().cloned().collect(),
+        elapsed: progress.elapsed(),
     }
+}
+
+/// Tells whether a Quadlet file makes an image unit.
+fn is_image(name: &str) -> bool {
+    std::path::Path::new(name).extension().is_some_and(|e| e == "image")
 }
 
 /// Returns the rows of a deployment's leases.

@@ -2,7 +2,7 @@
 
 use crate::deployment::ResolveError;
 use crate::deployment::ports::Exhausted;
-use crate::names::{ComponentName, ServiceName};
+use crate::names::{ComponentName, Generation, ServiceName};
 use crate::quadlet::RenderError;
 use crate::registry::RegistryError;
 use crate::systemd::SystemdError;
@@ -62,6 +62,24 @@ pub enum EngineError {
         /// The service.
         service: ServiceName,
     },
+    /// A generation is not kept.
+    #[error("generation {number} of {service} is not kept; there are {}", numbers(kept))]
+    NoGeneration {
+        /// The service.
+        service: ServiceName,
+        /// The generation.
+        number: Generation,
+        /// Those that are kept.
+        kept: Vec<Generation>,
+    },
+    /// There is no older generation.
+    #[error("there is no generation of {service} before {number}")]
+    NothingBefore {
+        /// The service.
+        service: ServiceName,
+        /// The generation.
+        number: Generation,
+    },
     /// Another operation on the service is under way.
     #[error("a {operation} of {service} is under way; wait for it to end")]
     Busy {
@@ -69,6 +87,12 @@ pub enum EngineError {
         service: ServiceName,
         /// What is under way.
         operation: &'static str,
+    },
+    /// The service was deployed by somebody else in between.
+    #[error("{service} was changed while this was being planned; look at it and try again")]
+    Overtaken {
+        /// The service.
+        service: ServiceName,
     },
     /// Something cannot be done to a single component.
     #[error("{0}")]
@@ -115,6 +139,10 @@ pub enum EngineError {
     /// A state of a deploy that cannot follow: a mistake of ours.
     #[error(transparent)]
     Transition(#[from] crate::agent::deploy_state::IllegalTransition),
+}
+
+fn numbers(generations: &[Generation]) -> String {
+    generations.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn joined(errors: &[ResolveError]) -> String {

@@ -104,7 +104,7 @@ impl Engine {
         }
         let ended = if failures.is_empty() { "done" } else { "failed" };
         self.registry().finish_operation(operation, ended.to_owned(), now_ms()).await?;
-        self.tell_started(accepted, wanted, failures, progress, "started").await;
+        tell_started(accepted, (wanted, failures), "started", progress).await;
         Ok(())
     }
 
@@ -133,34 +133,8 @@ impl Engine {
             return Err(EngineError::WholeServiceOnly("the service is stopped; start it instead"));
         }
         let failures = self.start_in_order(deployment, &wanted, progress, None).await?;
-        self.tell_started(&accepted, wanted, failures, progress, "restarted").await;
+        tell_started(&accepted, (wanted, failures), "restarted", progress).await;
         Ok(())
-    }
-
-    async fn tell_started(
-        &self,
-        accepted: &Accepted,
-        wanted: BTreeSet<ComponentName>,
-        failures: Vec<Failure>,
-        progress: &Progress,
-        done: &str,
-    ) {
-        let (kind, message) = match (failures.is_empty(), wanted.is_empty()) {
-            (true, true) => (OutcomeKind::Unchanged, "it runs already"),
-            (true, false) => (OutcomeKind::Done, done),
-            (false, _) => (OutcomeKind::Failed, "failed"),
-        };
-        progress
-            .tell(Event::Outcome(Outcome {
-                service: accepted.row.name.clone(),
-                kind,
-                generation: accepted.row.generation,
-                message: message.to_owned(),
-                failures,
-                changed: wanted.iter().map(ToString::to_string).collect(),
-                elapsed: progress.elapsed(),
-            }))
-            .await;
     }
 
     /// Puts on disk, and into the registry, whether a service runs.
@@ -176,13 +150,18 @@ impl Engine {
         let before = self.on_disk(service).await?;
         let set = self.switched(accepted, deployment, before.as_ref())?;
         self.install(&set, before.as_ref()).await?;
-        self.registry().set_service_active(service, deployment.active).await?;
+        let files = serde_json::to_string(&set).map_err(|source| EngineError::Stored {
+            what: "unit set",
+            service: service.clone(),
+            source,
+        })?;
+        self.registry().set_service_active(service, deployment.active, files).await?;
         self.refresh(service).await?;
         step.done().await;
         Ok(())
     }
 
-    /// The files on disk, with the service's target as it is to be.
+    /// The files on disk, with the service's targets as they are to be.
     fn switched(
         &self,
         accepted: &Accepted,
@@ -191,10 +170,8 @@ impl Engine {
     ) -> Result<UnitSet, EngineError> {
         let rendered = self.toolchain()?.renderer.render(deployment, &accepted.file_name)?;
         let mut set = disk.unwrap_or(&accepted.set).clone();
-        let key = (Place::Systemd, UnitName::service_target(&accepted.row.name).to_string());
-        if let Some(text) = rendered.files.get(&key) {
-            set.files.insert(key, text.clone());
-        }
+        let targets = rendered.files.into_iter().filter(|((place, _), _)| *place == Place::Systemd);
+        set.files.extend(targets);
         set.wanted = deployment.active;
         Ok(set)
     }
@@ -295,6 +272,30 @@ async fn tell_outcome(
             message: message.to_owned(),
             failures: Vec::new(),
             changed,
+            elapsed: progress.elapsed(),
+        }))
+        .await;
+}
+
+async fn tell_started(
+    accepted: &Accepted,
+    (wanted, failures): (BTreeSet<ComponentName>, Vec<Failure>),
+    done: &str,
+    progress: &Progress,
+) {
+    let (kind, message) = match (failures.is_empty(), wanted.is_empty()) {
+        (true, true) => (OutcomeKind::Unchanged, "it runs already"),
+        (true, false) => (OutcomeKind::Done, done),
+        (false, _) => (OutcomeKind::Failed, "not every component is ready"),
+    };
+    progress
+        .tell(Event::Outcome(Outcome {
+            service: accepted.row.name.clone(),
+            kind,
+            generation: accepted.row.generation,
+            message: message.to_owned(),
+            failures,
+            changed: wanted.iter().map(ToString::to_string).collect(),
             elapsed: progress.elapsed(),
         }))
         .await;

@@ -16,8 +16,10 @@ pub mod accepted;
 pub mod deploy;
 pub mod error;
 pub mod failure;
+pub mod history;
 pub mod lifecycle;
 pub mod prepare;
+pub mod rebuild;
 pub mod recovery;
 pub mod rollback;
 pub mod starting;
@@ -73,8 +75,6 @@ pub struct Tools {
 #[derive(Debug)]
 struct Inner {
     tools: Tools,
-    /// Held while ports are leased, so that two plans do not take one port.
-    planning: tokio::sync::Mutex<()>,
     /// Held while files are installed and systemd is reloaded.
     units: tokio::sync::Mutex<()>,
     /// What is under way, by service.
@@ -90,10 +90,11 @@ impl Engine {
     ///
     /// The registry does not answer, or what it holds cannot be read.
     pub async fn new(tools: Tools) -> Result<Self, EngineError> {
+        let store = tools.store.clone();
+        tokio::task::spawn_blocking(move || store.clean()).await.map_err(EngineError::Lost)??;
         let accepted = accepted::load_all(&tools.registry).await?;
         let inner = Inner {
             tools,
-            planning: tokio::sync::Mutex::new(()),
             units: tokio::sync::Mutex::new(()),
             busy: Mutex::new(BTreeMap::new()),
             accepted: Mutex::new(accepted),

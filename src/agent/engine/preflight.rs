@@ -64,6 +64,7 @@ fn ports(container: &Container, before: Option<&Container>, problems: &mut Vec<S
             continue;
         }
         let Err(error) = bind(port) else { continue };
+        #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum with forty variants")]
         let mend = match error.kind() {
             ErrorKind::PermissionDenied => format!(
                 "ports below {} need a right: sudo sysctl -w net.ipv4.ip_unprivileged_port_start={}",

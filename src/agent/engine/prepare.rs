@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Accepted, Engine, EngineError, accepted, preflight, status};
-use crate::agent::plan::{self, Plan, Side};
+use crate::agent::plan::{self, Plan, Present, Side};
 use crate::definition::{self, Service};
 use crate::deployment::{Deployment, Leases, NodeFacts, ports, resolve};
 use crate::names::{ComponentName, ServiceName, UnitName};
@@ -116,17 +116,13 @@ impl Engine {
             .map_err(EngineError::Resolve)?;
         let mut set = toolchain.renderer.render(&deployment, &request.file_name)?;
         let disk = self.on_disk(&service.name).await?;
-        let before = disk.as_ref().or(old.as_ref().map(|o| &o.set));
-        if let Some(before) = before {
+        for before in old.iter().map(|o| &o.set).chain(&disk) {
             plan::keep_unchanged(before, &mut set);
         }
         let up = self.up(old.as_deref(), &deployment).await?;
-        let side = old.as_ref().zip(before).map(|(o, set)| Side { deployment: &o.deployment, set });
-        let mut plan = plan::plan(side, Side { deployment: &deployment, set: &set }, &up);
-        if let (None, Some(disk)) = (&old, &disk) {
-            // Files of a service that the registry does not know.
-            plan.files.retain(|f| disk.files.get(&(f.place, f.name.clone())) != Some(&f.after));
-        }
+        let accepted = old.as_ref().map(|o| Side { deployment: &o.deployment, set: &o.set });
+        let present = Present { accepted, disk: disk.as_ref(), up: &up };
+        let plan = plan::plan(present, Side { deployment: &deployment, set: &set });
         let report =
             if plan.files.is_empty() { None } else { Some(self.prove(&deployment, &set).await?) };
         preflight::check(self, old.as_deref(), &deployment, &plan).await?;

@@ -2,7 +2,7 @@
 //! it ended.
 
 use super::deploy::{self, Deploy};
-use super::{Engine, EngineError, accepted, lifecycle, now_ms, undeploy};
+use super::{Busy, Engine, EngineError, accepted, lifecycle, now_ms, undeploy};
 use crate::agent::deploy_state::DeployState;
 use crate::agent::progress::Progress;
 use crate::quadlet::render::node_units;
@@ -10,6 +10,13 @@ use crate::registry::OperationRow;
 use crate::systemd::JobMode;
 use crate::telemetry::Chain;
 use crate::units::Installed;
+
+/// An operation that an earlier agent was at when it ended.
+#[derive(Debug)]
+pub struct CutOff {
+    row: OperationRow,
+    busy: Busy,
+}
 
 impl Engine {
     /// Has the node's own units in place: the target that holds every
@@ -33,49 +40,50 @@ impl Engine {
         Ok(())
     }
 
-    /// Finishes or undoes every operation that was cut off.
+    /// Returns the operations that were cut off, each with its service taken,
+    /// so that nothing else is done to it before.
     ///
     /// # Errors
     ///
-    /// The registry does not answer. What goes wrong with one operation is
-    /// logged, and does not keep the others from being looked at.
-    pub async fn recover(&self) -> Result<(), EngineError> {
-        for row in self.registry().unfinished_operations().await? {
-            tracing::warn!(service = %row.service, kind = row.kind, "an operation was cut off; finishing or undoing it");
-            let (service, id) = (row.service.clone(), row.id);
-            if let Err(error) = self.recover_one(row).await {
+    /// The registry does not answer.
+    pub async fn cut_off(&self) -> Result<Vec<CutOff>, EngineError> {
+        let rows = self.registry().unfinished_operations().await?;
+        rows.into_iter()
+            .map(|row| Ok(CutOff { busy: self.take(&row.service, "recovery")?, row }))
+            .collect()
+    }
+
+    /// Finishes or undoes operations that were cut off. What goes wrong with
+    /// one is logged, and does not keep the others from being looked at.
+    pub async fn recover(&self, cut_off: Vec<CutOff>) {
+        for CutOff { row, busy } in cut_off {
+            let (service, id, kind) = (row.service.clone(), row.id, row.kind.clone());
+            tracing::warn!(%service, kind, "an operation was cut off; finishing or undoing it");
+            if let Err(error) = self.recover_one(row, busy).await {
                 tracing::error!(%service, operation = id, error = %Chain(&error), "the operation could not be finished");
             }
         }
-        Ok(())
     }
 
-    async fn recover_one(&self, row: OperationRow) -> Result<(), EngineError> {
+    async fn recover_one(&self, row: OperationRow, busy: Busy) -> Result<(), EngineError> {
         let progress = Progress::unheard();
+        if row.kind == deploy::KIND {
+            return self.recover_deploy(row, busy, progress).await;
+        }
+        let Some(accepted) = self.find(&row.service) else {
+            self.registry().finish_operation(row.id, "done".to_owned(), now_ms()).await?;
+            return Ok(());
+        };
         match row.kind.as_str() {
-            deploy::KIND => self.recover_deploy(row, progress).await,
-            kind => {
-                let Some(accepted) = self.find(&row.service) else {
-                    self.registry().finish_operation(row.id, "done".to_owned(), now_ms()).await?;
-                    return Ok(());
-                };
-                match kind {
-                    lifecycle::STOP => self.carry_out_stop(&accepted, row.id, &progress).await,
-                    lifecycle::START => self.carry_out_start(&accepted, row.id, &progress).await,
-                    undeploy::UNDEPLOY | undeploy::PURGE => {
-                        self.carry_out_undeploy(
-                            &accepted,
-                            row.id,
-                            kind == undeploy::PURGE,
-                            &progress,
-                        )
-                        .await
-                    }
-                    other => {
-                        tracing::error!(kind = other, "this agent does not know such an operation");
-                        Ok(())
-                    }
-                }
+            lifecycle::STOP => self.carry_out_stop(&accepted, row.id, &progress).await,
+            lifecycle::START => self.carry_out_start(&accepted, row.id, &progress).await,
+            kind @ (undeploy::UNDEPLOY | undeploy::PURGE) => {
+                let purge = kind == undeploy::PURGE;
+                self.carry_out_undeploy(&accepted, row.id, purge, &progress).await
+            }
+            other => {
+                tracing::error!(kind = other, "this agent does not know such an operation");
+                Ok(())
             }
         }
     }
@@ -83,9 +91,9 @@ impl Engine {
     async fn recover_deploy(
         &self,
         row: OperationRow,
+        busy: Busy,
         progress: Progress,
     ) -> Result<(), EngineError> {
-        let busy = self.take(&row.service, deploy::KIND)?;
         let state: DeployState = serde_json::from_str(&row.state).map_err(|source| {
             EngineError::Stored { what: "state", service: row.service.clone(), source }
         })?;

@@ -24,17 +24,17 @@ impl Engine {
         let result = self.undo(deploy, reason, progress).await;
         let (kind, message) = match (&result, &deploy.old) {
             (Ok(again), Some(_)) if again.is_empty() => {
-                (OutcomeKind::RolledBack, format!("failed; generation {} is back", deploy.from))
+                (OutcomeKind::RolledBack, format!("generation {} is in force again", deploy.from))
             }
             (Ok(again), None) if again.is_empty() => {
-                (OutcomeKind::RolledBack, "failed; nothing of it is left on the node".to_owned())
+                (OutcomeKind::RolledBack, "nothing of it is left on the node".to_owned())
             }
             (Ok(_), _) => (
                 OutcomeKind::Failed,
-                format!("failed, and generation {} did not come up again either", deploy.from),
+                format!("generation {} did not come up again either", deploy.from),
             ),
             (Err(error), _) => {
-                (OutcomeKind::Failed, format!("failed, and could not be undone: {}", Chain(error)))
+                (OutcomeKind::Failed, format!("it could not be undone: {}", Chain(error)))
             }
         };
         if let Ok(again) = result {
@@ -95,7 +95,7 @@ impl Engine {
         };
         match &deploy.old {
             Some((old, _)) => {
-                self.registry().replace_leases(&deploy.service, &lease_rows(old)).await?
+                self.registry().replace_leases(&deploy.service, &lease_rows(old)).await?;
             }
             None => {
                 self.registry().delete_leases(&deploy.service).await?;

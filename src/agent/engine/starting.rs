@@ -10,7 +10,7 @@ use crate::agent::progress::{Failure, Progress, Step};
 use crate::deployment::{Container, Deployment};
 use crate::names::{ComponentName, UnitName};
 use crate::podman::pause;
-use crate::systemd::{ActiveState, Change, JobMode, JobResult, Jobs, SystemdError};
+use crate::systemd::{ActiveState, Change, JobMode, JobResult, Jobs, ListedUnit, SystemdError};
 
 /// What systemd needs on top of a unit's own timeouts.
 const MARGIN: Duration = Duration::from_secs(30);
@@ -77,9 +77,6 @@ impl Engine {
         for state in &down {
             self.manager().reset_failed(&state.name).await?;
         }
-        let names = |listed: Vec<crate::systemd::ListedUnit>| {
-            listed.into_iter().map(|unit| unit.name).collect::<Vec<_>>()
-        };
         let (down, up) = (names(down), names(up));
         let mut steps: BTreeMap<UnitName, Step<'_>> = BTreeMap::new();
         for unit in &down {
@@ -235,6 +232,10 @@ pub(super) fn own_networks<'a>(
 ) -> Vec<&'a crate::names::NetworkName> {
     let used: BTreeSet<_> = others.iter().flat_map(Deployment::networks).collect();
     deployment.networks().into_iter().filter(|n| !used.contains(n)).collect()
+}
+
+fn names(listed: Vec<ListedUnit>) -> Vec<UnitName> {
+    listed.into_iter().map(|unit| unit.name).collect()
 }
 
 async fn next(

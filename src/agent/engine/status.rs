@@ -173,13 +173,13 @@ fn drift(desired: bool, state: ComponentState, unit: &UnitState) -> Vec<String> 
     let service = unit.name.as_str();
     match (desired, state) {
         (true, ComponentState::Stopped) => {
-            drift.push(format!("it is down and should run; systemctl --user start {service}"))
+            drift.push(format!("it is down and should run; systemctl --user start {service}"));
         }
         (true, ComponentState::Failed) => {
-            drift.push(format!("it failed and should run; systemctl --user status {service}"))
+            drift.push(format!("it failed and should run; systemctl --user status {service}"));
         }
         (true, ComponentState::Missing) => {
-            drift.push("systemd does not know its unit; deploy the service again".to_owned())
+            drift.push("systemd does not know its unit; deploy the service again".to_owned());
         }
         (
             false,

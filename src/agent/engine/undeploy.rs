@@ -71,6 +71,10 @@ impl Engine {
         let step = progress.step("remove", service.as_str()).await;
         let nothing = crate::quadlet::UnitSet::new(service.clone(), false);
         let disk = self.on_disk(service).await?;
+        let (store, name) = (self.tools().store.clone(), service.clone());
+        tokio::task::spawn_blocking(move || store.remove_record(&name))
+            .await
+            .map_err(EngineError::Lost)??;
         self.install(&nothing, Some(disk.as_ref().unwrap_or(&accepted.set))).await?;
         step.done().await;
         self.remove_networks(deployment, progress).await;

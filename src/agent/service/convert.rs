@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use crate::agent::engine::history::{Difference, Past};
 use crate::agent::engine::status::{ComponentStatus, ServiceStatus};
 use crate::agent::engine::{Accepted, Prepared};
 use crate::agent::plan::{Action, FileChange, FileChangeKind};
 use crate::agent::progress::{Event, Failure, Outcome, OutcomeKind, StepState};
 use crate::definition::service::Protocol;
-use crate::deployment::{Container, Publish};
+use crate::deployment::{Container, Deployment, Publish};
 use crate::quadlet::{Place, proof};
 use crate::rpc::agent_v1 as pb;
 
@@ -158,23 +159,45 @@ pub(super) fn registered(accepted: &Accepted) -> pb::RegisteredService {
         deployed_at_ms: accepted.row.deployed_at_ms,
         deployed_by: accepted.row.deployed_by.clone(),
         comment: accepted.deployment.comment.clone().unwrap_or_default(),
-        components: accepted
-            .deployment
-            .containers
-            .iter()
-            .map(|c| pb::RegisteredComponent {
-                name: c.spec.name.to_string(),
-                image: c.image.to_string(),
-                ports: c
-                    .leased
-                    .iter()
-                    .map(|(route, port)| pb::PortLease {
-                        route: route.to_string(),
-                        port: u32::from(*port),
-                    })
-                    .collect(),
-            })
-            .collect(),
+        components: registered_components(&accepted.deployment),
+    }
+}
+
+fn registered_components(deployment: &Deployment) -> Vec<pb::RegisteredComponent> {
+    let lease = |(route, port): &(crate::names::RouteName, u16)| pb::PortLease {
+        route: route.to_string(),
+        port: u32::from(*port),
+    };
+    let component = |c: &Container| pb::RegisteredComponent {
+        name: c.spec.name.to_string(),
+        image: c.image.to_string(),
+        ports: c.leased.iter().map(lease).collect(),
+    };
+    deployment.containers.iter().map(component).collect()
+}
+
+/// Converts a generation of the past.
+pub(super) fn past(past: Past) -> pb::GenerationInfo {
+    pb::GenerationInfo {
+        number: past.summary.number.0,
+        in_force: past.in_force,
+        created_at_ms: past.summary.created_at_ms,
+        created_by: past.summary.created_by,
+        file_name: past.summary.file_name,
+        components: registered_components(&past.deployment),
+    }
+}
+
+/// Converts the difference of two generations.
+pub(super) fn difference(found: &Difference, service: &str) -> pb::DiffResponse {
+    let (before, after) = &found.definitions;
+    let heads = (format!("generation {}", found.from), format!("generation {}", found.to));
+    let diff = similar::TextDiff::from_lines(before, after);
+    pb::DiffResponse {
+        from: found.from.0,
+        to: found.to.0,
+        definition: diff.unified_diff().context_radius(3).header(&heads.0, &heads.1).to_string(),
+        files: found.files.iter().map(|f| file(f, service)).collect(),
     }
 }
 

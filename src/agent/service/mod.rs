@@ -3,6 +3,7 @@
 
 mod convert;
 mod deploy;
+mod history;
 mod info;
 mod logs;
 mod lookup;
@@ -12,10 +13,12 @@ mod status;
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
+use super::engine::recovery::CutOff;
 use super::engine::{Engine, EngineError, Toolchain, Tools};
 use super::gate::{AuditNote, Caller};
 use super::{Parts, Problems};
@@ -24,6 +27,9 @@ use crate::rpc::agent_v1 as pb;
 use crate::systemd::{BusAddress, Manager};
 use crate::telemetry::Chain;
 use crate::units::UnitStore;
+
+/// How often a user manager that does not answer is asked again.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// The agent's service.
 #[derive(Debug, Clone)]
@@ -45,7 +51,7 @@ impl Agent {
     ///
     /// The registry does not answer. A node without podman or without its
     /// user manager is served all the same, and the problem reported.
-    pub async fn new(parts: &Parts) -> Result<Self, EngineError> {
+    pub async fn new(parts: &mut Parts) -> Result<Self, EngineError> {
         let environment = super::environment::Environment::of_process();
         let config = environment
             .xdg_config_home
@@ -76,17 +82,33 @@ impl Agent {
             problems: parts.problems.clone(),
             systemd: Arc::default(),
         };
-        agent.settle().await?;
+        let cut_off = agent.engine.cut_off().await?;
+        agent.engine.rebuild().await?;
+        let (settling, shutdown) = (agent.clone(), parts.supervisor.shutdown());
+        parts.supervisor.spawn("settle", async move {
+            // A recovery that the shutdown cuts off is taken up at the next
+            // start.
+            tokio::select! {
+                () = settling.settle(cut_off) => shutdown.cancelled().await,
+                () = shutdown.cancelled() => {}
+            }
+            Ok::<(), EngineError>(())
+        });
         Ok(agent)
     }
 
-    async fn settle(&self) -> Result<(), EngineError> {
-        if let Err(error) = self.engine.prepare_node().await {
+    /// Puts the node's own units in place as soon as its user manager
+    /// answers, then finishes or undoes what was cut off.
+    async fn settle(&self, cut_off: Vec<CutOff>) {
+        while let Err(error) = self.engine.prepare_node().await {
             let text = Chain(&error).to_string();
-            tracing::error!("the node's own units are not in place: {text}");
-            self.problems.set("systemd", text);
+            if self.problems.set("systemd", text.clone()) {
+                tracing::error!("the node's own units are not in place: {text}");
+            }
+            tokio::time::sleep(RETRY).await;
         }
-        self.engine.recover().await
+        self.problems.clear("systemd");
+        self.engine.recover(cut_off).await;
     }
 }
 
@@ -127,6 +149,7 @@ impl pb::agent_service_server::AgentService for Agent {
     type StartStream = Answers<pb::Progress>;
     type RestartStream = Answers<pb::Progress>;
     type LogsStream = Answers<pb::LogEntry>;
+    type RollbackStream = Answers<pb::Progress>;
 
     async fn info(
         &self,
@@ -153,28 +176,28 @@ impl pb::agent_service_server::AgentService for Agent {
         &self,
         request: Request<pb::UndeployRequest>,
     ) -> Result<Response<Self::UndeployStream>, Status> {
-        self.answer_undeploy(request).await
+        self.answer_undeploy(&request)
     }
 
     async fn stop(
         &self,
         request: Request<pb::ServiceRequest>,
     ) -> Result<Response<Self::StopStream>, Status> {
-        self.answer_stop(request).await
+        self.answer_stop(&request)
     }
 
     async fn start(
         &self,
         request: Request<pb::ServiceRequest>,
     ) -> Result<Response<Self::StartStream>, Status> {
-        self.answer_start(request).await
+        self.answer_start(&request)
     }
 
     async fn restart(
         &self,
         request: Request<pb::ServiceRequest>,
     ) -> Result<Response<Self::RestartStream>, Status> {
-        self.answer_restart(request).await
+        self.answer_restart(&request)
     }
 
     async fn list(
@@ -203,5 +226,26 @@ impl pb::agent_service_server::AgentService for Agent {
         request: Request<pb::LogsRequest>,
     ) -> Result<Response<Self::LogsStream>, Status> {
         self.answer_logs(&request)
+    }
+
+    async fn history(
+        &self,
+        request: Request<pb::ServiceRequest>,
+    ) -> Result<Response<pb::HistoryResponse>, Status> {
+        self.answer_history(request).await
+    }
+
+    async fn diff(
+        &self,
+        request: Request<pb::DiffRequest>,
+    ) -> Result<Response<pb::DiffResponse>, Status> {
+        self.answer_diff(request).await
+    }
+
+    async fn rollback(
+        &self,
+        request: Request<pb::RollbackRequest>,
+    ) -> Result<Response<Self::RollbackStream>, Status> {
+        self.answer_rollback(request).await
     }
 }

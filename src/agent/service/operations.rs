@@ -15,38 +15,39 @@ use crate::rpc::agent_v1 as pb;
 type Operation = Result<Response<Answers<pb::Progress>>, Status>;
 
 impl Agent {
-    pub(super) async fn answer_undeploy(&self, request: Request<pb::UndeployRequest>) -> Operation {
-        let note = subject(&request, &request.get_ref().service, "");
-        let by = caller(&request);
-        let request = request.into_inner();
+    pub(super) fn answer_undeploy(&self, request: &Request<pb::UndeployRequest>) -> Operation {
+        let note = subject(request, &request.get_ref().service, "");
+        let by = caller(request);
+        let request = request.get_ref();
         let service = service_name(&request.service)?;
+        let purge = request.purge_data;
         self.engine.accepted(&service).map_err(|e| status(&e))?;
         Ok(self.run(note, async move |engine: Engine, progress: Progress| {
-            engine.undeploy(&service, request.purge_data, &by, &progress).await
+            engine.undeploy(&service, purge, &by, &progress).await
         }))
     }
 
-    pub(super) async fn answer_stop(&self, request: Request<pb::ServiceRequest>) -> Operation {
-        let note = subject(&request, &request.get_ref().service, &request.get_ref().component);
-        let by = caller(&request);
-        let service = self.whole(&request)?;
+    pub(super) fn answer_stop(&self, request: &Request<pb::ServiceRequest>) -> Operation {
+        let note = subject(request, &request.get_ref().service, &request.get_ref().component);
+        let by = caller(request);
+        let service = self.whole(request)?;
         Ok(self.run(note, async move |engine: Engine, progress: Progress| {
             engine.stop(&service, &by, &progress).await
         }))
     }
 
-    pub(super) async fn answer_start(&self, request: Request<pb::ServiceRequest>) -> Operation {
-        let note = subject(&request, &request.get_ref().service, &request.get_ref().component);
-        let by = caller(&request);
-        let service = self.whole(&request)?;
+    pub(super) fn answer_start(&self, request: &Request<pb::ServiceRequest>) -> Operation {
+        let note = subject(request, &request.get_ref().service, &request.get_ref().component);
+        let by = caller(request);
+        let service = self.whole(request)?;
         Ok(self.run(note, async move |engine: Engine, progress: Progress| {
             engine.start(&service, &by, &progress).await
         }))
     }
 
-    pub(super) async fn answer_restart(&self, request: Request<pb::ServiceRequest>) -> Operation {
-        let note = subject(&request, &request.get_ref().service, &request.get_ref().component);
-        let request = request.into_inner();
+    pub(super) fn answer_restart(&self, request: &Request<pb::ServiceRequest>) -> Operation {
+        let note = subject(request, &request.get_ref().service, &request.get_ref().component);
+        let request = request.get_ref();
         let service = service_name(&request.service)?;
         let component = component_name(&request.component)?;
         self.engine.accepted(&service).map_err(|e| status(&e))?;

@@ -11,7 +11,9 @@ pub(super) fn status(error: &EngineError) -> Status {
         EngineError::Invalid { .. }
         | EngineError::NoComponent { .. }
         | EngineError::WholeServiceOnly(_) => Code::InvalidArgument,
-        EngineError::NotDeployed { .. } => Code::NotFound,
+        EngineError::NotDeployed { .. }
+        | EngineError::NoGeneration { .. }
+        | EngineError::NothingBefore { .. } => Code::NotFound,
         EngineError::Resolve(_)
         | EngineError::Render(_)
         | EngineError::Proof { .. }
@@ -20,7 +22,7 @@ pub(super) fn status(error: &EngineError) -> Status {
         | EngineError::Needed { .. }
         | EngineError::Podman(_) => Code::FailedPrecondition,
         EngineError::Ports(_) => Code::ResourceExhausted,
-        EngineError::Busy { .. } => Code::Aborted,
+        EngineError::Busy { .. } | EngineError::Overtaken { .. } => Code::Aborted,
         EngineError::Systemd(_) => Code::Unavailable,
         EngineError::PodmanCall(_)
         | EngineError::Generator(_)

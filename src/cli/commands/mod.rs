@@ -3,6 +3,8 @@
 
 pub mod completions;
 pub mod deploy;
+pub mod diff;
+pub mod history;
 pub mod lint;
 pub mod list;
 pub mod login;
@@ -12,6 +14,7 @@ pub mod node;
 pub mod ps;
 pub mod render;
 pub mod restart;
+pub mod rollback;
 pub mod schema;
 pub mod service;
 pub mod start;

@@ -63,6 +63,12 @@ pub struct PlanEffect {
     pub reason: String,
 }
 
+/// Takes a file that differs; none if it does not.
+pub fn file(file: proto::FileChange) -> Option<PlanFile> {
+    let change = change(file.kind())?;
+    Some(PlanFile { path: file.path, change, diff: file.diff })
+}
+
 fn change(kind: proto::ChangeKind) -> Option<&'static str> {
     match kind {
         proto::ChangeKind::Unspecified | proto::ChangeKind::Unchanged => None,
@@ -84,10 +90,6 @@ fn action(action: proto::UnitAction) -> &'static str {
 impl PlanView {
     /// Takes what the agent of `node` answered.
     pub fn new(node: &str, plan: proto::PlanResponse) -> Self {
-        let file = |file: proto::FileChange| {
-            let change = change(file.kind())?;
-            Some(PlanFile { path: file.path, change, diff: file.diff })
-        };
         let files: Vec<PlanFile> = plan.files.into_iter().filter_map(file).collect();
         let commands: Vec<PlanCommand> = plan
             .commands
