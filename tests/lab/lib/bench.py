@@ -152,9 +152,9 @@ class ByHand:
 
 
 class Compose:
-    """podman-compose, with the network that Quadlet's containers have."""
+    """podman-compose; by default it makes a network for each project."""
 
-    def __init__(self, service, network="pasta"):
+    def __init__(self, service, network=""):
         self.network = f"    network_mode: {network}\n" if network else ""
         self.directory = WORK / service
         self.directory.mkdir(exist_ok=True)
@@ -217,27 +217,16 @@ class Ansible:
 # --- phases --------------------------------------------------------------------
 def deploys():
     """Deploys of one service of one component; its image is there."""
-    mcp, hand, compose, ansible = Mcp("bm"), ByHand("hand"), Compose("compose"), Ansible("play")
-    everybody = [mcp.remove, hand.remove, compose.remove, ansible.remove]
+    mcp, hand, ansible = Mcp("bm"), ByHand("hand"), Ansible("play")
+    # What it does unless told otherwise, and with the network that podman,
+    # and so the others, give a container.
+    compose, pasta = Compose("compose"), Compose("composepasta", "pasta")
 
-    if os.environ.get("QUICK"):
-        d = Compose("cdef", None)
-        net = Mcp("netm", 'network = "netm"\n')
-        for c in [Contest("new", 8), Contest("changed", 8)]:
-            new = c.name == "new"
-            c.add("mcp", mcp.deploy, mcp.remove if new else lambda: None)
-            c.add("mcpnet", net.deploy, net.remove if new else lambda: None)
-            c.add("pasta", compose.up, compose.remove if new else lambda: None)
-            c.add("default", d.up, d.remove if new else lambda: None)
-            c.hold()
-            r = json.loads(RESULTS.read_text())[c.name]
-            print({k: (statistics.median(v), min(v)) for k, v in r.items()})
-        mcp.remove(); net.remove(); compose.remove(); d.remove()
-        return
     contest = Contest("new")
     contest.add("mcp", mcp.deploy, mcp.remove)
     contest.add("by hand", hand.start, hand.remove)
     contest.add("podman-compose", compose.up, compose.remove)
+    contest.add("podman-compose, pasta", pasta.up, pasta.remove)
     contest.add("Ansible", ansible.apply, ansible.remove)
     contest.hold()
 
@@ -245,16 +234,18 @@ def deploys():
     contest.add("mcp", mcp.deploy)
     contest.add("by hand", hand.restart)
     contest.add("podman-compose", compose.up)
+    contest.add("podman-compose, pasta", pasta.up)
     contest.add("Ansible", ansible.apply, ansible.forget_starts)
     contest.hold()
 
     contest = Contest("nothing", rounds=ROUNDS * 2)
     contest.add("mcp", lambda _: mcp.deploy(ROUNDS))
     contest.add("podman-compose", lambda _: compose.up(ROUNDS))
+    contest.add("podman-compose, pasta", lambda _: pasta.up(ROUNDS))
     contest.add("Ansible", lambda _: ansible.apply(ROUNDS))
     contest.hold()
-    for remove in everybody:
-        remove()
+    for contestant in (mcp, hand, compose, pasta, ansible):
+        contestant.remove()
 
     gated, hand = Mcp("gated", HEALTH), ByHand("gatedhand", HEALTH)
     contest = Contest("new, with a health check")
@@ -404,6 +395,7 @@ def table():
     ]:
         versus(what, name, "by hand", at_most=1.25)
         versus(what, name, "podman-compose", faster=3)
+        versus(what, name, "podman-compose, pasta", faster=3)
         versus(what, name, "Ansible", faster=3)
         versus(f"{what}, health-gated", f"{name}, with a health check", "by hand", at_most=1.25)
     what = "deploy: nothing to do"
@@ -412,6 +404,7 @@ def table():
         good = verdict(statistics.median(ours) < 20)
         out.add(what, str(len(ours)), shown(ours), "", "", "", "< 20 ms", good)
     versus(what, "nothing", "podman-compose", faster=50)
+    versus(what, "nothing", "podman-compose, pasta", faster=50)
     versus(what, "nothing", "Ansible", faster=50)
     versus(f"ps, {SERVICES} containers", "ps", "podman", faster=3)
     versus(f"render {UNITS} units", "render", "podman's generator")
