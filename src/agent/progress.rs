@@ -112,12 +112,16 @@ impl Progress {
         self.began.elapsed()
     }
 
-    /// Tells an event.
+    /// Tells an event. A caller that does not keep up misses steps, and so
+    /// cannot hold the operation up; the outcome waits for it.
     pub async fn tell(&self, event: Event) {
-        if let Some(events) = &self.events
-            && events.send(event).await.is_err()
-        {
-            tracing::trace!("the caller went away; the operation goes on");
+        let Some(events) = &self.events else { return };
+        let told = match event {
+            Event::Outcome(_) => events.send(event).await.is_ok(),
+            Event::Step { .. } | Event::Warning(_) => events.try_send(event).is_ok(),
+        };
+        if !told {
+            tracing::trace!("the caller went away or does not keep up; the operation goes on");
         }
     }
 

@@ -282,13 +282,6 @@ fn refusals_and_failures_have_their_exit_codes() {
 fn stopping_a_service_says_so_in_its_file() {
     let home = Home::new();
     home.service(DEFINITION);
-    insta::assert_snapshot!(home.run("stop mcq/mcq -n rift"), @r"
-    mcq: ok, generation 4, changed mcq (2.5s)
-    --
-    warning: the image is not pinned
-      start mcq: done (1.2s)
-    -- 0
-    ");
     insta::assert_snapshot!(home.run("stop mcq -n rift"), @r"
     mcq: ok, generation 4, changed mcq (2.5s)
     --

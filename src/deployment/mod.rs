@@ -7,4 +7,4 @@ pub mod ports;
 pub mod resolve;
 
 pub use model::{Container, Deployment, NodeFacts, Publish, Readiness};
-pub use resolve::{Leases, ResolveError, resolve};
+pub use resolve::{Leases, ResolveError, conflicts, resolve};

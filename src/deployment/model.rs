@@ -155,8 +155,9 @@ impl Publish {
     pub fn argument(&self) -> String {
         let address = match self.address {
             Some(IpAddr::V6(address)) => format!("[{address}]:"),
-            Some(IpAddr::V4(address)) => format!("{address}:"),
-            None => String::new(),
+            Some(IpAddr::V4(address)) if !address.is_unspecified() => format!("{address}:"),
+            // All addresses; podman 5.0 drops 0.0.0.0 itself.
+            Some(IpAddr::V4(_)) | None => String::new(),
         };
         let protocol = match self.protocol {
             Protocol::Tcp => "",

@@ -39,7 +39,10 @@ pub fn lease(
     is_free: impl Fn(u16) -> bool,
 ) -> Result<Leases, Exhausted> {
     let mut leases = Leases::new();
+    let fixed: BTreeSet<u16> =
+        service.components.iter().flat_map(|c| c.ports.iter().map(|p| p.host)).collect();
     let mut used = taken.clone();
+    used.extend(&fixed);
     let wanted: Vec<(&ComponentName, &RouteName)> = service
         .components
         .iter()
@@ -47,12 +50,11 @@ pub fn lease(
         .collect();
     for (component, route) in &wanted {
         let key = ((*component).clone(), (*route).clone());
-        if let Some(port) = had.get(&key) {
+        if let Some(port) = had.get(&key).filter(|port| !fixed.contains(port)) {
             used.insert(*port);
             leases.insert(key, *port);
         }
     }
-    used.extend(service.components.iter().flat_map(|c| c.ports.iter().map(|p| p.host)));
     for (component, route) in wanted {
         let key = (component.clone(), route.clone());
         if leases.contains_key(&key) {

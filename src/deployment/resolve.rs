@@ -1,13 +1,14 @@
 //! Service and node facts to a deployment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::model::{Container, Deployment, NodeFacts, Probe, Publish, Readiness, Timing};
 use crate::definition::graph;
 use crate::definition::service::{Check, CheckPort, Component, Health, Network, Protocol, Service};
 use crate::names::{
-    ComponentName, ContainerName, Generation, ImageRef, NodeName, RouteName, ServiceName, UnitName,
+    ComponentName, ContainerName, Generation, ImageRef, NetworkName, NodeName, RouteName,
+    ServiceName, UnitName,
 };
 
 /// Leased ports by component and route.
@@ -53,17 +54,27 @@ pub enum ResolveError {
     /// Services wait for each other.
     #[error("the services wait for each other: {0}")]
     Cycle(String),
-    /// A unit name is another service's.
+    /// A unit is another service's.
     #[error(
-        "component {component} would be called {name}, as a container of service {other} is; rename one of the two"
+        "service {service} would have a unit {unit}, as service {other} has; rename a component, volume or service"
     )]
     NameTaken {
-        /// The component.
-        component: ComponentName,
-        /// The container's name.
-        name: ContainerName,
+        /// The service.
+        service: ServiceName,
+        /// The unit.
+        unit: UnitName,
         /// The other service.
         other: ServiceName,
+    },
+    /// A network's unit would have the name of another unit.
+    #[error(
+        "the network {network} would have the unit {unit}, which is a container or volume; rename one of the two"
+    )]
+    NetworkName {
+        /// The network.
+        network: NetworkName,
+        /// The unit.
+        unit: UnitName,
     },
     /// A published port is another service's.
     #[error("component {component} publishes {port}, which {other} publishes already")]
@@ -124,7 +135,7 @@ pub fn resolve(
     if let Some(neighbours) = neighbours {
         let others: Vec<&Deployment> =
             neighbours.iter().filter(|d| d.service != service.name).collect();
-        beside(&deployment, &others, &mut errors);
+        errors.extend(conflicts(&deployment, &others));
     }
     if errors.is_empty() { Ok(deployment) } else { Err(errors) }
 }
@@ -272,8 +283,61 @@ fn readiness(
     })
 }
 
-/// Checks a deployment against the other services of the node.
-fn beside(deployment: &Deployment, others: &[&Deployment], errors: &mut Vec<ResolveError>) {
+/// Returns what keeps a deployment from being on a node beside the other
+/// services: dependencies that are not there, cycles, names and ports.
+pub fn conflicts(deployment: &Deployment, others: &[&Deployment]) -> Vec<ResolveError> {
+    let mut errors = Vec::new();
+    dependencies(deployment, others, &mut errors);
+    let ours = units(deployment);
+    for other in others {
+        let theirs = units(other);
+        errors.extend(ours.intersection(&theirs).map(|unit| ResolveError::NameTaken {
+            service: deployment.service.clone(),
+            unit: unit.clone(),
+            other: other.service.clone(),
+        }));
+        for container in &deployment.containers {
+            errors.extend(port_conflict(container, other));
+        }
+    }
+    // A network is shared by its name; its unit must not be somebody's else.
+    for network in deployment.networks() {
+        let unit = UnitName::network(network);
+        let taken = ours.contains(&unit) || others.iter().any(|o| units(o).contains(&unit));
+        if taken {
+            errors.push(ResolveError::NetworkName { network: network.clone(), unit });
+        }
+    }
+    errors
+}
+
+/// The units of a service that nobody else may have.
+fn units(deployment: &Deployment) -> BTreeSet<UnitName> {
+    let service = &deployment.service;
+    let containers =
+        deployment.containers.iter().flat_map(|c| [c.name.unit(), c.name.image_unit()]);
+    let volumes = deployment.volumes().into_iter().map(|v| UnitName::volume(service, v));
+    let targets = [UnitName::service_target(service), UnitName::ready_target(service)];
+    containers.chain(volumes).chain(targets).collect()
+}
+
+fn port_conflict(container: &Container, other: &Deployment) -> Option<ResolveError> {
+    let taken = |theirs: &Container, port: &Publish| {
+        let leased = port.protocol == Protocol::Tcp
+            && theirs.leased.iter().any(|(_, leased)| *leased == port.host);
+        leased || theirs.publish.iter().any(|t| t.clashes(port))
+    };
+    other.containers.iter().find_map(|theirs| {
+        let port = container.publish.iter().find(|p| taken(theirs, p))?;
+        Some(ResolveError::PortTaken {
+            component: container.spec.name.clone(),
+            port: port.argument(),
+            other: theirs.name.clone(),
+        })
+    })
+}
+
+fn dependencies(deployment: &Deployment, others: &[&Deployment], errors: &mut Vec<ResolveError>) {
     let mut edges: BTreeMap<ServiceName, Vec<ServiceName>> =
         others.iter().map(|d| (d.service.clone(), d.depends_on.clone())).collect();
     edges.insert(deployment.service.clone(), deployment.depends_on.clone());
@@ -287,26 +351,40 @@ fn beside(deployment: &Deployment, others: &[&Deployment], errors: &mut Vec<Reso
             errors.push(ResolveError::Cycle(graph::arrow(&cycle)));
         }
     }
-    for container in &deployment.containers {
-        for other in others {
-            for theirs in &other.containers {
-                if theirs.name == container.name {
-                    errors.push(ResolveError::NameTaken {
-                        component: container.spec.name.clone(),
-                        name: container.name.clone(),
-                        other: other.service.clone(),
-                    });
-                }
-                let clash =
-                    container.publish.iter().find(|p| theirs.publish.iter().any(|t| t.clashes(p)));
-                if let Some(port) = clash {
-                    errors.push(ResolveError::PortTaken {
-                        component: container.spec.name.clone(),
-                        port: port.argument(),
-                        other: theirs.name.clone(),
-                    });
-                }
-            }
-        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deployment(text: &str) -> Deployment {
+        let service = crate::definition::load(text).unwrap();
+        resolve(&service, &NodeFacts::default(), &Leases::new(), None, Generation(1)).unwrap()
+    }
+
+    fn told(new: &str, others: &[&str]) -> Vec<String> {
+        let others: Vec<Deployment> = others.iter().map(|o| deployment(o)).collect();
+        let others: Vec<&Deployment> = others.iter().collect();
+        conflicts(&deployment(new), &others).iter().map(ToString::to_string).collect()
+    }
+
+    const ONE: &str = "[[components]]\nimage = \"i:1\"\n";
+
+    #[test]
+    fn what_belongs_to_another_service_is_refused() {
+        let proxy = format!(
+            "name = \"mc-proxy\"\n{ONE}name = \"x\"\nvolumes = [\"data:/d\"]\nports = [\"80:80\"]\n"
+        );
+        let volume = format!("name = \"mc\"\n{ONE}name = \"y\"\nvolumes = [\"proxy-data:/d\"]\n");
+        assert_eq!(told(&volume, &[&proxy]).len(), 1, "one volume, two services");
+        let unit = format!("name = \"mc\"\n{ONE}name = \"proxy-x\"\n");
+        assert!(told(&unit, &[&proxy]).iter().any(|t| t.contains("unit mc-proxy-x.service")));
+        let port = format!("name = \"d\"\n{ONE}name = \"d\"\nports = [\"127.0.0.1:80:1\"]\n");
+        assert!(told(&port, &[&proxy])[0].contains("127.0.0.1:80:1"));
+        let lonely = format!("name = \"e\"\ndepends_on = [\"gone\"]\n{ONE}name = \"e\"\n");
+        assert!(told(&lonely, &[&proxy])[0].contains("gone"));
+        let net = format!("name = \"x\"\n{ONE}name = \"network\"\nnetwork = \"x\"\n");
+        assert!(told(&net, &[])[0].contains("x-network.service"));
+        assert_eq!(told(&port, &[&volume]), Vec::<String>::new());
     }
 }

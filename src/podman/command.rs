@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::images;
-use crate::names::{ImageRef, NetworkName};
+use crate::names::{ImageRef, NetworkName, ServiceName};
 
 /// Longest wait for an answer; podman waits for locks of its own.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -54,6 +54,20 @@ pub async fn image_exists(image: &ImageRef) -> Result<bool, PodmanError> {
         Some(1) => Ok(false),
         Some(_) | None => Err(failed("image exists", &output)),
     }
+}
+
+/// Lists the volumes that were made for a service (`podman-volume-ls(1)`).
+///
+/// # Errors
+///
+/// [`PodmanError`]
+pub async fn volumes_of(service: &ServiceName) -> Result<Vec<String>, PodmanError> {
+    let filter = format!("label=mcp.service={service}");
+    let output = run("volume ls", &["volume", "ls", "--quiet", "--filter", &filter]).await?;
+    if !output.status.success() {
+        return Err(failed("volume ls", &output));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
 }
 
 /// Removes a volume and what is in it; one that is not there is fine.

@@ -1,16 +1,15 @@
 //! How podman's own checks of a container went, from the file that it keeps.
 //!
-//! Measured with podman 5.4: `$XDG_RUNTIME_DIR/<container>.cid` (from the
-//! unit's `--cidfile`) holds the container's number, and
-//! `containers/overlay-containers/<number>/healthcheck.log` beside it the
-//! results. Reading the two costs microseconds where `podman inspect` costs
-//! 40 ms. The second is rewritten in place, so it can be seen half-written.
+//! Measured with podman 5.4: the main process of a unit is conmon, whose
+//! argument `-c` is the container's number, and
+//! `$XDG_RUNTIME_DIR/containers/overlay-containers/<number>/healthcheck.log`
+//! holds the results. Reading the two costs microseconds where `podman
+//! inspect` costs 40 ms. The log is rewritten in place, so it can be seen
+//! half-written.
 
 use std::path::Path;
 
 use serde::Deserialize;
-
-use crate::names::ContainerName;
 
 /// What the checks said last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,19 +42,25 @@ struct Log {
     status: String,
 }
 
-/// Reads the health of a container of this user; `runtime` is
-/// `$XDG_RUNTIME_DIR`.
-pub fn read(runtime: &Path, container: &ContainerName) -> Health {
-    let Ok(number) = std::fs::read_to_string(runtime.join(format!("{container}.cid"))) else {
-        return Health::Unknown;
-    };
-    let number = number.trim();
-    if number.is_empty() || !number.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Health::Unknown;
-    }
+/// Reads the health of the container whose unit has this main process;
+/// `runtime` is `$XDG_RUNTIME_DIR`.
+pub fn read(runtime: &Path, main_pid: u32) -> Health {
+    let arguments = std::fs::read(format!("/proc/{main_pid}/cmdline")).unwrap_or_default();
+    container_of(&arguments).map_or(Health::Unknown, |number| of(runtime, number))
+}
+
+fn of(runtime: &Path, number: &str) -> Health {
     let log = runtime.join("containers/overlay-containers").join(number).join("healthcheck.log");
     // A second look, should the first have met a write.
     (0..2).find_map(|_| status(&log)).unwrap_or(Health::Unknown)
+}
+
+/// Returns the container's number from conmon's arguments (`conmon(8)`).
+fn container_of(arguments: &[u8]) -> Option<&str> {
+    let mut words = arguments.split(|byte| *byte == 0).skip_while(|word| *word != b"-c");
+    let number = std::str::from_utf8(words.nth(1)?).ok()?;
+    let good = number.len() == 64 && number.bytes().all(|b| b.is_ascii_hexdigit());
+    good.then_some(number)
 }
 
 fn status(log: &Path) -> Option<Health> {
@@ -71,26 +76,30 @@ fn status(log: &Path) -> Option<Health> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::{ComponentName, ServiceName};
 
     #[test]
     fn health_is_read_from_podmans_file() {
         let dir = tempfile::tempdir().unwrap();
-        let service: ServiceName = "web".parse().unwrap();
-        let component: ComponentName = "web".parse().unwrap();
-        let name = ContainerName::new(&service, &component);
-        assert_eq!(read(dir.path(), &name), Health::Unknown);
-        crate::atomic_file::write(&dir.path().join("web.cid"), b"abc1", 0o600).unwrap();
-        let log = dir.path().join("containers/overlay-containers/abc1");
+        let number = "a1".repeat(32);
+        assert_eq!(of(dir.path(), &number), Health::Unknown);
+        let log = dir.path().join("containers/overlay-containers").join(&number);
         std::fs::create_dir_all(&log).unwrap();
         let put = |text: &[u8]| {
             crate::atomic_file::write(&log.join("healthcheck.log"), text, 0o600).unwrap();
         };
         put(br#"{"Status":"unhealthy","FailingStreak":3,"Log":[]}"#);
-        assert_eq!(read(dir.path(), &name), Health::Unhealthy);
+        assert_eq!(of(dir.path(), &number), Health::Unhealthy);
         put(br#"{"Status":"#);
-        assert_eq!(read(dir.path(), &name), Health::Unknown);
-        crate::atomic_file::write(&dir.path().join("web.cid"), b"../../etc", 0o600).unwrap();
-        assert_eq!(read(dir.path(), &name), Health::Unknown);
+        assert_eq!(of(dir.path(), &number), Health::Unknown);
+    }
+
+    #[test]
+    fn the_container_is_conmons_argument_and_nothing_else() {
+        let number = "0f".repeat(32);
+        let line = format!("/usr/bin/conmon\0--api-version\01\0-c\0{number}\0-u\0x\0");
+        assert_eq!(container_of(line.as_bytes()), Some(number.as_str()));
+        for other in ["", "podman\0run\0-d\0", "conmon\0-c\0", "conmon\0-c\0../../etc\0"] {
+            assert_eq!(container_of(other.as_bytes()), None);
+        }
     }
 }

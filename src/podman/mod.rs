@@ -7,5 +7,5 @@ pub mod health;
 pub mod images;
 pub mod pause;
 
-pub use command::{PodmanError, image_exists, remove_network, remove_volume};
+pub use command::{PodmanError, image_exists, remove_network, remove_volume, volumes_of};
 pub use health::Health;

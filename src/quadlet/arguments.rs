@@ -46,6 +46,10 @@ const WITHOUT_VALUE: &[&str] = &[
     "--rmi",
     "--passwd",
     "--sig-proxy",
+    "--unsetenv-all",
+    "--tls-verify",
+    "--disable-content-trust",
+    "--no-trunc",
 ];
 
 /// A command line that is not `podman run` with an image.
@@ -60,11 +64,9 @@ impl Arguments {
     ///
     /// [`NotARun`] when it is none.
     pub fn read(words: &[String]) -> Result<Self, NotARun> {
-        let mut words =
-            words.iter().skip(1).skip_while(|w| w.starts_with("--")).map(String::as_str);
-        if words.next() != Some("run") {
-            return Err(NotARun);
-        }
+        // Between podman and its verb there may be options of podman itself.
+        let mut words = words.iter().map(String::as_str).skip_while(|w| *w != "run");
+        words.next().ok_or(NotARun)?;
         let mut options = Vec::new();
         let image = loop {
             let word = words.next().ok_or(NotARun)?;
@@ -76,7 +78,11 @@ impl Arguments {
                 _ if WITHOUT_VALUE.contains(&word) => (word, ""),
                 _ => (word, words.next().ok_or(NotARun)?),
             };
-            options.push((canonical(flag).to_owned(), value.to_owned()));
+            // The generator's own note of the container's number, up to
+            // podman 5.5.
+            if flag != "--cidfile" {
+                options.push((canonical(flag).to_owned(), value.to_owned()));
+            }
         };
         options.sort();
         Ok(Self { options, image, command: words.map(str::to_owned).collect() })
@@ -138,9 +144,6 @@ impl Options {
     /// What every container of ours has: its name, and how systemd holds it.
     fn own(&mut self, c: &Container) {
         self.add("--name", c.name.as_str());
-        // Specifiers are meant here, and marked so when a line is read.
-        let cidfile = super::command_line::words("%t/%N.cid").unwrap_or_default().concat();
-        self.add("--cidfile", cidfile);
         self.add("--replace", "");
         self.add("--rm", "");
         self.add("--detach", "");

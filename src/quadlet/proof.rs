@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::arguments::Arguments;
 use super::{command_line, unit_file, view};
-use crate::definition::service::ExtraSection;
 use crate::deployment::{Container, Deployment};
 
 /// A difference between what was meant and what would run.
@@ -47,8 +46,8 @@ pub enum Mismatch {
 /// Compares the units that podman's generator made with the deployment that
 /// they stand for; returns every difference.
 ///
-/// `units` are the generator's texts by unit name. Options that come from
-/// `extra` are allowed beside those that are meant, and nothing else is.
+/// `units` are the generator's texts by unit name. What `extra` keys and a
+/// person's drop-ins add is a difference too.
 pub fn compare(
     deployment: &Deployment,
     agent: &str,
@@ -83,7 +82,6 @@ fn compare_container(
     found: &mut Vec<Mismatch>,
 ) {
     let directives = unit_file::directives(text);
-    let extra = |section: ExtraSection| container.spec.extra.iter().any(|e| e.section == section);
     let mut runs: Vec<(&str, &str)> = directives
         .iter()
         .filter(|d| d.section == "Service" && d.key.starts_with("Exec"))
@@ -95,7 +93,7 @@ fn compare_container(
         Some(Ok(words)) => match Arguments::read(&words) {
             Ok(actual) => {
                 let meant = Arguments::meant(deployment, container);
-                let different = differences(&meant, &actual, extra(ExtraSection::Container));
+                let different = differences(&meant, &actual);
                 found.extend(
                     different
                         .into_iter()
@@ -123,16 +121,14 @@ fn compare_container(
             found.push(Mismatch::Unreadable { unit: unit.to_owned(), key: key.to_owned() });
         }
     }
-    if !extra(ExtraSection::Service) {
-        found.extend(runs.into_iter().map(|(key, value)| Mismatch::Foreign {
-            unit: unit.to_owned(),
-            key: key.to_owned(),
-            value: value.to_owned(),
-        }));
-    }
+    found.extend(runs.into_iter().map(|(key, value)| Mismatch::Foreign {
+        unit: unit.to_owned(),
+        key: key.to_owned(),
+        value: value.to_owned(),
+    }));
 }
 
-fn differences(meant: &Arguments, actual: &Arguments, extra: bool) -> Vec<String> {
+fn differences(meant: &Arguments, actual: &Arguments) -> Vec<String> {
     let mut found = Vec::new();
     let mut left = actual.options.clone();
     for option in &meant.options {
@@ -143,9 +139,7 @@ fn differences(meant: &Arguments, actual: &Arguments, extra: bool) -> Vec<String
             None => found.push(format!("podman would not get {}", shown(option))),
         }
     }
-    if !extra {
-        found.extend(left.iter().map(|option| format!("podman would also get {}", shown(option))));
-    }
+    found.extend(left.iter().map(|option| format!("podman would also get {}", shown(option))));
     if meant.image != actual.image {
         found.push(format!(
             "the image would be {:?}, not {:?}",

@@ -117,24 +117,56 @@ pub async fn last_lines(
     invocation_id: Option<&str>,
     count: u32,
 ) -> Result<Vec<Entry>, JournalError> {
-    // Some of what is read is podman's noise, which is then dropped.
-    let read = count.saturating_mul(2).saturating_add(20);
-    let query = LogQuery { lines: Some(read), since_us: None, follow: false };
-    let units = std::slice::from_ref(unit);
-    let mut follow = start(arguments(units, invocation_id, &query), units)?;
-    let all = async {
+    newest(std::slice::from_ref(unit), invocation_id, None, count).await
+}
+
+/// Reads the newest `count` lines about several units, not older than
+/// `since_us` (microseconds since 1970).
+///
+/// # Errors
+///
+/// [`JournalError`]; no line at all is an empty list.
+pub async fn newest(
+    units: &[UnitName],
+    invocation_id: Option<&str>,
+    since_us: Option<u64>,
+    count: u32,
+) -> Result<Vec<Entry>, JournalError> {
+    // Some of what is read is podman's noise, which is then dropped: a second
+    // look goes further back.
+    let wanted = usize::try_from(count).unwrap_or(usize::MAX);
+    let mut read = count.saturating_mul(2).saturating_add(20);
+    loop {
+        let query = LogQuery { lines: Some(read), since_us, follow: false };
+        let mut entries = all(start(arguments(units, invocation_id, &query), units)?).await?;
+        let noise = usize::try_from(read).unwrap_or(usize::MAX);
+        if entries.entries.len() >= wanted || entries.read < noise {
+            let surplus = entries.entries.len().saturating_sub(wanted);
+            entries.entries.drain(..surplus);
+            return Ok(entries.entries);
+        }
+        read = read.saturating_mul(8);
+    }
+}
+
+/// Everything that journalctl wrote.
+struct All {
+    entries: Vec<Entry>,
+    /// Lines read, noise included.
+    read: usize,
+}
+
+async fn all(mut follow: Follow) -> Result<All, JournalError> {
+    let reading = async {
         let mut entries = Vec::new();
         while let Some(entry) = follow.next().await? {
             entries.push(entry);
         }
-        Ok(entries)
+        Ok(All { entries, read: follow.read })
     };
-    let mut entries: Vec<Entry> = tokio::time::timeout(DEADLINE, all)
+    tokio::time::timeout(DEADLINE, reading)
         .await
-        .map_err(|_| JournalError::Deadline { seconds: DEADLINE.as_secs() })??;
-    let surplus = entries.len().saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
-    entries.drain(..surplus);
-    Ok(entries)
+        .map_err(|_| JournalError::Deadline { seconds: DEADLINE.as_secs() })?
 }
 
 /// Reads lines about several units, in the order of time.
@@ -191,7 +223,7 @@ fn start(arguments: Vec<OsString>, units: &[UnitName]) -> Result<Follow, Journal
         .kill_on_drop(true);
     if units.is_empty() {
         // Without a match journalctl would show the whole machine.
-        return Ok(Follow { running: None });
+        return Ok(Follow { running: None, read: 0 });
     }
     let mut child = command.spawn().map_err(JournalError::Start)?;
     let running = match (child.stdout.take(), child.stderr.take()) {
@@ -201,13 +233,15 @@ fn start(arguments: Vec<OsString>, units: &[UnitName]) -> Result<Follow, Journal
         // Both are pipes, as asked for above.
         _ => None,
     };
-    Ok(Follow { running })
+    Ok(Follow { running, read: 0 })
 }
 
 /// Lines as they come. Dropping it kills journalctl.
 #[derive(Debug)]
 pub struct Follow {
     running: Option<Running>,
+    /// Lines read so far, noise included.
+    read: usize,
 }
 
 #[derive(Debug)]
@@ -228,6 +262,7 @@ impl Follow {
     pub async fn next(&mut self) -> Result<Option<Entry>, JournalError> {
         let Some(running) = &mut self.running else { return Ok(None) };
         while let Some(line) = running.lines.next_line().await.map_err(JournalError::Read)? {
+            self.read += 1;
             match parse(&line) {
                 Parsed::Entry(entry) => return Ok(Some(entry)),
                 Parsed::Noise => {}

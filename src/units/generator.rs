@@ -75,7 +75,7 @@ pub enum GeneratorError {
 }
 
 /// What the generator made of the files.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GeneratorReport {
     /// The text of each unit, by the name of its file.
     pub units: BTreeMap<String, String>,
@@ -175,6 +175,21 @@ impl Generator {
         live_root: &Path,
     ) -> Result<GeneratorReport, GeneratorError> {
         self.check_set_in(set, SearchPath::own(live_root), live_root).await
+    }
+
+    /// Returns what the generator makes of `set` and nothing else: no drop-ins,
+    /// no other files.
+    ///
+    /// # Errors
+    ///
+    /// [`GeneratorError`]
+    pub async fn check_alone(
+        &self,
+        set: &UnitSet,
+        live_root: &Path,
+    ) -> Result<GeneratorReport, GeneratorError> {
+        let nothing = live_root.join(".mcp-nothing");
+        self.check_set_in(set, SearchPath::only(&nothing), live_root).await
     }
 
     async fn check_set_in(

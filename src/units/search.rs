@@ -178,7 +178,7 @@ mod tests {
 
     fn write(path: &Path, text: &str) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        atomic_file::write(path, text.as_bytes(), 0o644).unwrap();
+        crate::atomic_file::write(path, text.as_bytes(), 0o644).unwrap();
     }
 
     #[test]

@@ -109,6 +109,12 @@ impl UnitStore {
         &self.quadlet_root
     }
 
+    /// Returns `~/.config/containers/systemd`, which podman's generator
+    /// searches.
+    pub fn search_root(&self) -> &Path {
+        self.quadlet_root.parent().unwrap_or(&self.quadlet_root)
+    }
+
     /// Returns the directory of the targets.
     pub fn systemd_root(&self) -> &Path {
         &self.systemd_root

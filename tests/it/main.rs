@@ -1,1 +1,8 @@
 //! In-process tests of the whole: one binary.
+
+#[cfg(test)]
+mod docs;
+#[cfg(test)]
+mod layers;
+#[cfg(test)]
+mod sources;

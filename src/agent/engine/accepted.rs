@@ -33,25 +33,30 @@ impl Accepted {
     /// Returns the definition as it would have to be written today: with
     /// `active` as it was last asked for.
     pub fn current_definition(&self) -> String {
-        let Ok(mut document) = self.definition.parse::<toml_edit::DocumentMut>() else {
-            return self.definition.clone();
-        };
-        let written = document.get("active").and_then(toml_edit::Item::as_bool).unwrap_or(true);
-        if written == self.row.active {
-            return self.definition.clone();
-        }
-        match document.get_mut("active").and_then(toml_edit::Item::as_value_mut) {
-            Some(value) => {
-                let decor = value.decor().clone();
-                *value = toml_edit::Value::from(self.row.active);
-                *value.decor_mut() = decor;
-            }
-            None => {
-                document.insert("active", toml_edit::value(self.row.active));
-            }
-        }
-        document.to_string()
+        with_active(&self.definition, self.row.active)
     }
+}
+
+/// Returns a definition's text with `active` set, and nothing else changed.
+pub fn with_active(definition: &str, active: bool) -> String {
+    let Ok(mut document) = definition.parse::<toml_edit::DocumentMut>() else {
+        return definition.to_owned();
+    };
+    let written = document.get("active").and_then(toml_edit::Item::as_bool).unwrap_or(true);
+    if written == active {
+        return definition.to_owned();
+    }
+    match document.get_mut("active").and_then(toml_edit::Item::as_value_mut) {
+        Some(value) => {
+            let decor = value.decor().clone();
+            *value = toml_edit::Value::from(active);
+            *value.decor_mut() = decor;
+        }
+        None => {
+            document.insert("active", toml_edit::value(active));
+        }
+    }
+    document.to_string()
 }
 
 /// Returns the ports that a deployment leases.
@@ -152,4 +157,20 @@ pub async fn load_all(
         }
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn active_is_set_where_it_is_and_comments_stay() {
+        let text = "name = \"a\" # one\nactive = true # for now\n\n[[components]]\nname = \"a\"\n";
+        assert_eq!(with_active(text, true), text);
+        assert_eq!(with_active(text, false), text.replace("= true #", "= false #"));
+        let without = text.replace("active = true # for now\n", "");
+        let stopped = with_active(&without, false);
+        assert!(stopped.contains("name = \"a\" # one\nactive = false\n"), "{stopped}");
+        assert_eq!(with_active(&with_active(&without, false), true).matches("true").count(), 1);
+    }
 }

@@ -1,26 +1,24 @@
 //! Carrying out a prepared deploy, one saved state after the other.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::sync::PoisonError;
+
+use tokio::sync::oneshot;
 
 use super::accepted::container_units;
 use super::{Accepted, Busy, Engine, EngineError, KEEP_GENERATIONS, Prepared, Request, now_ms};
 use crate::agent::deploy_state::{DeployEvent, DeployState};
 use crate::agent::plan::{self, Action};
 use crate::agent::progress::{Event, Failure, Outcome, OutcomeKind, Progress};
-use crate::deployment::{Container, Deployment};
+use crate::deployment::{Container, Deployment, conflicts};
 use crate::names::{ComponentName, Generation, ServiceName, UnitName};
-use crate::podman;
-use crate::quadlet::{Place, UnitSet};
+use crate::quadlet::UnitSet;
 use crate::registry::{Commit, GenerationRow, LeaseRow, NewOperation};
-use crate::systemd::{JobMode, journal};
+use crate::systemd::ActiveState;
 use crate::telemetry::Chain;
 
 /// The kind of a deploy's row in the journal.
 pub(super) const KIND: &str = "deploy";
-
-/// Longest wait for a pull; the unit's own timeout is 15 minutes.
-const PULL: Duration = Duration::from_secs(960);
 
 /// A deploy under way: the old side, the new one, and where it stands.
 #[derive(Debug)]
@@ -50,8 +48,8 @@ impl Engine {
     pub async fn deploy(&self, prepared: Prepared, progress: Progress) -> Result<(), EngineError> {
         let busy = self.take(&prepared.deployment.service, KIND)?;
         let service = &prepared.deployment.service;
-        let in_force = self.find(service).map(|a| a.row.generation);
-        if in_force != prepared.old.as_ref().map(|o| o.row.generation) {
+        let now = self.find(service).map(|a| (a.row.generation, a.row.active));
+        if now != prepared.old.as_ref().map(|o| (o.row.generation, o.row.active)) {
             return Err(EngineError::Overtaken { service: service.clone() });
         }
         if let Some(old) =
@@ -61,9 +59,38 @@ impl Engine {
             progress.tell(Event::Outcome(outcome)).await;
             return Ok(());
         }
-        let deploy = self.begin(prepared).await?;
+        self.reserve(&prepared.deployment)?;
         let engine = self.clone();
-        tokio::spawn(async move { engine.finish(deploy, busy, progress).await });
+        let (tell, begun) = oneshot::channel();
+        // From here on it goes on without the caller, who may go at any time.
+        tokio::spawn(async move {
+            match engine.begin(prepared).await {
+                Ok(deploy) => {
+                    drop(tell.send(Ok(())));
+                    engine.finish(deploy, busy, progress).await;
+                }
+                Err(error) => drop(tell.send(Err(error))),
+            }
+        });
+        begun.await.unwrap_or(Ok(()))
+    }
+
+    /// Checks once more that a deployment gets along with the others of the
+    /// node, those under way included, and keeps its place among them.
+    fn reserve(&self, deployment: &Deployment) -> Result<(), EngineError> {
+        let mut coming = self.inner.coming.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_force = self.all();
+        let others: Vec<&Deployment> = in_force
+            .iter()
+            .map(|a| &a.deployment)
+            .chain(coming.values())
+            .filter(|d| d.service != deployment.service)
+            .collect();
+        let conflicts = conflicts(deployment, &others);
+        if !conflicts.is_empty() {
+            return Err(EngineError::Resolve(conflicts));
+        }
+        coming.insert(deployment.service.clone(), deployment.clone());
         Ok(())
     }
 
@@ -107,10 +134,6 @@ impl Engine {
             created_at_ms: now_ms(),
             created_by: p.request.by.clone(),
         };
-        // First the ports: should another service have taken one since they
-        // were planned, nothing has begun.
-        self.registry().replace_leases(&service, &lease_rows(&p.deployment)).await?;
-        self.registry().insert_generation(row).await?;
         let operation = self
             .registry()
             .begin_operation(NewOperation {
@@ -123,6 +146,23 @@ impl Engine {
                 by: p.request.by.clone(),
             })
             .await?;
+        // Ports that the new generation gives up stay leased until it is in
+        // force: the old one may come back.
+        let mut leases = lease_rows(&p.deployment);
+        let kept = p.old.iter().flat_map(|o| lease_rows(&o.deployment));
+        leases.extend(kept.filter(|k| {
+            p.deployment.containers.iter().all(|c| {
+                c.spec.name != k.component || c.leased.iter().all(|(route, _)| *route != k.route)
+            })
+        }));
+        let prepared = async {
+            self.registry().insert_generation(row).await?;
+            self.registry().replace_leases(&service, &leases).await
+        };
+        if let Err(error) = prepared.await {
+            self.registry().finish_operation(operation, "failed".to_owned(), now_ms()).await?;
+            return Err(error.into());
+        }
         Ok(Deploy {
             operation,
             by: p.request.by,
@@ -210,89 +250,6 @@ impl Engine {
         Ok(failures)
     }
 
-    async fn missing_images(&self, new: &Deployment) -> Result<Vec<Container>, EngineError> {
-        if !new.active {
-            return Ok(Vec::new());
-        }
-        let up = self.invocations(&container_units(new)).await?;
-        let mut missing: Vec<Container> = Vec::new();
-        for container in &new.containers {
-            let known = missing.iter().any(|m| m.image == container.image);
-            let running = up.get(&container.name.unit()).is_some_and(Option::is_some);
-            // What runs unchanged has its image; only the rest is asked for.
-            let same = running
-                && self.find(&new.service).is_some_and(|a| {
-                    a.deployment
-                        .container(&container.spec.name)
-                        .is_some_and(|c| c.image == container.image)
-                });
-            if !known && !same && !podman::image_exists(&container.image).await? {
-                missing.push(container.clone());
-            }
-        }
-        Ok(missing)
-    }
-
-    /// Pulls images by their units, beside what runs.
-    async fn pull(
-        &self,
-        deploy: &Deploy,
-        missing: &[Container],
-        progress: &Progress,
-    ) -> Result<Vec<Failure>, EngineError> {
-        let mut failures = Vec::new();
-        for container in missing.iter().filter(|c| c.image.is_local()) {
-            failures.push(Failure {
-                component: container.spec.name.to_string(),
-                unit: container.name.unit().to_string(),
-                result: "missing".to_owned(),
-                explanation: format!(
-                    "the image {} is not in this node's store, and no registry has it",
-                    container.image
-                ),
-                journal: Vec::new(),
-            });
-        }
-        if !failures.is_empty() {
-            return Ok(failures);
-        }
-        // The old files, and the new image units beside them.
-        let mut beside =
-            deploy.disk.clone().unwrap_or_else(|| UnitSet::new(deploy.service.clone(), false));
-        beside.files.extend(
-            deploy
-                .set
-                .files
-                .iter()
-                .filter(|((place, name), _)| *place == Place::Quadlet && is_image(name))
-                .map(|(k, v)| (k.clone(), v.clone())),
-        );
-        self.install(&beside, None).await?;
-        for container in missing {
-            let unit = container.name.image_unit();
-            let step = progress.step("pull", container.image.as_str()).await;
-            let result = self.manager().start(&unit, JobMode::Replace, PULL).await?;
-            if result.is_done() {
-                step.done().await;
-                continue;
-            }
-            let journal = journal::last_lines(&unit, None, 10).await.map_or_else(
-                |error| vec![Chain(&error).to_string()],
-                |entries| entries.into_iter().map(|e| e.message).collect(),
-            );
-            let explanation = format!("the image {} cannot be pulled", container.image);
-            step.failed(explanation.clone()).await;
-            failures.push(Failure {
-                component: container.spec.name.to_string(),
-                unit: unit.to_string(),
-                result: result.to_string(),
-                explanation,
-                journal,
-            });
-        }
-        Ok(failures)
-    }
-
     /// Stops what is gone, swaps the files, reloads.
     async fn put_in_place(
         &self,
@@ -304,7 +261,9 @@ impl Engine {
                 .containers
                 .iter()
                 .filter(|c| {
-                    !deploy.new.active || deploy.new.containers.iter().all(|n| n.name != c.name)
+                    !deploy.new.active
+                        || deploy.new.containers.iter().all(|n| n.name != c.name)
+                        || gives_port_away(c, &deploy.new)
                 })
                 .collect(),
             None => Vec::new(),
@@ -356,17 +315,21 @@ impl Engine {
         let DeployState::Starting { wanted, before, ready } = deploy.state.clone() else {
             return Ok(Vec::new());
         };
-        // After a crash: what has a new invocation is on its way already, or
-        // ready; what has the old one has not been touched.
-        let now = self.invocations(&container_units(&deploy.new)).await?;
+        // After a crash: what is up under a new invocation was started from the
+        // new files and is ready; the rest has to be started, or again.
+        let units = container_units(&deploy.new);
+        let states = self.manager().unit_states(&units).await?;
+        let started = |unit: &UnitName| {
+            states.iter().any(|s| {
+                let was = before.get(unit).cloned().flatten();
+                s.name == *unit && s.active == ActiveState::Active && s.invocation_id != was
+            })
+        };
         let left: BTreeSet<ComponentName> = wanted
             .into_iter()
+            .filter(|component| !ready.contains(component))
             .filter(|component| {
-                let Some(container) = deploy.new.container(component) else { return false };
-                let unit = container.name.unit();
-                let (was, is) =
-                    (before.get(&unit).cloned().flatten(), now.get(&unit).cloned().flatten());
-                is.is_none() || (was == is && !ready.contains(component))
+                deploy.new.container(component).is_some_and(|c| !started(&c.name.unit()))
             })
             .collect();
         let new = deploy.new.clone();
@@ -389,20 +352,25 @@ impl Engine {
                 at_ms: now_ms(),
             })
             .await?;
-        self.refresh(&deploy.service).await?;
         // It is in force: what follows can be made up for.
-        let accepted = self.accepted(&deploy.service)?;
-        if let Err(error) = self.write_record(&accepted).await {
-            progress
-                .warn(format!("the record beside the units is missing: {}", Chain(&error)))
-                .await;
-        }
-        if let Err(error) =
-            self.registry().prune_generations(&deploy.service, KEEP_GENERATIONS).await
-        {
-            progress.warn(format!("old generations are not removed: {}", Chain(&error))).await;
+        if let Err(error) = self.tidy(deploy, progress).await {
+            let why = Chain(&error).to_string();
+            progress.warn(format!("in force, but not all is tidy: {why}")).await;
         }
         step.done().await;
+        Ok(())
+    }
+
+    /// What is left to do once a generation is in force.
+    async fn tidy(&self, deploy: &Deploy, progress: &Progress) -> Result<(), EngineError> {
+        self.refresh(&deploy.service).await?;
+        let accepted = self.accepted(&deploy.service)?;
+        self.write_record(&accepted).await?;
+        self.registry().replace_leases(&deploy.service, &lease_rows(&deploy.new)).await?;
+        if let Some((old, _)) = &deploy.old {
+            self.drop_networks(old, Some(&deploy.new), progress).await?;
+        }
+        self.registry().prune_generations(&deploy.service, KEEP_GENERATIONS).await?;
         Ok(())
     }
 }
@@ -424,9 +392,12 @@ fn committed(deploy: &Deploy, progress: &Progress) -> Outcome {
     }
 }
 
-/// Tells whether a Quadlet file makes an image unit.
-fn is_image(name: &str) -> bool {
-    std::path::Path::new(name).extension().is_some_and(|e| e == "image")
+/// Tells whether a container holds a port that another one is to get.
+fn gives_port_away(old: &Container, new: &Deployment) -> bool {
+    new.containers
+        .iter()
+        .filter(|n| n.name != old.name)
+        .any(|n| n.publish.iter().any(|p| old.publish.iter().any(|o| o.clashes(p))))
 }
 
 /// Returns the rows of a deployment's leases.

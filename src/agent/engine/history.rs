@@ -97,7 +97,14 @@ impl Engine {
             None => self.before(service, self.accepted(service)?.row.generation).await?,
         };
         let past = self.past(service, to).await?;
-        Ok(Request { definition: past.definition, file_name: past.file_name, component: None, by })
+        // What is stopped stays stopped, whatever it was then.
+        let active = self.accepted(service)?.row.active;
+        Ok(Request {
+            definition: accepted::with_active(&past.definition, active),
+            file_name: past.file_name,
+            component: None,
+            by,
+        })
     }
 
     async fn past(&self, service: &ServiceName, number: Generation) -> Result<Stored, EngineError> {

@@ -10,7 +10,6 @@ use crate::deployment::{Container, Deployment};
 use crate::names::{ComponentName, Generation, ServiceName, UnitName};
 use crate::quadlet::{Place, UnitSet};
 use crate::registry::NewOperation;
-use crate::systemd::{JobMode, SystemdError};
 
 /// Kinds of rows in the journal.
 pub(super) const STOP: &str = "stop";
@@ -29,10 +28,11 @@ impl Engine {
         by: &str,
         progress: &Progress,
     ) -> Result<(), EngineError> {
-        let accepted = self.accepted(service)?;
         let _busy = self.take(service, STOP)?;
+        let accepted = self.accepted(service)?;
         let operation = self.begin_simple(&accepted, STOP, by).await?;
-        self.carry_out_stop(&accepted, operation, progress).await
+        let done = self.carry_out_stop(&accepted, operation, progress).await;
+        self.close(operation, done).await
     }
 
     pub(super) async fn carry_out_stop(
@@ -76,10 +76,11 @@ impl Engine {
         by: &str,
         progress: &Progress,
     ) -> Result<(), EngineError> {
-        let accepted = self.accepted(service)?;
         let _busy = self.take(service, START)?;
+        let accepted = self.accepted(service)?;
         let operation = self.begin_simple(&accepted, START, by).await?;
-        self.carry_out_start(&accepted, operation, progress).await
+        let done = self.carry_out_start(&accepted, operation, progress).await;
+        self.close(operation, done).await
     }
 
     pub(super) async fn carry_out_start(
@@ -119,8 +120,8 @@ impl Engine {
         component: Option<&ComponentName>,
         progress: &Progress,
     ) -> Result<(), EngineError> {
-        let accepted = self.accepted(service)?;
         let _busy = self.take(service, RESTART)?;
+        let accepted = self.accepted(service)?;
         let deployment = &accepted.deployment;
         let wanted: BTreeSet<ComponentName> = match component {
             Some(one) => {
@@ -148,7 +149,7 @@ impl Engine {
         let name = if deployment.active { "enable" } else { "disable" };
         let step = progress.step(name, service.as_str()).await;
         let before = self.on_disk(service).await?;
-        let set = self.switched(accepted, deployment, before.as_ref())?;
+        let set = self.switched(accepted, deployment)?;
         self.install(&set, before.as_ref()).await?;
         let files = serde_json::to_string(&set).map_err(|source| EngineError::Stored {
             what: "unit set",
@@ -161,18 +162,23 @@ impl Engine {
         Ok(())
     }
 
-    /// The files on disk, with the service's targets as they are to be.
+    /// The accepted files, with the service's targets as they are to be.
+    /// Without podman a service can still be stopped: what pulls it in at
+    /// boot goes, its targets stay as they are.
     fn switched(
         &self,
         accepted: &Accepted,
         deployment: &Deployment,
-        disk: Option<&UnitSet>,
     ) -> Result<UnitSet, EngineError> {
-        let rendered = self.toolchain()?.renderer.render(deployment, &accepted.file_name)?;
-        let mut set = disk.unwrap_or(&accepted.set).clone();
+        let mut set = accepted.set.clone();
+        set.wanted = deployment.active;
+        let toolchain = match self.toolchain() {
+            Err(_) if !deployment.active => return Ok(set),
+            other => other?,
+        };
+        let rendered = toolchain.renderer.render(deployment, &accepted.file_name)?;
         let targets = rendered.files.into_iter().filter(|((place, _), _)| *place == Place::Systemd);
         set.files.extend(targets);
-        set.wanted = deployment.active;
         Ok(set)
     }
 
@@ -232,16 +238,26 @@ impl Engine {
     /// are stopped one by one, in order.
     pub(super) async fn leave_targets(&self, service: &ServiceName) -> Result<(), EngineError> {
         for unit in [UnitName::service_target(service), UnitName::ready_target(service)] {
-            match self
-                .manager()
-                .stop(&unit, JobMode::IgnoreDependencies, std::time::Duration::from_secs(30))
-                .await
-            {
-                Ok(_) | Err(SystemdError::NoSuchUnit { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
+            self.stop_quietly(&unit).await?;
         }
         Ok(())
+    }
+
+    /// Closes the row of an operation that failed, so that it can be asked
+    /// for again at once.
+    pub(super) async fn close(
+        &self,
+        operation: i64,
+        done: Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        if done.is_err()
+            && let Err(error) =
+                self.registry().finish_operation(operation, "failed".to_owned(), now_ms()).await
+        {
+            tracing::error!(operation, %error, "a failed operation stays open");
+            self.leave_for_later();
+        }
+        done
     }
 }
 

@@ -13,17 +13,20 @@
 //! generators that run at once were seen to corrupt their output.
 
 pub mod accepted;
+mod component;
 pub mod deploy;
 pub mod error;
 pub mod failure;
 pub mod history;
 pub mod lifecycle;
 pub mod prepare;
+mod pulling;
 pub mod rebuild;
 pub mod recovery;
 pub mod rollback;
 pub mod starting;
 pub mod status;
+mod things;
 pub mod toolchain;
 pub mod undeploy;
 
@@ -31,7 +34,10 @@ mod preflight;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
 
 pub use accepted::Accepted;
 pub use error::EngineError;
@@ -40,6 +46,7 @@ pub use toolchain::Toolchain;
 
 use super::gate::now_ms;
 use super::settings::NodeSettings;
+use crate::deployment::Deployment;
 use crate::names::{ServiceName, UnitName};
 use crate::quadlet::UnitSet;
 use crate::registry::Registry;
@@ -79,6 +86,13 @@ struct Inner {
     units: tokio::sync::Mutex<()>,
     /// What is under way, by service.
     busy: Mutex<BTreeMap<ServiceName, &'static str>>,
+    /// Whether files were changed that systemd has not read: true until the
+    /// first reload, for what an earlier agent may have left.
+    reload_owed: AtomicBool,
+    /// What deploys under way will bring, by service.
+    coming: Mutex<BTreeMap<ServiceName, Deployment>>,
+    /// Told when an operation could be neither finished nor undone.
+    stuck: Notify,
     /// The generations in force, as in the registry.
     accepted: Mutex<BTreeMap<ServiceName, Arc<Accepted>>>,
 }
@@ -97,6 +111,9 @@ impl Engine {
             tools,
             units: tokio::sync::Mutex::new(()),
             busy: Mutex::new(BTreeMap::new()),
+            reload_owed: AtomicBool::new(true),
+            coming: Mutex::new(BTreeMap::new()),
+            stuck: Notify::new(),
             accepted: Mutex::new(accepted),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -191,15 +208,37 @@ impl Engine {
     ) -> Result<bool, EngineError> {
         let one_at_a_time = self.inner.units.lock().await;
         let (store, set, previous) = (self.tools().store.clone(), set.clone(), previous.cloned());
+        // Whatever happens from here on, systemd has to read the files again.
+        let owed = self.inner.reload_owed.swap(true, Ordering::SeqCst);
         let installed = tokio::task::spawn_blocking(move || store.install(&set, previous.as_ref()))
             .await
             .map_err(EngineError::Lost)??;
         let changed = installed != Installed::Unchanged;
-        if changed {
+        if changed || owed {
             self.manager().reload().await?;
         }
+        self.inner.reload_owed.store(false, Ordering::SeqCst);
         drop(one_at_a_time);
         Ok(changed)
+    }
+
+    /// Returns the other services' deployments: those in force, and those
+    /// that are under way.
+    fn neighbours(&self, service: &ServiceName) -> Vec<Deployment> {
+        let coming = self.inner.coming.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_force = self.all();
+        let in_force = in_force.iter().map(|a| &a.deployment);
+        in_force.chain(coming.values()).filter(|d| d.service != *service).cloned().collect()
+    }
+
+    /// Waits until an operation could be neither finished nor undone.
+    pub async fn stuck(&self) {
+        self.inner.stuck.notified().await;
+    }
+
+    /// Asks for an operation to be taken up again later.
+    pub fn leave_for_later(&self) {
+        self.inner.stuck.notify_one();
     }
 
     /// Reads a service's files as they are on disk.
@@ -237,6 +276,8 @@ struct Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.engine.inner.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.service);
+        let inner = &self.engine.inner;
+        inner.coming.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.service);
+        inner.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.service);
     }
 }

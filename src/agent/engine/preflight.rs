@@ -25,8 +25,7 @@ pub(super) async fn check(
     let mut problems = Vec::new();
     for container in &touched {
         paths(container, &mut problems);
-        let before = old.and_then(|o| o.deployment.container(&container.spec.name));
-        ports(container, before, &mut problems);
+        ports(container, old.map(|o| &o.deployment), &mut problems);
     }
     names(engine, old, deployment, &mut problems).await?;
     if problems.is_empty() { Ok(()) } else { Err(EngineError::Preflight { problems }) }
@@ -57,10 +56,14 @@ fn paths(container: &Container, problems: &mut Vec<String>) {
     }
 }
 
-/// Tries ports that the component did not publish before.
-fn ports(container: &Container, before: Option<&Container>, problems: &mut Vec<String>) {
+/// Tries ports that the service does not hold already.
+fn ports(container: &Container, old: Option<&Deployment>, problems: &mut Vec<String>) {
+    let held = |port: &Publish| {
+        let mut held = old.iter().flat_map(|o| &o.containers).flat_map(|c| &c.publish);
+        held.any(|h| h.host == port.host && h.protocol == port.protocol)
+    };
     for port in &container.publish {
-        if before.is_some_and(|b| b.publish.contains(port)) {
+        if held(port) {
             continue;
         }
         let Err(error) = bind(port) else { continue };

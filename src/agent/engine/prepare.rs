@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Accepted, Engine, EngineError, accepted, preflight, status};
+use super::{Accepted, Engine, EngineError, accepted, component, preflight, status};
 use crate::agent::plan::{self, Plan, Present, Side};
 use crate::definition::{self, Service};
 use crate::deployment::{Deployment, Leases, NodeFacts, ports, resolve};
-use crate::names::{ComponentName, ServiceName, UnitName};
+use crate::names::{ComponentName, UnitName};
 use crate::quadlet::{UnitSet, proof};
 use crate::units::GeneratorReport;
 
@@ -43,6 +43,15 @@ pub struct Prepared {
     /// What podman's generator made of the new files; none if they are the
     /// old ones.
     pub report: Option<GeneratorReport>,
+    /// What drop-ins and `extra` keys add to what the definition means.
+    pub additions: Vec<String>,
+}
+
+/// Files that podman's generator reads as they are meant.
+#[derive(Debug, Default)]
+struct Proved {
+    report: GeneratorReport,
+    additions: Vec<String>,
 }
 
 impl Prepared {
@@ -65,7 +74,8 @@ impl Prepared {
                 ));
             }
         }
-        let noise = |m: &&String| !m.contains("Loading source unit file");
+        warnings.extend(self.additions.iter().map(|a| format!("beside the definition: {a}")));
+        let noise = |m: &&String| !m.contains("Loading source ");
         warnings.extend(self.report.iter().flat_map(|r| r.messages.iter().filter(noise).cloned()));
         warnings
     }
@@ -86,8 +96,8 @@ impl Engine {
         let (Some(before), Some(_)) = (before, &prepared.report) else {
             return Ok(BTreeMap::new());
         };
-        let live =
-            self.tools().store.quadlet_root().parent().unwrap_or(self.tools().store.quadlet_root());
+        let _quiet = self.inner.units.lock().await;
+        let live = self.tools().store.search_root();
         Ok(self.toolchain()?.generator.check_set(before, live).await?.units)
     }
 
@@ -102,11 +112,11 @@ impl Engine {
         let old = self.find(&service.name);
         if let Some(component) = request.component.clone() {
             request.definition =
-                only_component(&request, &component, &service.name, old.as_deref())?;
+                component::only(&request, &component, &service.name, old.as_deref())?;
             service = parse(&request)?;
         }
         let toolchain = self.toolchain()?;
-        let neighbours: Vec<Deployment> = self.all().iter().map(|a| a.deployment.clone()).collect();
+        let neighbours = self.neighbours(&service.name);
         let leases = self.lease(&service, old.as_deref()).await?;
         let next = match &old {
             Some(old) => old.row.generation.next(),
@@ -123,10 +133,12 @@ impl Engine {
         let accepted = old.as_ref().map(|o| Side { deployment: &o.deployment, set: &o.set });
         let present = Present { accepted, disk: disk.as_ref(), up: &up };
         let plan = plan::plan(present, Side { deployment: &deployment, set: &set });
-        let report =
+        let proved =
             if plan.files.is_empty() { None } else { Some(self.prove(&deployment, &set).await?) };
         preflight::check(self, old.as_deref(), &deployment, &plan).await?;
-        Ok(Prepared { request, old, disk, deployment, set, plan, report })
+        let (report, additions) = proved.map(|p| (p.report, p.additions)).unzip();
+        let additions = additions.unwrap_or_default();
+        Ok(Prepared { request, old, disk, deployment, set, plan, report, additions })
     }
 
     fn facts(&self) -> NodeFacts {
@@ -154,10 +166,9 @@ impl Engine {
             .filter(|l| l.service != service.name)
             .map(|l| l.port)
             .collect();
-        for other in self.all().iter().filter(|a| a.row.name != service.name) {
-            taken.extend(
-                other.deployment.containers.iter().flat_map(|c| c.publish.iter().map(|p| p.host)),
-            );
+        for container in self.neighbours(&service.name).iter().flat_map(|d| &d.containers) {
+            taken.extend(container.publish.iter().map(|p| p.host));
+            taken.extend(container.leased.iter().map(|(_, port)| *port));
         }
         Ok(ports::lease(service, &had, &taken, &range, |port| preflight::is_free(address, port))?)
     }
@@ -180,110 +191,43 @@ impl Engine {
             .collect())
     }
 
-    async fn prove(
-        &self,
-        deployment: &Deployment,
-        set: &UnitSet,
-    ) -> Result<GeneratorReport, EngineError> {
+    async fn prove(&self, deployment: &Deployment, set: &UnitSet) -> Result<Proved, EngineError> {
         let toolchain = self.toolchain()?;
-        let live =
-            self.tools().store.quadlet_root().parent().unwrap_or(self.tools().store.quadlet_root());
-        let report = toolchain.generator.check_set(set, live).await?;
-        let mut messages = Vec::new();
+        let (generator, agent) = (&toolchain.generator, toolchain.renderer.agent());
+        // Files of another service must not change while they are copied.
+        let _quiet = self.inner.units.lock().await;
+        let report = generator.check_set(set, self.tools().store.search_root()).await?;
         let refused = report.refused(set);
         if !refused.is_empty() || !report.fatal().is_empty() {
-            messages.extend(report.messages.clone());
-            messages.extend(refused.into_iter().map(|file| format!("{file} makes no unit")));
+            let more = refused.into_iter().map(|file| format!("{file} makes no unit"));
+            let messages = report.messages.iter().cloned().chain(more).collect();
+            return Err(EngineError::Proof { messages });
         }
-        messages.extend(
-            proof::compare(deployment, toolchain.renderer.agent(), &report.units)
-                .iter()
-                .map(ToString::to_string),
-        );
-        if messages.is_empty() { Ok(report) } else { Err(EngineError::Proof { messages }) }
+        let shown = |found: Vec<proof::Mismatch>| -> Vec<String> {
+            found.iter().map(ToString::to_string).collect()
+        };
+        let additions = shown(proof::compare(deployment, agent, &report.units));
+        if additions.is_empty() {
+            return Ok(Proved { report, additions });
+        }
+        // A person's drop-ins and `extra` keys may add to what is meant;
+        // without them nothing may differ.
+        let mut bare = deployment.clone();
+        bare.containers.iter_mut().for_each(|c| c.spec.extra.clear());
+        let bare_set = toolchain.renderer.render(&bare, "")?;
+        let alone = generator.check_alone(&bare_set, self.tools().store.search_root()).await?;
+        let messages = shown(proof::compare(&bare, agent, &alone.units));
+        if messages.is_empty() {
+            Ok(Proved { report, additions })
+        } else {
+            Err(EngineError::Proof { messages })
+        }
     }
 }
 
 /// Reads a definition.
-fn parse(request: &Request) -> Result<Service, EngineError> {
+pub(super) fn parse(request: &Request) -> Result<Service, EngineError> {
     definition::load(&request.definition).map_err(|invalid| EngineError::Invalid {
         lines: invalid.lines(&request.file_name, &request.definition),
     })
-}
-
-/// Puts one component of the new definition into the one in force, which is
-/// otherwise left alone.
-fn only_component(
-    request: &Request,
-    component: &ComponentName,
-    service: &ServiceName,
-    old: Option<&Accepted>,
-) -> Result<String, EngineError> {
-    let old = old.ok_or_else(|| EngineError::ComponentFirst { service: service.clone() })?;
-    let named = |table: &toml_edit::Table| {
-        table.get("name").and_then(toml_edit::Item::as_str) == Some(component.as_str())
-    };
-    let new = request.definition.parse::<toml_edit::DocumentMut>();
-    let current = old.current_definition().parse::<toml_edit::DocumentMut>();
-    let tables = |document: &toml_edit::DocumentMut| {
-        document.get("components").and_then(toml_edit::Item::as_array_of_tables).cloned()
-    };
-    let (Ok(new), Ok(mut current)) = (new, current) else {
-        return Ok(request.definition.clone());
-    };
-    let known: Vec<String> =
-        parse(request)?.components.iter().map(|c| c.name.to_string()).collect();
-    let missing = || EngineError::NoComponent {
-        service: service.clone(),
-        component: component.clone(),
-        known,
-    };
-    // Components written as inline tables: the whole definition must do.
-    let (Some(theirs), Some(mut ours)) = (tables(&new), tables(&current)) else {
-        return if known_component(&new, component) {
-            Ok(request.definition.clone())
-        } else {
-            Err(missing())
-        };
-    };
-    let table = theirs.iter().find(|t| named(t)).ok_or_else(missing)?.clone();
-    let place = ours.iter().position(named);
-    match place {
-        Some(at) => ours.iter_mut().skip(at).take(1).for_each(|place| *place = table.clone()),
-        None => ours.push(table),
-    }
-    // Positions come from two files; without them tables are written in order.
-    current.insert("components", toml_edit::Item::ArrayOfTables(renumbered(&ours)));
-    Ok(current.to_string())
-}
-
-fn known_component(document: &toml_edit::DocumentMut, component: &ComponentName) -> bool {
-    document.get("components").and_then(toml_edit::Item::as_array).is_some_and(|list| {
-        list.iter().any(|item| {
-            item.as_inline_table().and_then(|t| t.get("name")).and_then(toml_edit::Value::as_str)
-                == Some(component.as_str())
-        })
-    })
-}
-
-fn renumbered(tables: &toml_edit::ArrayOfTables) -> toml_edit::ArrayOfTables {
-    let mut out = toml_edit::ArrayOfTables::new();
-    for table in tables {
-        let mut table = table.clone();
-        unplace(&mut table);
-        out.push(table);
-    }
-    out
-}
-
-fn unplace(table: &mut toml_edit::Table) {
-    table.set_position(None);
-    for (_, item) in table.iter_mut() {
-        if let Some(inner) = item.as_table_mut() {
-            unplace(inner);
-        }
-        if let Some(list) = item.as_array_of_tables_mut() {
-            list.iter_mut().for_each(unplace);
-        }
-    }
 }

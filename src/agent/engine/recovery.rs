@@ -1,6 +1,9 @@
 //! What an agent does first: finish or undo what its predecessor was at when
 //! it ended.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
 use super::deploy::{self, Deploy};
 use super::{Busy, Engine, EngineError, accepted, lifecycle, now_ms, undeploy};
 use crate::agent::deploy_state::DeployState;
@@ -26,15 +29,17 @@ impl Engine {
     ///
     /// The unit directories cannot be changed, or systemd does not answer.
     pub async fn prepare_node(&self) -> Result<(), EngineError> {
+        let one_at_a_time = self.inner.units.lock().await;
         let (store, files) = (self.tools().store.clone(), node_units("/usr/bin/env podman"));
+        let owed = self.inner.reload_owed.swap(true, Ordering::SeqCst);
         let installed = tokio::task::spawn_blocking(move || store.install_node_units(&files))
             .await
             .map_err(EngineError::Lost)??;
-        if installed != Installed::Unchanged {
+        if owed || installed != Installed::Unchanged {
             self.manager().reload().await?;
         }
-        // Active, it is what a boot reaches; starting it now starts whatever
-        // should run and does not.
+        self.inner.reload_owed.store(false, Ordering::SeqCst);
+        drop(one_at_a_time);
         let unit = crate::names::UnitName::podman_ready();
         self.manager().start(&unit, JobMode::Replace, std::time::Duration::from_secs(60)).await?;
         Ok(())
@@ -48,9 +53,11 @@ impl Engine {
     /// The registry does not answer.
     pub async fn cut_off(&self) -> Result<Vec<CutOff>, EngineError> {
         let rows = self.registry().unfinished_operations().await?;
-        rows.into_iter()
-            .map(|row| Ok(CutOff { busy: self.take(&row.service, "recovery")?, row }))
-            .collect()
+        // What is busy has somebody at it.
+        let free = |row: OperationRow| {
+            Some(CutOff { busy: self.take(&row.service, "recovery").ok()?, row })
+        };
+        Ok(rows.into_iter().filter_map(free).collect())
     }
 
     /// Finishes or undoes operations that were cut off. What goes wrong with
@@ -61,6 +68,7 @@ impl Engine {
             tracing::warn!(%service, kind, "an operation was cut off; finishing or undoing it");
             if let Err(error) = self.recover_one(row, busy).await {
                 tracing::error!(%service, operation = id, error = %Chain(&error), "the operation could not be finished");
+                self.leave_for_later();
             }
         }
     }
@@ -83,6 +91,7 @@ impl Engine {
             }
             other => {
                 tracing::error!(kind = other, "this agent does not know such an operation");
+                self.registry().finish_operation(row.id, "unknown".to_owned(), now_ms()).await?;
                 Ok(())
             }
         }
@@ -94,9 +103,13 @@ impl Engine {
         busy: Busy,
         progress: Progress,
     ) -> Result<(), EngineError> {
-        let state: DeployState = serde_json::from_str(&row.state).map_err(|source| {
-            EngineError::Stored { what: "state", service: row.service.clone(), source }
-        })?;
+        let state = serde_json::from_str(&row.state).unwrap_or_else(|error| {
+            tracing::error!(service = %row.service, %error, "the state of a deploy cannot be read; undoing it");
+            DeployState::RollingBack {
+                before: BTreeMap::new(),
+                reason: "its state could not be read".to_owned(),
+            }
+        });
         let Some(new) = accepted::stored(self.registry(), &row.service, row.to).await? else {
             // Committed or discarded: only the last line was not written.
             self.registry().finish_operation(row.id, "done".to_owned(), now_ms()).await?;
@@ -127,6 +140,7 @@ impl Engine {
             // Nothing that runs was touched: as if it had not been asked for.
             let outcome = self.back(&mut deploy, Vec::new(), &progress).await;
             tracing::info!(service = %deploy.service, "the deploy is undone: {}", outcome.message);
+            drop(busy);
             return Ok(());
         }
         self.finish(deploy, busy, progress).await;

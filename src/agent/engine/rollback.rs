@@ -37,8 +37,9 @@ impl Engine {
                 (OutcomeKind::Failed, format!("it could not be undone: {}", Chain(error)))
             }
         };
-        if let Ok(again) = result {
-            failures.extend(again);
+        match result {
+            Ok(again) => failures.extend(again),
+            Err(_) => self.leave_for_later(),
         }
         Outcome {
             service: deploy.service.clone(),
@@ -57,28 +58,22 @@ impl Engine {
         reason: String,
         progress: &Progress,
     ) -> Result<Vec<Failure>, EngineError> {
-        if !matches!(deploy.state, DeployState::RollingBack { .. }) {
-            self.advance(deploy, DeployEvent::Failed(reason)).await?;
-        }
+        self.note_failure(deploy, reason).await;
         let step = progress.step("rollback", format!("generation {}", deploy.from)).await;
         let touched = self.touched(deploy).await?;
-        let gone: Vec<&Container> = deploy
-            .new
-            .containers
-            .iter()
-            .filter(|c| {
-                deploy
-                    .old
-                    .as_ref()
-                    .is_none_or(|(old, _)| old.containers.iter().all(|o| o.name != c.name))
+        // Of a service that was stopped nothing may stay up.
+        let stays = |c: &Container| {
+            deploy.old.as_ref().is_some_and(|(old, _)| {
+                old.active && old.containers.iter().any(|o| o.name == c.name)
             })
-            .collect();
+        };
+        let gone: Vec<&Container> = deploy.new.containers.iter().filter(|c| !stays(c)).collect();
         self.stop_alone(&gone).await?;
         let old_set = match &deploy.old {
             Some((_, set)) => set.clone(),
             None => UnitSet::new(deploy.service.clone(), false),
         };
-        if deploy.old.is_none() {
+        if deploy.old.as_ref().is_none_or(|(old, _)| !old.active) {
             self.leave_targets(&deploy.service).await?;
         }
         self.install(&old_set, Some(&deploy.set)).await?;
@@ -93,6 +88,11 @@ impl Engine {
             }
             Some(_) | None => Vec::new(),
         };
+        let kept = deploy.old.as_ref().map(|(old, _)| old);
+        if let Err(error) = self.drop_networks(&deploy.new, kept, progress).await {
+            let why = Chain(&error).to_string();
+            progress.warn(format!("a network is left behind: {why}")).await;
+        }
         match &deploy.old {
             Some((old, _)) => {
                 self.registry().replace_leases(&deploy.service, &lease_rows(old)).await?;
@@ -111,6 +111,20 @@ impl Engine {
             step.failed("the generation before did not come up".to_owned()).await;
         }
         Ok(failures)
+    }
+
+    /// Journals that a deploy is being undone. What the disk cannot take must
+    /// not keep the old generation from coming back.
+    async fn note_failure(&self, deploy: &mut Deploy, reason: String) {
+        if matches!(deploy.state, DeployState::RollingBack { .. }) {
+            return;
+        }
+        let before = deploy.state.clone();
+        let failed = DeployEvent::Failed(reason);
+        if let Err(error) = self.advance(deploy, failed.clone()).await {
+            tracing::error!(service = %deploy.service, error = %Chain(&error), "a rollback is not journalled");
+            deploy.state = before.next(failed).unwrap_or_else(|_| deploy.state.clone());
+        }
     }
 
     /// Returns the old components that are down, or run the new generation.

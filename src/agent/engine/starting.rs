@@ -15,6 +15,15 @@ use crate::systemd::{ActiveState, Change, JobMode, JobResult, Jobs, ListedUnit, 
 /// What systemd needs on top of a unit's own timeouts.
 const MARGIN: Duration = Duration::from_secs(30);
 
+/// What becomes of a component that does not start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failing {
+    /// It is stopped: another generation comes back in its place.
+    IsUndone,
+    /// It is left to systemd, which goes on trying.
+    IsLeft,
+}
+
 /// What came of starting a layer.
 #[derive(Debug, Default)]
 pub(super) struct Started {
@@ -61,6 +70,7 @@ impl Engine {
         &self,
         deployment: &Deployment,
         layer: &[ComponentName],
+        failing: Failing,
         progress: &Progress,
     ) -> Result<Started, EngineError> {
         let containers: BTreeMap<UnitName, &Container> = layer
@@ -117,8 +127,10 @@ impl Engine {
                     let failure = failure::explain(self, container, &why).await;
                     step.failed(failure.explanation.clone()).await;
                     started.failures.push(failure);
-                    // It would be tried again for ever.
-                    self.stop_alone(std::slice::from_ref(container)).await?;
+                    if failing == Failing::IsUndone {
+                        // It would be tried again for ever.
+                        self.stop_alone(std::slice::from_ref(container)).await?;
+                    }
                 }
             }
         }
@@ -188,6 +200,7 @@ impl Engine {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
+        let failing = if journal.is_some() { Failing::IsUndone } else { Failing::IsLeft };
         self.make_ground(deployment).await?;
         for layer in deployment.layers() {
             let layer: Vec<ComponentName> =
@@ -195,7 +208,7 @@ impl Engine {
             if layer.is_empty() {
                 continue;
             }
-            let started = self.start_layer(deployment, &layer, progress).await?;
+            let started = self.start_layer(deployment, &layer, failing, progress).await?;
             if let Some(deploy) = journal.as_deref_mut() {
                 for component in &started.ready {
                     deploy.changed.insert(component.to_string());
@@ -223,15 +236,6 @@ impl Engine {
         }
         Ok(())
     }
-}
-
-/// Says which networks of a deployment nobody else of the node uses.
-pub(super) fn own_networks<'a>(
-    deployment: &'a Deployment,
-    others: &[Deployment],
-) -> Vec<&'a crate::names::NetworkName> {
-    let used: BTreeSet<_> = others.iter().flat_map(Deployment::networks).collect();
-    deployment.networks().into_iter().filter(|n| !used.contains(n)).collect()
 }
 
 fn names(listed: Vec<ListedUnit>) -> Vec<UnitName> {

@@ -5,9 +5,11 @@ use std::time::SystemTime;
 
 use super::accepted::container_units;
 use super::{Accepted, Engine, EngineError};
+use crate::agent::plan::{self, FileChangeKind};
 use crate::deployment::{Container, Readiness};
 use crate::names::ServiceName;
-use crate::podman::health;
+use crate::podman::{Health, health};
+use crate::quadlet::render;
 use crate::systemd::{ActiveState, LoadState, UnitState};
 
 /// A service, desired and observed.
@@ -85,6 +87,33 @@ pub(super) fn is_up(active: &ActiveState, sub: &str) -> bool {
 }
 
 impl Engine {
+    /// Adds to a status how the files on disk differ from those in force.
+    ///
+    /// # Errors
+    ///
+    /// The unit directories cannot be read.
+    pub async fn add_file_drift(&self, status: &mut ServiceStatus) -> Result<(), EngineError> {
+        let accepted = &status.accepted;
+        let disk = self.on_disk(&accepted.row.name).await?;
+        let changes = plan::files(disk.as_ref(), &accepted.set);
+        for component in &mut status.components {
+            let unit = component.container.name.unit();
+            let ours = changes.iter().filter(|c| render::unit_of(&c.name) == unit.as_str());
+            component.drift.extend(ours.map(|change| {
+                let what = match change.kind {
+                    FileChangeKind::Added => "was removed",
+                    FileChangeKind::Changed => "was edited",
+                    FileChangeKind::Removed => "is not ours",
+                };
+                format!(
+                    "{} {what} by hand; deploy the service again to undo that, or use a drop-in: systemctl --user edit {unit}",
+                    change.name
+                )
+            }));
+        }
+        Ok(())
+    }
+
     /// Looks at one service, or at all.
     ///
     /// # Errors
@@ -127,12 +156,15 @@ impl Engine {
     ) -> ComponentStatus {
         let state = component_state(&unit);
         let health = match (&container.readiness, state) {
-            (Readiness::Command { .. }, ComponentState::Running | ComponentState::Starting) => {
-                health::read(&self.tools().runtime, &container.name).as_str()
-            }
+            (Readiness::Command { .. }, ComponentState::Running) => unit
+                .main_pid
+                .map_or(Health::Unknown, |pid| health::read(&self.tools().runtime, pid))
+                .as_str(),
             // Its unit is active only once the probe has succeeded.
             (Readiness::Probe { .. }, ComponentState::Running) => "ready",
-            (Readiness::Probe { .. }, ComponentState::Starting) => "starting",
+            (Readiness::Command { .. } | Readiness::Probe { .. }, ComponentState::Starting) => {
+                "starting"
+            }
             _ => "none",
         };
         let drift = drift(accepted.row.active, state, &unit);

@@ -58,13 +58,18 @@ impl Toolchain {
     }
 }
 
-/// The program that probes are run with: this one, by the path that outlives
-/// an upgrade of it.
+/// Paths that stay the same when the agent is upgraded, whatever they lead
+/// to.
+const STABLE: &[&str] = &["/usr/bin/mcp-agent", "/run/current-system/sw/bin/mcp-agent"];
+
+/// The program that probes are run with: this one, by a path that outlives an
+/// upgrade of it.
 fn probe_program() -> String {
-    let running = std::env::current_exe().ok();
-    let text =
-        running.and_then(|path| path.to_str().map(|p| p.trim_end_matches(" (deleted)").to_owned()));
-    text.unwrap_or_else(|| "/usr/bin/mcp-agent".to_owned())
+    let Ok(running) = std::env::current_exe() else { return "mcp-agent".to_owned() };
+    let running = running.to_string_lossy().trim_end_matches(" (deleted)").to_owned();
+    let same =
+        |path: &&&str| std::fs::canonicalize(path).is_ok_and(|found| found == Path::new(&running));
+    STABLE.iter().find(same).map_or(running.clone(), |path| (*path).to_owned())
 }
 
 /// Reads the templates that an operator put in a directory.

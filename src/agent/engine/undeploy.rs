@@ -1,12 +1,9 @@
 //! Taking a service off the node.
 
-use super::starting::own_networks;
 use super::{Accepted, Engine, EngineError, now_ms};
 use crate::agent::progress::{Event, Outcome, OutcomeKind, Progress};
-use crate::deployment::Deployment;
 use crate::names::{Generation, ServiceName};
 use crate::podman;
-use crate::quadlet::arguments::volume_name;
 use crate::registry::NewOperation;
 use crate::telemetry::Chain;
 
@@ -30,18 +27,18 @@ impl Engine {
         by: &str,
         progress: &Progress,
     ) -> Result<(), EngineError> {
+        let kind = if purge_data { PURGE } else { UNDEPLOY };
+        let _busy = self.take(service, kind)?;
         let accepted = self.accepted(service)?;
         let others: Vec<ServiceName> = self
-            .all()
-            .iter()
-            .filter(|a| a.deployment.depends_on.contains(service))
-            .map(|a| a.row.name.clone())
+            .neighbours(service)
+            .into_iter()
+            .filter(|d| d.depends_on.contains(service))
+            .map(|d| d.service)
             .collect();
         if !others.is_empty() {
             return Err(EngineError::Needed { service: service.clone(), others });
         }
-        let kind = if purge_data { PURGE } else { UNDEPLOY };
-        let _busy = self.take(service, kind)?;
         let operation = self
             .registry()
             .begin_operation(NewOperation {
@@ -54,7 +51,8 @@ impl Engine {
                 by: by.to_owned(),
             })
             .await?;
-        self.carry_out_undeploy(&accepted, operation, purge_data, progress).await
+        let done = self.carry_out_undeploy(&accepted, operation, purge_data, progress).await;
+        self.close(operation, done).await
     }
 
     pub(super) async fn carry_out_undeploy(
@@ -67,7 +65,7 @@ impl Engine {
         let service = &accepted.row.name;
         let deployment = &accepted.deployment;
         let changed = self.stop_all(deployment, progress).await?;
-        self.forget_things(deployment).await?;
+        self.leave_volumes(deployment).await?;
         let step = progress.step("remove", service.as_str()).await;
         let nothing = crate::quadlet::UnitSet::new(service.clone(), false);
         let disk = self.on_disk(service).await?;
@@ -77,30 +75,27 @@ impl Engine {
             .map_err(EngineError::Lost)??;
         self.install(&nothing, Some(disk.as_ref().unwrap_or(&accepted.set))).await?;
         step.done().await;
-        self.remove_networks(deployment, progress).await;
-        if purge_data {
-            for volume in deployment.volumes() {
-                let name = volume_name(service, volume);
-                let step = progress.step("purge", format!("volume {name}")).await;
-                podman::remove_volume(&name).await?;
-                step.done().await;
-            }
-        }
-        self.registry().delete_leases(service).await?;
-        self.registry().finish_operation(operation, "done".to_owned(), now_ms()).await?;
+        self.drop_networks(deployment, None, progress).await?;
+        let left = if purge_data { self.purge(service, progress).await? } else { Vec::new() };
+        // The service first: should the rest be cut off, there is nothing
+        // left to do for it.
         self.registry().delete_service(service).await?;
+        self.registry().finish_operation(operation, "done".to_owned(), now_ms()).await?;
         self.refresh(service).await?;
+        let (kind, message) = match (purge_data, left.is_empty()) {
+            (false, _) => (OutcomeKind::Done, "removed; its data is kept".to_owned()),
+            (true, true) => (OutcomeKind::Done, "removed, with its volumes".to_owned()),
+            (true, false) => {
+                let left = left.join(", ");
+                (OutcomeKind::Failed, format!("removed, but these volumes could not be: {left}"))
+            }
+        };
         progress
             .tell(Event::Outcome(Outcome {
                 service: service.clone(),
-                kind: OutcomeKind::Done,
+                kind,
                 generation: Generation(0),
-                message: if purge_data {
-                    "removed, with its volumes"
-                } else {
-                    "removed; its data is kept"
-                }
-                .to_owned(),
+                message,
                 failures: Vec::new(),
                 changed,
                 elapsed: progress.elapsed(),
@@ -109,41 +104,25 @@ impl Engine {
         Ok(())
     }
 
-    /// Stops the units of volumes and of networks that nobody else uses:
-    /// they only remember that the thing was made.
-    async fn forget_things(&self, deployment: &Deployment) -> Result<(), EngineError> {
-        use crate::names::UnitName;
-        use crate::systemd::{JobMode, SystemdError};
-        let others = self.others(&deployment.service);
-        let mut units: Vec<UnitName> =
-            own_networks(deployment, &others).into_iter().map(UnitName::network).collect();
-        units.extend(
-            deployment.volumes().into_iter().map(|v| UnitName::volume(&deployment.service, v)),
-        );
-        for unit in units {
-            match self
-                .manager()
-                .stop(&unit, JobMode::IgnoreDependencies, std::time::Duration::from_secs(30))
-                .await
-            {
-                Ok(_) | Err(SystemdError::NoSuchUnit { .. }) => {}
-                Err(error) => return Err(error.into()),
+    /// Removes every volume of a service, those of earlier generations too;
+    /// returns what could not be removed.
+    async fn purge(
+        &self,
+        service: &ServiceName,
+        progress: &Progress,
+    ) -> Result<Vec<String>, EngineError> {
+        let mut left = Vec::new();
+        for name in podman::volumes_of(service).await? {
+            let step = progress.step("purge", format!("volume {name}")).await;
+            match podman::remove_volume(&name).await {
+                Ok(()) => step.done().await,
+                Err(error) => {
+                    let why = Chain(&error).to_string();
+                    step.failed(why).await;
+                    left.push(name);
+                }
             }
         }
-        Ok(())
-    }
-
-    async fn remove_networks(&self, deployment: &Deployment, progress: &Progress) {
-        for network in own_networks(deployment, &self.others(&deployment.service)) {
-            if let Err(error) = podman::remove_network(network).await {
-                progress
-                    .warn(format!("the network {network} is left behind: {}", Chain(&error)))
-                    .await;
-            }
-        }
-    }
-
-    fn others(&self, service: &ServiceName) -> Vec<Deployment> {
-        self.all().iter().filter(|a| a.row.name != *service).map(|a| a.deployment.clone()).collect()
+        Ok(left)
     }
 }

@@ -12,7 +12,7 @@ use crate::systemd::journal::{self, Entry, Follow, JournalError, LogQuery};
 use crate::telemetry::Chain;
 
 impl Agent {
-    pub(super) fn answer_logs(
+    pub(super) async fn answer_logs(
         &self,
         request: &Request<pb::LogsRequest>,
     ) -> Result<Response<Answers<pb::LogEntry>>, Status> {
@@ -39,14 +39,25 @@ impl Agent {
                     .map_err(|e| Status::invalid_argument(e.to_string()))?,
             ),
         };
-        let query = LogQuery {
-            lines: (request.lines > 0).then_some(request.lines),
-            since_us,
-            follow: request.follow,
-        };
         let names: Vec<UnitName> = units.keys().cloned().collect();
+        let mut past = Vec::new();
+        let mut query = LogQuery { lines: None, since_us, follow: request.follow };
+        if request.lines > 0 {
+            past = journal::newest(&names, None, since_us, request.lines)
+                .await
+                .map_err(|e| failed(&e))?;
+            // What follows begins after the last of these.
+            let now = u64::try_from(jiff::Timestamp::now().as_microsecond()).unwrap_or_default();
+            query.since_us = Some(past.last().map_or(now, |entry| entry.time_us + 1));
+        }
+        let past: Vec<_> = past.into_iter().map(|line| Ok(entry(line, &units))).collect();
+        let past = futures_util::stream::iter(past);
+        if request.lines > 0 && !request.follow {
+            return Ok(Response::new(Box::pin(past)));
+        }
         let follow = journal::follow(&names, &query).map_err(|e| failed(&e))?;
-        Ok(Response::new(Box::pin(futures_util::stream::unfold(Some((follow, units)), step))))
+        let rest = futures_util::stream::unfold(Some((follow, units)), step);
+        Ok(Response::new(Box::pin(futures_util::StreamExt::chain(past, rest))))
     }
 }
 

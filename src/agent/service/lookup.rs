@@ -16,12 +16,17 @@ impl Agent {
         &self,
         request: Request<pb::StatusRequest>,
     ) -> Result<Response<pb::StatusResponse>, Status> {
-        let name = request.into_inner().service;
-        let service = if name.is_empty() { None } else { Some(service_name(&name)?) };
-        let found = self.engine.status(service.as_ref()).await.map_err(|e| status(&e))?;
-        Ok(Response::new(pb::StatusResponse {
-            services: found.into_iter().map(convert::service_status).collect(),
-        }))
+        let request = request.into_inner();
+        let service =
+            if request.service.is_empty() { None } else { Some(service_name(&request.service)?) };
+        let mut found = self.engine.status(service.as_ref()).await.map_err(|e| status(&e))?;
+        if request.files {
+            for service in &mut found {
+                self.engine.add_file_drift(service).await.map_err(|e| status(&e))?;
+            }
+        }
+        let services = found.into_iter().map(convert::service_status).collect();
+        Ok(Response::new(pb::StatusResponse { services }))
     }
 
     pub(super) fn answer_definition(

@@ -89,7 +89,7 @@ impl Agent {
             // A recovery that the shutdown cuts off is taken up at the next
             // start.
             tokio::select! {
-                () = settling.settle(cut_off) => shutdown.cancelled().await,
+                () = settling.settle(cut_off) => {}
                 () = shutdown.cancelled() => {}
             }
             Ok::<(), EngineError>(())
@@ -108,7 +108,21 @@ impl Agent {
             tokio::time::sleep(RETRY).await;
         }
         self.problems.clear("systemd");
-        self.engine.recover(cut_off).await;
+        let mut cut_off = cut_off;
+        loop {
+            self.engine.recover(std::mem::take(&mut cut_off)).await;
+            // Wakes only for an operation that could be neither finished nor
+            // undone: the user manager was away, the disk full.
+            self.engine.stuck().await;
+            tokio::time::sleep(RETRY).await;
+            match self.engine.cut_off().await {
+                Ok(found) => cut_off = found,
+                Err(error) => {
+                    tracing::error!(error = %Chain(&error), "the registry does not answer");
+                    self.engine.leave_for_later();
+                }
+            }
+        }
     }
 }
 
@@ -225,7 +239,7 @@ impl pb::agent_service_server::AgentService for Agent {
         &self,
         request: Request<pb::LogsRequest>,
     ) -> Result<Response<Self::LogsStream>, Status> {
-        self.answer_logs(&request)
+        self.answer_logs(&request).await
     }
 
     async fn history(

@@ -30,7 +30,8 @@ pub struct LogsArgs {
     /// Show the last N lines; without it 100, or all that --since selects
     #[arg(short = 'n', long, visible_alias = "tail", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub lines: Option<u32>,
-    /// Show lines from this time on, as journalctl takes it
+    /// Show lines from this time on: how long ago (10m, 2h30m), today, a day or
+    /// a moment (2026-05-01, "2026-05-01 13:00")
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
     /// Show when each line was written

@@ -33,7 +33,7 @@ pub async fn run(context: &Context<'_>, args: &StatusArgs) -> Result<Exit, CliEr
     let service = args.service.as_ref().map(ToString::to_string).unwrap_or_default();
     let answers = context
         .ask(&args.node.node, async |node, mut client| {
-            let request = proto::StatusRequest { service: service.clone() };
+            let request = proto::StatusRequest { service: service.clone(), files: true };
             let answer = client.status(request).await;
             status::unless_missing(&node.name, answer, !service.is_empty())
         })

@@ -258,6 +258,12 @@ impl Checker<'_> {
         if cpus.is_some_and(|n| !(0.01..=4096.0).contains(&n)) {
             self.complain(&format!("{at}.resources.cpus"), "cpus must be between 0.01 and 4096");
         }
+        if r.pids == Some(0) {
+            self.complain(
+                &format!("{at}.resources.pids"),
+                "pids must be at least 1; leave it out for no limit",
+            );
+        }
         for (key, old, new) in [
             ("memory", c.memory.is_some(), memory.is_some()),
             ("vcpus", c.vcpus.is_some(), cpus.is_some()),
@@ -376,6 +382,12 @@ impl Checker<'_> {
             None => Some(Duration::from_secs(10)),
             Some(text) => self.keep(&format!("{at}.stop_timeout"), values::duration(text)),
         };
+        if stop_timeout.is_some_and(|t| t.subsec_nanos() > 0 || t.is_zero()) {
+            self.complain(
+                &format!("{at}.stop_timeout"),
+                "stop_timeout is in whole seconds, at least one: podman knows no less",
+            );
+        }
         let mut ulimits = BTreeMap::new();
         for (name, limit) in c.ulimits.clone().unwrap_or_default() {
             let path = format!("{at}.ulimits.{name}");
@@ -387,7 +399,7 @@ impl Checker<'_> {
             if !text.split(':').all(part) || text.split(':').count() > 2 {
                 self.complain(&path, format!("{text:?} is not a limit; write \"soft:hard\""));
             }
-            if !name.bytes().all(|b| b.is_ascii_lowercase()) {
+            if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase()) {
                 self.complain(&path, format!("{name:?} is not a limit's name; such as nofile"));
             }
             ulimits.insert(name, text);

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::diagnostic::{Diagnostic, Invalid};
@@ -237,13 +238,14 @@ impl Checker<'_> {
 
     /// Refuses two publications of one port of the node.
     fn published(&mut self, components: &[(usize, Component)]) {
-        let mut taken: BTreeMap<_, Vec<Option<std::net::IpAddr>>> = BTreeMap::new();
+        let mut taken: BTreeMap<_, Vec<Option<IpAddr>>> = BTreeMap::new();
         for (index, component) in components {
             for (at, port) in component.ports.iter().enumerate() {
                 let others = taken.entry((port.protocol, port.host)).or_default();
-                let clash = others.iter().any(|other| {
-                    other.is_none() || port.address.is_none() || *other == port.address
-                });
+                let any = |a: &Option<IpAddr>| a.is_none_or(|a| a.is_unspecified());
+                let clash = others
+                    .iter()
+                    .any(|other| any(other) || any(&port.address) || *other == port.address);
                 if clash {
                     self.complain(
                         &format!("components[{index}].ports[{at}]"),
