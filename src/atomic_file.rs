@@ -14,9 +14,18 @@ use std::path::Path;
 ///
 /// Any error of the file system; `path` then has its old content.
 pub fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let directory = path
-        .parent()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path has no directory"))?;
+    replace(path, content, mode)?;
+    sync_directory(directory_of(path)?)
+}
+
+/// Does what [`write`] does, and leaves it to the caller to sync the
+/// directory: once for many files.
+///
+/// # Errors
+///
+/// Any error of the file system; `path` then has its old content.
+pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let directory = directory_of(path)?;
     let name = path
         .file_name()
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path has no file name"))?;
@@ -29,8 +38,12 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
         // What is left over is ours alone; the first error is the one to tell.
         drop(fs::remove_file(&temporary));
     }
-    result?;
-    sync_directory(directory)
+    result
+}
+
+fn directory_of(path: &Path) -> io::Result<&Path> {
+    path.parent()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path has no directory"))
 }
 
 fn write_and_rename(temporary: &Path, path: &Path, content: &[u8], mode: u32) -> io::Result<()> {

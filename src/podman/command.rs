@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
+use super::images;
 use crate::names::{ImageRef, NetworkName, ServiceName};
 
 /// Longest wait for an answer; podman waits for locks of its own.
@@ -42,6 +43,11 @@ pub enum PodmanError {
 ///
 /// [`PodmanError`]; an image that is not there is no error.
 pub async fn image_exists(image: &ImageRef) -> Result<bool, PodmanError> {
+    if let Some(store) = images::own_store(|name| std::env::var_os(name))
+        && images::is_listed(&store, image).await
+    {
+        return Ok(true);
+    }
     let output = run("image exists", &["image", "exists", image.as_str()]).await?;
     match output.status.code() {
         Some(0) => Ok(true),

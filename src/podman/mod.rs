@@ -4,6 +4,7 @@
 
 pub mod command;
 pub mod health;
+pub mod images;
 pub mod pause;
 
 pub use command::{PodmanError, image_exists, remove_network, remove_volume, volumes_of};

@@ -192,6 +192,9 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // KiB. Rows are read once and kept by who needs them; the usual 2 MB of
+    // pages would only make the agent larger.
+    connection.pragma_update(None, "cache_size", -256)?;
     Ok(connection)
 }
 

@@ -189,6 +189,18 @@ impl Manager {
         Ok(rows.into_iter().map(ListedUnit::from).collect())
     }
 
+    /// Returns the rows of these units in systemd's list, in any order; one
+    /// that does not exist comes as [`LoadState::NotFound`]. One call, where
+    /// [`unit_states`](Self::unit_states) makes up to six more for a unit.
+    ///
+    /// # Errors
+    ///
+    /// Any [`SystemdError`] but those that name a unit.
+    pub async fn listed(&self, units: &[UnitName]) -> Result<Vec<ListedUnit>, SystemdError> {
+        let (_, rows) = self.rows(units).await?;
+        Ok(rows.into_iter().map(ListedUnit::from).collect())
+    }
+
     /// Returns the state of each unit, in the order asked for; one that does
     /// not exist comes as [`LoadState::NotFound`].
     ///

@@ -84,14 +84,15 @@ pub(super) fn discard(slot: &Path) -> Result<(), UnitsError> {
     }
 }
 
-/// Writes a file unless it has that content already.
+/// Writes a file unless it has that content already; the caller syncs the
+/// directory.
 pub(super) fn put(directory: &Path, name: &str, text: &str) -> Result<Option<PathBuf>, UnitsError> {
     let path = directory.join(name);
     if read_text(&path)?.as_deref() == Some(text) {
         return Ok(None);
     }
     make_directory(directory)?;
-    atomic_file::write(&path, text.as_bytes(), 0o644).map_err(at("write", &path))?;
+    atomic_file::replace(&path, text.as_bytes(), 0o644).map_err(at("write", &path))?;
     Ok(Some(path))
 }
 

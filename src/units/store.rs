@@ -142,15 +142,28 @@ impl UnitStore {
             check_name(name)?;
         }
         let mut changed = self.install_quadlet(set, previous)?;
-        for (name, text) in set.of(Place::Systemd) {
-            changed.extend(put(&self.systemd_root, name, text)?);
-        }
+        changed.extend(self.put_all(set.of(Place::Systemd))?);
         for name in Self::stale_targets(set, previous) {
             changed.extend(take(&self.systemd_root.join(name))?);
         }
         let (link, target) = self.wants(&set.service);
         changed.extend(if set.wanted { put_link(&link, &target)? } else { take(&link)? });
         Ok(if changed.is_empty() { Installed::Unchanged } else { Installed::Changed(changed) })
+    }
+
+    /// Writes files of systemd's that differ, and syncs their directory once.
+    fn put_all<'a>(
+        &self,
+        files: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Vec<PathBuf>, UnitsError> {
+        let mut changed = Vec::new();
+        for (name, text) in files {
+            changed.extend(put(&self.systemd_root, name, text)?);
+        }
+        if !changed.is_empty() {
+            sync(&self.systemd_root)?;
+        }
+        Ok(changed)
     }
 
     fn install_quadlet(
@@ -174,6 +187,7 @@ impl UnitStore {
         if changed.is_empty() {
             return Ok(changed);
         }
+        make_directory(&self.staging)?;
         stage(&slot, &new, &old.foreign(&ours), &live)?;
         self.swap(&slot, &live, &ours)?;
         Ok(changed)
@@ -201,8 +215,9 @@ impl UnitStore {
             (false, false) => fs::rename(slot, live).map_err(at("put in place", live))?,
             (false, true) => {}
         }
+        // The swap is one change of the file system: it need not be synced in
+        // the staging directory too, whose content means nothing.
         sync(&self.quadlet_root)?;
-        sync(&self.staging)?;
         if exists {
             // A person may have added a drop-in while we staged.
             for name in Contents::load(slot)?.foreign(ours) {
@@ -287,11 +302,10 @@ impl UnitStore {
     ///
     /// [`UnitsError`]
     pub fn install_node_units(&self, files: &[(String, String)]) -> Result<Installed, UnitsError> {
-        let mut changed = Vec::new();
-        for (name, text) in files {
+        for (name, _) in files {
             check_name(name)?;
-            changed.extend(put(&self.systemd_root, name, text)?);
         }
+        let mut changed = self.put_all(files.iter().map(|(n, t)| (n.as_str(), t.as_str())))?;
         let everything = UnitName::everything();
         let link = self.systemd_root.join("default.target.wants").join(everything.as_str());
         changed.extend(put_link(&link, &Path::new("..").join(everything.as_str()))?);
@@ -413,10 +427,10 @@ fn stage(
     foreign: &[String],
     live: &Path,
 ) -> Result<(), UnitsError> {
-    make_directory(slot)?;
+    fs::create_dir(slot).map_err(at("make", slot))?;
     for (name, text) in files {
         let path = slot.join(name);
-        atomic_file::write(&path, text.as_bytes(), 0o644).map_err(at("write", &path))?;
+        atomic_file::replace(&path, text.as_bytes(), 0o644).map_err(at("write", &path))?;
     }
     for name in foreign {
         let path = live.join(name);

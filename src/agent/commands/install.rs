@@ -155,6 +155,8 @@ StartLimitIntervalSec=0
 
 [Service]
 Type=notify
+# One heap for its few threads: a megabyte less, and nothing slower.
+Environment=MALLOC_ARENA_MAX=1
 ExecStart={program} server
 ExecReload=/bin/kill -HUP $MAINPID
 # A mistake in the configuration is not cured by another start.

@@ -260,7 +260,7 @@ impl Engine {
         Ok(states
             .into_iter()
             .map(|s| {
-                let up = status::is_up(&s);
+                let up = status::is_up(&s.active, &s.sub);
                 (s.name, s.invocation_id.filter(|_| up))
             })
             .collect())

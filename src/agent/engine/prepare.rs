@@ -8,7 +8,7 @@ use super::{Accepted, Engine, EngineError, accepted, component, preflight, statu
 use crate::agent::plan::{self, Plan, Present, Side};
 use crate::definition::{self, Service};
 use crate::deployment::{Deployment, Leases, NodeFacts, ports, resolve};
-use crate::names::{ComponentName, ServiceName, UnitName};
+use crate::names::{ComponentName, UnitName};
 use crate::quadlet::{UnitSet, proof};
 use crate::units::GeneratorReport;
 
@@ -108,12 +108,13 @@ impl Engine {
     ///
     /// Whatever stands against the deploy.
     pub async fn prepare(&self, mut request: Request) -> Result<Prepared, EngineError> {
-        let name = definition_name(&request)?;
-        let old = self.find(&name);
+        let mut service = parse(&request)?;
+        let old = self.find(&service.name);
         if let Some(component) = request.component.clone() {
-            request.definition = component::only(&request, &component, &name, old.as_deref())?;
+            request.definition =
+                component::only(&request, &component, &service.name, old.as_deref())?;
+            service = parse(&request)?;
         }
-        let service = parse(&request)?;
         let toolchain = self.toolchain()?;
         let neighbours = self.neighbours(&service.name);
         let leases = self.lease(&service, old.as_deref()).await?;
@@ -182,8 +183,12 @@ impl Engine {
         units.extend(old.map(|o| accepted::container_units(&o.deployment)).unwrap_or_default());
         units.sort();
         units.dedup();
-        let states = self.manager().unit_states(&units).await?;
-        Ok(states.into_iter().filter(status::is_up).map(|s| s.name).collect())
+        let listed = self.manager().listed(&units).await?;
+        Ok(listed
+            .into_iter()
+            .filter(|unit| status::is_up(&unit.active, &unit.sub))
+            .map(|unit| unit.name)
+            .collect())
     }
 
     async fn prove(&self, deployment: &Deployment, set: &UnitSet) -> Result<Proved, EngineError> {
@@ -225,8 +230,4 @@ pub(super) fn parse(request: &Request) -> Result<Service, EngineError> {
     definition::load(&request.definition).map_err(|invalid| EngineError::Invalid {
         lines: invalid.lines(&request.file_name, &request.definition),
     })
-}
-
-fn definition_name(request: &Request) -> Result<ServiceName, EngineError> {
-    Ok(parse(request)?.name)
 }

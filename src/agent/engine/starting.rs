@@ -10,7 +10,7 @@ use crate::agent::progress::{Failure, Progress, Step};
 use crate::deployment::{Container, Deployment};
 use crate::names::{ComponentName, UnitName};
 use crate::podman::pause;
-use crate::systemd::{ActiveState, Change, JobMode, JobResult, Jobs, SystemdError};
+use crate::systemd::{ActiveState, Change, JobMode, JobResult, Jobs, ListedUnit, SystemdError};
 
 /// What systemd needs on top of a unit's own timeouts.
 const MARGIN: Duration = Duration::from_secs(30);
@@ -86,8 +86,8 @@ impl Engine {
             .collect();
         let units: Vec<UnitName> = containers.keys().cloned().collect();
         let mut watch = self.manager().watch().await?;
-        let states = self.manager().unit_states(&units).await?;
-        let (down, up): (Vec<_>, Vec<_>) = states
+        let listed = self.manager().listed(&units).await?;
+        let (down, up): (Vec<_>, Vec<_>) = listed
             .into_iter()
             .partition(|s| matches!(s.active, ActiveState::Inactive | ActiveState::Failed));
         for state in &down {
@@ -157,11 +157,14 @@ impl Engine {
                 changed.into_iter().filter(|u| steps.contains_key(u)).collect()
             }
         };
-        let states = self.manager().unit_states(&units).await?;
-        Ok(states.into_iter().find(|s| s.sub.starts_with("auto-restart")).map(|s| {
-            let result = s.ended.map(|ended| ended.result).unwrap_or_default();
-            (s.name, result)
-        }))
+        let listed = self.manager().listed(&units).await?;
+        let Some(failed) = listed.into_iter().find(|unit| unit.sub.starts_with("auto-restart"))
+        else {
+            return Ok(None);
+        };
+        let states = self.manager().unit_states(std::slice::from_ref(&failed.name)).await?;
+        let ended = states.into_iter().find_map(|state| state.ended);
+        Ok(Some((failed.name, ended.map(|ended| ended.result).unwrap_or_default())))
     }
 
     /// Stops containers and nothing else, and waits until they are down.
@@ -229,8 +232,8 @@ impl Engine {
     /// service as what it is: up.
     pub(super) async fn reach_target(&self, deployment: &Deployment) -> Result<(), EngineError> {
         let unit = UnitName::service_target(&deployment.service);
-        let state = self.manager().unit_states(std::slice::from_ref(&unit)).await?;
-        if state.iter().any(|s| s.active == ActiveState::Active) {
+        let listed = self.manager().listed(std::slice::from_ref(&unit)).await?;
+        if listed.iter().any(|unit| unit.active == ActiveState::Active) {
             return Ok(());
         }
         let result = self.manager().start(&unit, JobMode::Replace, MARGIN * 4).await?;
@@ -241,8 +244,8 @@ impl Engine {
     }
 }
 
-fn names(states: Vec<crate::systemd::UnitState>) -> Vec<UnitName> {
-    states.into_iter().map(|s| s.name).collect()
+fn names(listed: Vec<ListedUnit>) -> Vec<UnitName> {
+    listed.into_iter().map(|unit| unit.name).collect()
 }
 
 async fn next(

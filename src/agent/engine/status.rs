@@ -81,9 +81,9 @@ impl ComponentState {
 }
 
 /// Tells whether a unit is up, or being restarted by somebody.
-pub(super) fn is_up(state: &UnitState) -> bool {
-    matches!(state.active, ActiveState::Active | ActiveState::Reloading)
-        || (state.active == ActiveState::Activating && !state.sub.starts_with("auto-restart"))
+pub(super) fn is_up(active: &ActiveState, sub: &str) -> bool {
+    matches!(active, ActiveState::Active | ActiveState::Reloading)
+        || (*active == ActiveState::Activating && !sub.starts_with("auto-restart"))
 }
 
 impl Engine {

@@ -1,0 +1,434 @@
+"""Measures one node, from inside it and as user mcp: see ../bench.
+
+usage: bench.py PHASE...   each phase adds to ~/bench/results.json
+       bench.py table      prints what is there
+
+A contest times the same thing done by several contestants. They take turns,
+in another order each round, so that whatever else the machine does falls on
+all alike. Only the timed commands count: neither what puts things back
+afterwards nor the way into the node.
+"""
+
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HOME = Path.home()
+WORK = HOME / "bench"
+RESULTS = WORK / "results.json"
+QUADLET = HOME / ".config/containers/systemd"
+IMAGE = "localhost/lab/web:v1"
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "10"))
+IDLE_SECONDS = int(os.environ.get("BENCH_IDLE", "30"))
+SERVICES = 50  # deployed for `mcp ps` and the agent's memory
+UNITS = 200  # rendered
+COMPONENTS = 100  # a definition has at most this many
+SETTLE = 0.2  # seconds between two timed commands
+
+GENERATOR = "/usr/libexec/podman/quadlet"
+
+
+def run(*command, env=None):
+    """Runs a command to its end; a failure ends the benchmark."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=None if env is None else {**os.environ, **env},
+    )
+    if done.returncode != 0:
+        sys.exit(f"{command} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+
+
+def systemctl(*words):
+    run("systemctl", "--user", *words)
+
+
+class Contest:
+    """One thing to do, and the times of those who did it."""
+
+    def __init__(self, name, rounds=ROUNDS):
+        self.name = name
+        self.rounds = rounds
+        self.contestants = []
+
+    def add(self, who, timed, after=lambda: None):
+        """`timed` is given the number of the round."""
+        self.contestants.append((who, timed, after))
+
+    def hold(self):
+        times = {who: [] for who, _, _ in self.contestants}
+        # Shuffled, for a command is slower or faster for what ran before it;
+        # the same way each time.
+        order = random.Random(self.name)
+        # Round 0 is for warming up, and not counted.
+        for number in range(self.rounds + 1):
+            for who, timed, after in order.sample(self.contestants, len(self.contestants)):
+                time.sleep(SETTLE)
+                start = time.perf_counter()
+                timed(number)
+                elapsed = (time.perf_counter() - start) * 1000
+                after()
+                if number > 0:
+                    times[who].append(elapsed)
+        record(self.name, times)
+
+
+def record(name, value):
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results[name] = value
+    RESULTS.write_text(json.dumps(results))
+    print(f"  {name}", file=sys.stderr)
+
+
+# --- the contestants -----------------------------------------------------------
+HEALTH = """[components.health]
+cmd = ["/bin/health"]
+interval = "2s"
+"""
+
+
+def definition(service, components=1, environment="", health=""):
+    parts = [f'name = "{service}"\n']
+    for number in range(components):
+        component = service if components == 1 else f"c{number}"
+        parts.append(
+            f'[[components]]\nname = "{component}"\nimage = "{IMAGE}"\n'
+            f'env = {{ N = "{environment}" }}\n{health}'
+        )
+    return "".join(parts)
+
+
+class Mcp:
+    """`mcp deploy` of a definition."""
+
+    def __init__(self, service, health=""):
+        self.service, self.health = service, health
+        self.file = WORK / f"{service}.toml"
+
+    def deploy(self, environment):
+        self.file.write_text(definition(self.service, 1, environment, self.health))
+        run("mcp", "deploy", self.service, "-f", self.file)
+
+    def remove(self):
+        run("mcp", "undeploy", self.service)
+
+
+class ByHand:
+    """The very file that mcp renders, put in place with systemctl."""
+
+    def __init__(self, service, health=""):
+        self.service = service
+        self.file = QUADLET / f"{service}.container"
+        source = WORK / f"{service}.toml"
+        source.write_text(definition(service, 1, "@N@", health))
+        run("mcp", "render", source, "--out", WORK / "rendered")
+        rendered = WORK / f"rendered/containers/systemd/mcp/{service}/{service}.container"
+        self.text = rendered.read_text()
+
+    def write(self, environment):
+        QUADLET.mkdir(parents=True, exist_ok=True)
+        self.file.write_text(self.text.replace("@N@", str(environment)))
+        systemctl("daemon-reload")
+
+    def start(self, environment):
+        self.write(environment)
+        systemctl("start", f"{self.service}.service")
+
+    def restart(self, environment):
+        self.write(environment)
+        systemctl("restart", f"{self.service}.service")
+
+    def remove(self):
+        systemctl("stop", f"{self.service}.service")
+        self.file.unlink()
+        systemctl("daemon-reload")
+
+
+class Compose:
+    """podman-compose; by default it makes a network for each project."""
+
+    def __init__(self, service, network=""):
+        self.network = f"    network_mode: {network}\n" if network else ""
+        self.directory = WORK / service
+        self.directory.mkdir(exist_ok=True)
+
+    def up(self, environment):
+        file = self.directory / "compose.yaml"
+        file.write_text(
+            f"services:\n  web:\n    image: {IMAGE}\n{self.network}"
+            f'    environment:\n      N: "{environment}"\n'
+        )
+        run("podman-compose", "-f", file, "up", "-d")
+
+    def remove(self):
+        run("podman-compose", "-f", self.directory / "compose.yaml", "down")
+
+
+class Ansible:
+    """A play that makes a Quadlet file and starts or restarts its unit."""
+
+    PLAY = """- hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - containers.podman.podman_container:
+        name: SERVICE
+        image: IMAGE
+        state: quadlet
+        env: {N: "{{ n }}"}
+      register: quadlet
+    - ansible.builtin.systemd_service:
+        scope: user
+        name: SERVICE.service
+        daemon_reload: "{{ quadlet.changed }}"
+        state: "{{ quadlet.changed | ternary('restarted', 'started') }}"
+"""
+    # What a person who cares for speed sets.
+    ENVIRONMENT = {"ANSIBLE_PIPELINING": "1", "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3"}
+
+    def __init__(self, service):
+        self.service = service
+        self.play = WORK / f"{service}.yml"
+        self.play.write_text(self.PLAY.replace("SERVICE", service).replace("IMAGE", IMAGE))
+
+    def apply(self, environment):
+        run(
+            "ansible-playbook", "-i", "localhost,", "-e", f"n={environment}", self.play,
+            env=self.ENVIRONMENT,
+        )
+
+    def forget_starts(self):
+        """Its unit may be started five times in ten seconds, not more."""
+        systemctl("reset-failed", f"{self.service}.service")
+
+    def remove(self):
+        systemctl("stop", f"{self.service}.service")
+        (QUADLET / f"{self.service}.container").unlink()
+        systemctl("daemon-reload")
+
+
+# --- phases --------------------------------------------------------------------
+def deploys():
+    """Deploys of one service of one component; its image is there."""
+    mcp, hand, ansible = Mcp("bm"), ByHand("hand"), Ansible("play")
+    # What it does unless told otherwise, and with the network that podman,
+    # and so the others, give a container.
+    compose, pasta = Compose("compose"), Compose("composepasta", "pasta")
+
+    contest = Contest("new")
+    contest.add("mcp", mcp.deploy, mcp.remove)
+    contest.add("by hand", hand.start, hand.remove)
+    contest.add("podman-compose", compose.up, compose.remove)
+    contest.add("podman-compose, pasta", pasta.up, pasta.remove)
+    contest.add("Ansible", ansible.apply, ansible.remove)
+    contest.hold()
+
+    contest = Contest("changed")
+    contest.add("mcp", mcp.deploy)
+    contest.add("by hand", hand.restart)
+    contest.add("podman-compose", compose.up)
+    contest.add("podman-compose, pasta", pasta.up)
+    contest.add("Ansible", ansible.apply, ansible.forget_starts)
+    contest.hold()
+
+    contest = Contest("nothing", rounds=ROUNDS * 2)
+    contest.add("mcp", lambda _: mcp.deploy(ROUNDS))
+    contest.add("podman-compose", lambda _: compose.up(ROUNDS))
+    contest.add("podman-compose, pasta", lambda _: pasta.up(ROUNDS))
+    contest.add("Ansible", lambda _: ansible.apply(ROUNDS))
+    contest.hold()
+    for contestant in (mcp, hand, compose, pasta, ansible):
+        contestant.remove()
+
+    gated, hand = Mcp("gated", HEALTH), ByHand("gatedhand", HEALTH)
+    contest = Contest("new, with a health check")
+    contest.add("mcp", gated.deploy, gated.remove)
+    contest.add("by hand", hand.start, hand.remove)
+    contest.hold()
+
+    contest = Contest("changed, with a health check")
+    contest.add("mcp", gated.deploy)
+    contest.add("by hand", hand.restart)
+    contest.hold()
+    gated.remove()
+    hand.remove()
+
+
+def fifty():
+    """What runs: 50 services, each deployed by itself."""
+    for number in range(SERVICES):
+        Mcp(f"s{number}").deploy(number)
+    contest = Contest("ps", rounds=ROUNDS * 2)
+    contest.add("mcp", lambda _: run("mcp", "ps"))
+    contest.add("podman", lambda _: run("podman", "ps"))
+    contest.hold()
+
+
+def render():
+    """200 units: ours from definitions, podman's from our files."""
+    out = WORK / "units"
+    files = []
+    for number in range(UNITS // COMPONENTS):
+        file = WORK / f"big{number}.toml"
+        file.write_text(definition(f"big{number}", COMPONENTS, number))
+        run("mcp", "render", file, "--out", out)
+        files.append(file)
+    containers = out / "containers/systemd"
+    assert len(list(containers.rglob("*.container"))) == UNITS
+
+    def ours(_):
+        for file in files:
+            run("mcp", "render", file)
+
+    contest = Contest("render", rounds=ROUNDS * 2)
+    contest.add("mcp", ours)
+    contest.add(
+        "podman's generator",
+        lambda _: run(GENERATOR, "-dryrun", "-user", env={"QUADLET_UNIT_DIRS": str(containers)}),
+    )
+    contest.hold()
+
+
+def agent():
+    """Returns the agent's directory in /proc."""
+    shown = subprocess.run(
+        ["systemctl", "show", "--property=MainPID", "--value", "mcp-agent.service"],
+        check=True, capture_output=True, text=True,
+    )
+    return Path("/proc") / shown.stdout.strip()
+
+
+def fields(path):
+    lines = (line.split(":", 1) for line in path.read_text().splitlines())
+    return {key: value.split() for key, value in lines}
+
+
+def activity(process):
+    """Returns the context switches of all threads, and clock ticks used."""
+    switches = 0
+    for task in process.glob("task/*"):
+        status = fields(task / "status")
+        switches += int(status["voluntary_ctxt_switches"][0])
+        switches += int(status["nonvoluntary_ctxt_switches"][0])
+    # utime and stime (proc_pid_stat(5)), after the name in brackets.
+    after_name = (process / "stat").read_text().rpartition(")")[2].split()
+    return switches, int(after_name[11]) + int(after_name[12])
+
+
+def idle(when):
+    """The agent with nothing to do."""
+    process = agent()
+    time.sleep(15)  # threads that were lent for something end after 10 s
+    switches, ticks = activity(process)
+    time.sleep(IDLE_SECONDS)
+    switches_after, ticks_after = activity(process)
+    status = fields(process / "status")
+    record(
+        f"idle, {when}",
+        {
+            "rss_mb": int(status["VmRSS"][0]) * 1024 / 1e6,
+            "anonymous_mb": int(status["RssAnon"][0]) * 1024 / 1e6,
+            "threads": int(status["Threads"][0]),
+            "switches": switches_after - switches,
+            "cpu_ms": (ticks_after - ticks) * 1000 // os.sysconf("SC_CLK_TCK"),
+            "seconds": IDLE_SECONDS,
+        },
+    )
+
+
+# --- the table -----------------------------------------------------------------
+class Table:
+    def __init__(self, *heading):
+        self.rows = [heading]
+
+    def add(self, *row):
+        self.rows.append(row)
+
+    def __str__(self):
+        widths = [max(len(row[column]) for row in self.rows) for column in range(len(self.rows[0]))]
+        lines = []
+        for row in self.rows:
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            lines.append("  ".join(cells).rstrip())
+        lines.insert(1, "  ".join("-" * width for width in widths))
+        return "\n".join(lines)
+
+
+def shown(times):
+    digits = 1 if statistics.median(times) < 100 else 0
+    low, middle, high = (f"{t:.{digits}f}" for t in (min(times), statistics.median(times), max(times)))
+    return f"{middle} ms ({low}..{high})"
+
+
+def verdict(good):
+    return "ok" if good else "MISS"
+
+
+def table():
+    results = json.loads(RESULTS.read_text())
+    out = Table("what", "n", "mcp", "against", "took", "ratio", "goal", "")
+
+    def versus(what, name, other, at_most=None, faster=None):
+        if name not in results:
+            return
+        ours, theirs = results[name]["mcp"], results[name][other]
+        ratio = statistics.median(ours) / statistics.median(theirs)
+        if at_most is not None:
+            said, goal, good = f"{ratio:.2f} x", f"<= {at_most} x", verdict(ratio <= at_most)
+        elif faster is not None:
+            said = f"{1 / ratio:.1f} x faster"
+            goal, good = f">= {faster} x faster", verdict(1 / ratio >= faster)
+        else:
+            said, goal, good = f"{ratio:.2f} x", "", ""
+        out.add(what, str(len(ours)), shown(ours), other, shown(theirs), said, goal, good)
+
+    for what, name in [
+        ("deploy: restart, environment changed", "changed"),
+        ("deploy: start of a new service", "new"),
+    ]:
+        versus(what, name, "by hand", at_most=1.25)
+        versus(what, name, "podman-compose", faster=3)
+        versus(what, name, "podman-compose, pasta", faster=3)
+        versus(what, name, "Ansible", faster=3)
+        versus(f"{what}, health-gated", f"{name}, with a health check", "by hand", at_most=1.25)
+    what = "deploy: nothing to do"
+    if "nothing" in results:
+        ours = results["nothing"]["mcp"]
+        good = verdict(statistics.median(ours) < 20)
+        out.add(what, str(len(ours)), shown(ours), "", "", "", "< 20 ms", good)
+    versus(what, "nothing", "podman-compose", faster=50)
+    versus(what, "nothing", "podman-compose, pasta", faster=50)
+    versus(what, "nothing", "Ansible", faster=50)
+    versus(f"ps, {SERVICES} containers", "ps", "podman", faster=3)
+    versus(f"render {UNITS} units", "render", "podman's generator")
+    for name, value in results.items():
+        if not name.startswith("idle, "):
+            continue
+        what = f"agent, {name}"
+        memory = f"{value['rss_mb']:.1f} MB resident"
+        detail = f"{value['anonymous_mb']:.1f} MB of it its own, {value['threads']} threads"
+        out.add(what, "1", memory, detail, "", "", "<= 15 MB", verdict(value["rss_mb"] <= 15))
+        wakes = f"{value['switches']} wake-ups in {value['seconds']} s"
+        out.add(what, "1", wakes, f"{value['cpu_ms']} ms of CPU", "", "", "", "")
+    print(out)
+
+
+def main():
+    WORK.mkdir(exist_ok=True)
+    for phase in sys.argv[1:]:
+        name, _, argument = phase.partition("=")
+        phases = {"deploys": deploys, "fifty": fifty, "render": render, "table": table}
+        if name == "idle":
+            idle(argument)
+        else:
+            phases[name]()
+
+
+main()
