@@ -1,0 +1,74 @@
+//! Earlier generations, and a memory that is lost.
+
+use crate::definitions::{LONE, PAIR, PAIR_UNITS, with};
+use crate::fixture::machine;
+use crate::wait::until;
+
+#[test]
+fn an_earlier_generation_is_shown_compared_and_deployed_again() {
+    let node = machine();
+    node.deploy(PAIR).ok();
+    node.deploy(&with(PAIR, "web:v1", "web:v2")).ok();
+    let history = node.mcp(&["history", "pair", "--json"]).ok().json();
+    assert_eq!(history["generations"].as_array().unwrap().len(), 2, "{history}");
+    node.mcp(&["diff", "pair", "1", "2"]).ok().says("web:v1").says("web:v2");
+
+    node.mcp(&["rollback", "pair"]).ok().says("generation 3");
+    assert_eq!(node.served("pair", "api"), "v1");
+    assert_eq!(node.mcp(&["service", "show", "pair"]).ok().out, PAIR);
+    node.mcp(&["rollback", "pair", "--to", "2"]).ok();
+    assert_eq!(node.served("pair", "front"), "v2");
+    node.mcp(&["rollback", "pair", "--to", "99"]).code(1);
+}
+
+#[test]
+fn a_lost_registry_is_made_again_and_nothing_is_restarted() {
+    let node = machine();
+    node.spoil();
+    node.deploy(PAIR).ok();
+    node.deploy(LONE).ok();
+    node.mcp(&["stop", "lone"]).ok();
+    let before =
+        (node.invocations(&PAIR_UNITS), node.port("pair", "api"), node.port("pair", "front"));
+    node.as_root("systemctl stop mcp-agent; rm /srv/mcp/mcp.db*; systemctl start mcp-agent").ok();
+
+    until("the agent knows its services again", || {
+        let list = node.mcp(&["list"]).out;
+        (list.contains("pair") && list.contains("lone")).then_some(())
+    });
+    node.mcp(&["deploy", "pair"]).ok().says("nothing to do");
+    let after =
+        (node.invocations(&PAIR_UNITS), node.port("pair", "api"), node.port("pair", "front"));
+    assert_eq!(after, before);
+    assert_eq!(node.mcp(&["service", "show", "pair"]).ok().out, PAIR);
+    node.mcp(&["status", "lone"]).ok().says("stopped");
+    node.mcp(&["start", "lone"]).ok();
+    assert_eq!(node.served("lone", "lone"), "v1");
+    node.mcp(&["undeploy", "pair", "--purge-data", "--yes"]).ok();
+    assert!(!node.podman_things().contains("pair"));
+}
+
+#[test]
+fn a_damaged_registry_stops_the_agent_and_no_container() {
+    let node = machine();
+    node.spoil();
+    node.deploy(PAIR).ok();
+    let before = node.invocations(&PAIR_UNITS);
+    node.as_root(
+        "systemctl stop mcp-agent; mkdir /srv/mcp/broken; mv /srv/mcp/mcp.db* /srv/mcp/broken/
+        head -c 9000 /dev/urandom >/srv/mcp/mcp.db; chown mcp: /srv/mcp/mcp.db",
+    )
+    .ok();
+    assert_ne!(node.as_root("timeout 5 systemctl start mcp-agent").code, 0);
+    node.mcp(&["ps"]).code(3);
+    node.as_root("journalctl -u mcp-agent -o cat -n 20").ok().says("mcp.db");
+    assert_eq!(node.invocations(&PAIR_UNITS), before);
+
+    node.as_root(
+        "systemctl stop mcp-agent; rm /srv/mcp/mcp.db*; mv /srv/mcp/broken/* /srv/mcp/
+        systemctl start mcp-agent",
+    )
+    .ok();
+    node.mcp(&["deploy", "pair"]).ok().says("nothing to do");
+    assert_eq!(node.invocations(&PAIR_UNITS), before);
+}
