@@ -2,7 +2,7 @@
 //! were made from. It lies beside them, so that a lost registry can be made
 //! again from the unit directories.
 
-use super::disk::{put, read_text, take};
+use super::disk::{put, read_text, sync, take};
 use super::store::{UnitStore, UnitsError};
 use crate::names::ServiceName;
 
@@ -16,7 +16,11 @@ impl UnitStore {
     ///
     /// [`UnitsError`]
     pub fn write_record(&self, service: &ServiceName, text: &str) -> Result<(), UnitsError> {
-        put(&self.service_directory(service), NAME, text).map(drop)
+        let directory = self.service_directory(service);
+        if put(&directory, NAME, text)?.is_some() {
+            sync(&directory)?;
+        }
+        Ok(())
     }
 
     /// Reads the record of a service, if there is one.
