@@ -297,13 +297,14 @@ async fn ask(args: ProbeArgs) -> Result<(), ProbeError> {
         attempts += 1;
         let now = Instant::now();
         let until = end.min(now + timeout);
-        let failure = match tokio::time::timeout_at(until, attempt(&target, (until - now) / 2)).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(failure)) => Some(failure),
-            // The deadline cut it short; what failed before says more.
-            Err(_) if until < now + timeout && !failures.is_empty() => None,
-            Err(_) => Some(Failure::Timeout { timeout: until - now }),
-        };
+        let failure =
+            match tokio::time::timeout_at(until, attempt(&target, (until - now) / 2)).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(failure)) => Some(failure),
+                // The deadline cut it short; what failed before says more.
+                Err(_) if until < now + timeout && !failures.is_empty() => None,
+                Err(_) => Some(Failure::Timeout { timeout: until - now }),
+            };
         if let Some(failure) = failure {
             let text = Chain(&failure).to_string();
             if !failures.iter().any(|known| Chain(known).to_string() == text) {
