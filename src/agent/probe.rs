@@ -30,8 +30,10 @@ use crate::telemetry::Chain;
 /// Pause after the first attempt; it doubles up to the interval.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a connection must stay open to count.
-const SETTLE: Duration = Duration::from_millis(200);
+/// How long a connection must stay open to count. Measured: where nobody
+/// listens, pasta closes it at once, and rootlessport, which tries a few
+/// times itself, after 190 ms on an idle machine.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// Wait until a service answers, and fail at the deadline
 #[derive(Debug, Clone, clap::Args)]
@@ -295,13 +297,14 @@ async fn ask(args: ProbeArgs) -> Result<(), ProbeError> {
         attempts += 1;
         let now = Instant::now();
         let until = end.min(now + timeout);
-        let failure = match tokio::time::timeout_at(until, attempt(&target)).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(failure)) => Some(failure),
-            // The deadline cut it short; what failed before says more.
-            Err(_) if until < now + timeout && !failures.is_empty() => None,
-            Err(_) => Some(Failure::Timeout { timeout: until - now }),
-        };
+        let failure =
+            match tokio::time::timeout_at(until, attempt(&target, (until - now) / 2)).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(failure)) => Some(failure),
+                // The deadline cut it short; what failed before says more.
+                Err(_) if until < now + timeout && !failures.is_empty() => None,
+                Err(_) => Some(Failure::Timeout { timeout: until - now }),
+            };
         if let Some(failure) = failure {
             let text = Chain(&failure).to_string();
             if !failures.iter().any(|known| Chain(known).to_string() == text) {
@@ -317,9 +320,10 @@ async fn ask(args: ProbeArgs) -> Result<(), ProbeError> {
     }
 }
 
-async fn attempt(target: &ProbeTarget) -> Result<(), Failure> {
+/// Asks once; `half` is half of the time there is.
+async fn attempt(target: &ProbeTarget, half: Duration) -> Result<(), Failure> {
     match target {
-        ProbeTarget::Tcp { addr } => stays_open(connect(*addr).await?).await,
+        ProbeTarget::Tcp { addr } => stays_open(connect(*addr).await?, SETTLE.min(half)).await,
         ProbeTarget::Http { addr, path, tls, host, status } => {
             let stream = open(*addr, tls.then_some("http/1.1"), host.as_deref()).await?;
             let host = host.clone().unwrap_or_else(|| addr.to_string());
@@ -339,9 +343,9 @@ async fn connect(addr: SocketAddr) -> Result<TcpStream, Failure> {
 
 /// Tells a server from a forwarder that finds nobody behind it: the latter
 /// takes the connection too, and closes it.
-async fn stays_open(mut stream: TcpStream) -> Result<(), Failure> {
+async fn stays_open(mut stream: TcpStream, settle: Duration) -> Result<(), Failure> {
     let mut byte = [0];
-    match tokio::time::timeout(SETTLE, stream.read(&mut byte)).await {
+    match tokio::time::timeout(settle, stream.read(&mut byte)).await {
         Ok(Ok(0) | Err(_)) => Err(Failure::Closed),
         Ok(Ok(_)) | Err(_) => Ok(()),
     }
