@@ -251,7 +251,8 @@ fn code_word(code: Code) -> String {
 
 async fn write(registry: &Registry, row: AuditRow) {
     let AuditRow { at_ms: _, caller, role, peer, method, subject, code, message } = &row;
-    if code == "ok" {
+    // The last two are outcomes of an operation (`Progress`).
+    if matches!(code.as_str(), "ok" | "done" | "unchanged") {
         tracing::info!(%caller, %role, %peer, %method, %subject, %code, "call");
     } else {
         tracing::warn!(%caller, %role, %peer, %method, %subject, %code, detail = %message, "call");
