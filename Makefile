@@ -49,7 +49,7 @@ lab: build ## Boot a node to play with, the agent on it
 .PHONY: lint
 lint: ## Check formatting, lints, documentation and dependencies
 	@cargo fmt --check
-	@cargo clippy --locked --all-targets -- -D warnings
+	@cargo clippy --locked --all-targets --test lab -- -D warnings
 	@cargo clippy --locked --test lab -- -D warnings # off by default, so not among all
 	@RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; \
