@@ -18,7 +18,7 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     sync_directory(directory_of(path)?)
 }
 
-/// Does what [`write`] does, and leaves it to the caller to sync the
+/// Does what [`write()`] does, and leaves it to the caller to sync the
 /// directory: once for many files.
 ///
 /// # Errors
