@@ -14,6 +14,7 @@ pub mod config;
 pub mod deploy_state;
 pub mod engine;
 pub mod environment;
+pub mod finding;
 pub mod gate;
 pub mod identity;
 pub mod last_good;

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::agent::engine::history::{Difference, Past};
 use crate::agent::engine::status::{ComponentStatus, ServiceStatus};
 use crate::agent::engine::{Accepted, Prepared};
+use crate::agent::finding::{Finding, Level};
 use crate::agent::plan::{Action, FileChange, FileChangeKind};
 use crate::agent::progress::{Event, Failure, Outcome, OutcomeKind, StepState};
 use crate::definition::service::Protocol;
@@ -15,6 +16,18 @@ use crate::rpc::agent_v1 as pb;
 
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl From<Finding> for pb::Finding {
+    fn from(finding: Finding) -> Self {
+        let Finding { check, subject, level, message, mend } = finding;
+        let level = match level {
+            Level::Fine => pb::FindingLevel::Fine,
+            Level::Warning => pb::FindingLevel::Warning,
+            Level::Failed => pb::FindingLevel::Failed,
+        };
+        Self { check: check.to_owned(), subject, level: level.into(), message, mend }
+    }
 }
 
 /// Converts an event of an operation.

@@ -1,0 +1,104 @@
+//! The tables of the file as they are written, and what each becomes.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::reader::Reader;
+use crate::agent::environment::Environment;
+use crate::agent::settings::{LogSettings, Settings, SocketRoles};
+use crate::telemetry::{Format, Level};
+
+/// Every key that there is, by table; errors suggest from it.
+pub(super) const KEYS: &[(&str, &[&str])] = &[
+    ("server", &["grpc_addr", "tls_cert", "tls_key", "socket"]),
+    ("database", &["path"]),
+    ("agent", &["node_name", "address", "image_registry", "port_range"]),
+    ("socket", &["operators", "viewers"]),
+    ("log", &["level", "format"]),
+];
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) server: ServerTable,
+    pub(super) database: DatabaseTable,
+    pub(super) agent: AgentTable,
+    pub(super) socket: SocketTable,
+    pub(super) log: LogTable,
+}
+
+pub(super) type Text = Option<Spanned<String>>;
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ServerTable {
+    pub(super) grpc_addr: Text,
+    pub(super) tls_cert: Text,
+    pub(super) tls_key: Text,
+    pub(super) socket: Text,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct DatabaseTable {
+    pub(super) path: Text,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct AgentTable {
+    pub(super) node_name: Text,
+    pub(super) address: Text,
+    pub(super) image_registry: Text,
+    pub(super) port_range: Text,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct SocketTable {
+    pub(super) operators: Vec<Spanned<String>>,
+    pub(super) viewers: Vec<Spanned<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LogTable {
+    pub(super) level: Text,
+    pub(super) format: Text,
+}
+
+impl Reader<'_> {
+    pub(super) fn settings(&mut self, file: File, environment: &Environment) -> Option<Settings> {
+        let File { server, database, agent, socket, log } = file;
+        let state_dir = environment.state_dir();
+        let server = self.server(&server, environment);
+        let database =
+            self.path("database.path", &database.path).unwrap_or_else(|| state_dir.join("mcp.db"));
+        let node = self.node(&agent, environment);
+        let roles = self.roles(socket);
+        let levels = crate::telemetry::LEVELS.map(Level::as_str);
+        let level = self.word("log.level", &log.level, Level::Info, &levels);
+        let format = self.word("log.format", &log.format, Format::Text, &["text", "json"]);
+        Some(Settings {
+            server,
+            database,
+            node: node?,
+            roles,
+            log: LogSettings { level: level?, format: format? },
+            state_dir,
+            uid: environment.uid,
+        })
+    }
+
+    fn roles(&mut self, table: SocketTable) -> SocketRoles {
+        let operators: Vec<String> = table.operators.into_iter().map(Spanned::into_inner).collect();
+        for viewer in &table.viewers {
+            if operators.contains(viewer.get_ref()) {
+                let message = format!("{:?} is one of socket.operators already", viewer.get_ref());
+                self.problem(viewer.span().start, "socket.viewers", message);
+            }
+        }
+        let viewers = table.viewers.into_iter().map(Spanned::into_inner).collect();
+        SocketRoles { operators, viewers }
+    }
+}
