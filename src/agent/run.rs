@@ -18,6 +18,7 @@ use super::identity::{Members, Users};
 use super::listen::{self, Sinks};
 use super::problems::Problems;
 use super::settings::{Settings, SocketRoles};
+use crate::deployment::Sequence;
 use crate::registry::{Registry, RegistryError};
 use crate::rpc::agent_v1::agent_service_server::{self, AgentService, AgentServiceServer};
 use crate::rpc::server::{self, ServeError};
@@ -80,6 +81,8 @@ pub struct Parts {
     pub supervisor: Supervisor,
     /// Who may do what on the socket, as the last reload said.
     pub members: watch::Sender<Arc<Members>>,
+    /// The boot sequence, as the last reload said.
+    pub boot: watch::Sender<Arc<Sequence>>,
     /// Held while the agent uses its state directory.
     lock: File,
 }
@@ -96,6 +99,7 @@ impl Parts {
         let problems = Problems::default();
         let members = members(&settings.roles, settings.uid, &problems);
         Ok(Self {
+            boot: watch::Sender::new(Arc::new(settings.boot.clone())),
             settings: Arc::new(settings),
             registry,
             problems,
@@ -161,7 +165,9 @@ pub async fn serve<F>(parts: Parts, routes: Routes, started: F) -> Result<(), Ru
 where
     F: FnOnce() + Send,
 {
-    let Parts { settings, registry, problems, mut supervisor, members, lock } = parts;
+    let Parts { settings, registry, problems, mut supervisor, members, boot, lock } = parts;
+    // Whoever heeds it has a receiver.
+    drop(boot);
     let shutdown = supervisor.shutdown();
     let socket = settings.server.socket.clone();
     let listener = server::bind_unix(&socket)?;
@@ -428,6 +434,12 @@ mod tests {
             _: Request<pb::RollbackRequest>,
         ) -> Result<Response<Progress>, Status> {
             Err(Status::unimplemented("rollback"))
+        }
+        async fn boot_plan(
+            &self,
+            _: Request<pb::BootPlanRequest>,
+        ) -> Result<Response<pb::BootPlanResponse>, Status> {
+            Err(Status::unimplemented("boot_plan"))
         }
     }
 

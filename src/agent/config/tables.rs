@@ -15,7 +15,12 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("agent", &["node_name", "address", "image_registry", "port_range"]),
     ("socket", &["operators", "viewers"]),
     ("log", &["level", "format"]),
+    ("boot", &["sequence"]),
 ];
+
+/// The keys of tables in lists, by the list's path.
+pub(super) const LISTS: &[(&str, &[&str])] =
+    &[("boot.sequence", &["name", "services", "timeout", "health", "required"])];
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -25,6 +30,7 @@ pub(super) struct File {
     pub(super) agent: AgentTable,
     pub(super) socket: SocketTable,
     pub(super) log: LogTable,
+    pub(super) boot: BootTable,
 }
 
 pub(super) type Text = Option<Spanned<String>>;
@@ -67,9 +73,25 @@ pub(super) struct LogTable {
     pub(super) format: Text,
 }
 
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct BootTable {
+    pub(super) sequence: Vec<StageTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StageTable {
+    pub(super) name: Spanned<String>,
+    pub(super) services: Spanned<Vec<Spanned<String>>>,
+    pub(super) timeout: Text,
+    pub(super) health: Text,
+    pub(super) required: Option<bool>,
+}
+
 impl Reader<'_> {
     pub(super) fn settings(&mut self, file: File, environment: &Environment) -> Option<Settings> {
-        let File { server, database, agent, socket, log } = file;
+        let File { server, database, agent, socket, log, boot } = file;
         let state_dir = environment.state_dir();
         let server = self.server(&server, environment);
         let database =
@@ -79,6 +101,7 @@ impl Reader<'_> {
         let levels = crate::telemetry::LEVELS.map(Level::as_str);
         let level = self.word("log.level", &log.level, Level::Info, &levels);
         let format = self.word("log.format", &log.format, Format::Text, &["text", "json"]);
+        let boot = self.boot(&boot);
         Some(Settings {
             server,
             database,
@@ -87,6 +110,7 @@ impl Reader<'_> {
             log: LogSettings { level: level?, format: format? },
             state_dir,
             uid: environment.uid,
+            boot: boot?,
         })
     }
 
