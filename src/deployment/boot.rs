@@ -178,10 +178,10 @@ format!("The boot stage {} has the service {service}, which is not deployed on t
         let edges = self.edges(deployments);
         for d in deployments.iter().filter(|d| only.is_none_or(|only| *only == d.service)) {
             let from = d.service.to_string();
-            for to in edges.get(&from).into_iter().flatten() {
-                if let Some(trail) = graph::cycle(&from, to, &edges) {
-                    return Err(BootError::Cycle(trail));
-                }
+            let ways = edges.get(&from).into_iter().flatten();
+            let ways = ways.filter_map(|to| graph::cycle(&from, to, &edges));
+            if let Some(trail) = ways.min_by_key(Vec::len) {
+                return Err(BootError::Cycle(trail));
             }
             let units = resolve::units(d);
             for stage in &self.stages {
