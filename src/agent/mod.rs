@@ -17,6 +17,7 @@ pub mod engine;
 pub mod environment;
 pub mod finding;
 pub mod gate;
+pub mod host;
 pub mod identity;
 pub mod last_good;
 pub mod listen;
