@@ -9,6 +9,7 @@
 //!  SIGHUP ---------> signals --> log level, members (watch) --> gate
 //! ```
 
+pub mod boot_report;
 pub mod commands;
 pub mod config;
 pub mod deploy_state;

@@ -13,6 +13,7 @@
 //! generators that run at once were seen to corrupt their output.
 
 pub mod accepted;
+pub mod boot_report;
 mod component;
 pub mod deploy;
 pub mod error;

@@ -1,6 +1,7 @@
 //! The agent's gRPC service: one file a call or group of calls; each
 //! converts, calls the engine once, and converts back.
 
+mod boot_report;
 mod convert;
 mod deploy;
 mod history;
@@ -261,5 +262,11 @@ impl pb::agent_service_server::AgentService for Agent {
         request: Request<pb::RollbackRequest>,
     ) -> Result<Response<Self::RollbackStream>, Status> {
         self.answer_rollback(request).await
+    }
+    async fn boot_report(
+        &self,
+        request: Request<pb::BootReportRequest>,
+    ) -> Result<Response<pb::BootReportResponse>, Status> {
+        self.answer_boot_report(request).await
     }
 }

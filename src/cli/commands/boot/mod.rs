@@ -1,0 +1,6 @@
+//! `mcp boot`: how the nodes come up; one file a command.
+
+pub mod group;
+pub mod report;
+
+pub use group::{BootCommand, run};
