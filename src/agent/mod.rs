@@ -10,6 +10,7 @@
 //! ```
 
 pub mod boot_report;
+pub mod backup;
 pub mod commands;
 pub mod config;
 pub mod deploy_state;
@@ -22,10 +23,12 @@ pub mod identity;
 pub mod last_good;
 pub mod listen;
 pub mod main_process;
+pub mod memory;
 pub mod plan;
 pub mod probe;
 pub mod problems;
 pub mod progress;
+pub mod restored;
 pub mod run;
 pub mod service;
 pub mod settings;
