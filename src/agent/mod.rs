@@ -9,8 +9,8 @@
 //!  SIGHUP ---------> signals --> log level, members (watch) --> gate
 //! ```
 
-pub mod boot_report;
 pub mod backup;
+pub mod boot_report;
 pub mod commands;
 pub mod config;
 pub mod deploy_state;
