@@ -212,6 +212,37 @@ impl AgentService for Scripted {
         };
         Ok(answers(vec![entry("mcq", format!("{lines} lines")), entry("web", "a\u{7}\nb".into())]))
     }
+
+    async fn boot_plan(
+        &self,
+        _: Request<proto::BootPlanRequest>,
+    ) -> Answer<proto::BootPlanResponse> {
+        let service = |name: &str, active: bool| proto::BootService {
+            name: name.into(),
+            active,
+            depends_on: Vec::new(),
+            components: vec![proto::BootComponent {
+                name: name.into(),
+                unit: format!("{name}.service"),
+                ready: "it runs".into(),
+                waits_for: Vec::new(),
+            }],
+            unordered: false,
+        };
+        let stage = proto::BootStage {
+            name: "foundation".into(),
+            unit: "mcp-foundation.target".into(),
+            required: true,
+            timeout_s: 120,
+            health: "tcp".into(),
+            state: "reached".into(),
+            services: vec![service("mcr", false)],
+            unknown: vec!["mcns".into()],
+        };
+        let plan =
+            proto::BootPlanResponse { stages: vec![stage], services: vec![service("mcq", true)] };
+        Ok(Response::new(plan))
+    }
 }
 
 /// The definition that the agent holds.

@@ -10,6 +10,7 @@
 
 pub mod arguments;
 pub mod boot_graph;
+pub mod boot_units;
 pub mod command_line;
 pub mod escape;
 pub mod podman_version;

@@ -96,6 +96,7 @@ const METHODS: &[(&str, Role)] = &[
     ("Stop", Role::Operator),
     ("Restart", Role::Operator),
     ("BootReport", Role::Viewer),
+    ("BootPlan", Role::Viewer),
 ];
 
 /// Returns what a call asks of its caller, by its HTTP path

@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use tokio::sync::oneshot;
 
 use super::accepted::container_units;
+use super::boot::Boots;
 use super::{Accepted, Busy, Engine, EngineError, KEEP_GENERATIONS, Prepared, Request, now_ms};
 use crate::agent::deploy_state::{DeployEvent, DeployState};
 use crate::agent::plan::{self, Action};
@@ -284,7 +285,7 @@ impl Engine {
         }
         let wanted = self.wanted(deploy).await?;
         let step = progress.step("install", deploy.service.as_str()).await;
-        self.install(&deploy.set, deploy.disk.as_ref()).await?;
+        self.install(&deploy.set, deploy.disk.as_ref(), Boots::As(&deploy.new)).await?;
         step.done().await;
         let before = self.invocations(&container_units(&deploy.new)).await?;
         Ok(DeployEvent::Installed { wanted, before })
@@ -370,6 +371,7 @@ impl Engine {
         if let Some((old, _)) = &deploy.old {
             self.drop_networks(old, Some(&deploy.new), progress).await?;
         }
+        self.arrange_boot_again().await?;
         self.registry().prune_generations(&deploy.service, KEEP_GENERATIONS).await?;
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::accepted::container_units;
+use super::boot::Boots;
 use super::deploy::Deploy;
 use super::{Engine, EngineError};
 use crate::agent::progress::{Failure, Progress};
@@ -81,7 +82,7 @@ impl Engine {
                 .filter(|((place, name), _)| *place == Place::Quadlet && is_image(name))
                 .map(|(k, v)| (k.clone(), v.clone())),
         );
-        self.install(&beside, None).await?;
+        self.install(&beside, None, Boots::Before).await?;
         for container in missing {
             let unit = container.name.image_unit();
             let step = progress.step("pull", container.image.as_str()).await;

@@ -6,6 +6,7 @@
 
 pub mod age;
 pub mod boot_bars;
+pub mod boot_plan;
 pub mod boot_report;
 pub mod boot_svg;
 pub mod findings;

@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 
+use super::plan;
 use super::report;
 use crate::cli::context::{Context, Exit};
 use crate::cli::error::CliError;
@@ -11,6 +12,7 @@ use crate::cli::error::CliError;
 #[expect(missing_docs, reason = "a comment here would replace the help text")]
 pub enum BootCommand {
     Report(report::ReportArgs),
+    Plan(plan::PlanArgs),
 }
 
 /// Runs the command.
@@ -21,5 +23,6 @@ pub enum BootCommand {
 pub async fn run(context: &Context<'_>, command: &BootCommand) -> Result<Exit, CliError> {
     match command {
         BootCommand::Report(args) => report::run(context, args).await,
+        BootCommand::Plan(args) => plan::run(context, args).await,
     }
 }
