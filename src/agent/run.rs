@@ -480,6 +480,13 @@ mod tests {
         ) -> Result<Response<Progress>, Status> {
             Err(Status::unimplemented("rollback"))
         }
+        async fn boot_report(
+            &self,
+            _: Request<pb::BootReportRequest>,
+        ) -> Result<Response<pb::BootReportResponse>, Status> {
+            Err(Status::unimplemented("boot_report"))
+        }
+
         async fn boot_plan(
             &self,
             _: Request<pb::BootPlanRequest>,

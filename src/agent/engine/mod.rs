@@ -14,6 +14,7 @@
 
 pub mod accepted;
 pub mod boot;
+pub mod boot_report;
 mod component;
 pub mod deploy;
 pub mod error;
