@@ -9,6 +9,8 @@
 //!  SIGHUP ---------> signals --> log level, members (watch) --> gate
 //! ```
 
+pub mod backup;
+pub mod boot_report;
 pub mod commands;
 pub mod config;
 pub mod deploy_state;
@@ -16,14 +18,17 @@ pub mod engine;
 pub mod environment;
 pub mod finding;
 pub mod gate;
+pub mod host;
 pub mod identity;
 pub mod last_good;
 pub mod listen;
 pub mod main_process;
+pub mod memory;
 pub mod plan;
 pub mod probe;
 pub mod problems;
 pub mod progress;
+pub mod restored;
 pub mod run;
 pub mod service;
 pub mod settings;

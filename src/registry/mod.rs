@@ -24,6 +24,7 @@ mod migrate;
 pub mod peek;
 mod row;
 pub mod services;
+pub mod snapshot;
 pub mod tokens;
 
 pub use audit::AuditRow;

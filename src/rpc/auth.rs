@@ -95,6 +95,7 @@ const METHODS: &[(&str, Role)] = &[
     ("Start", Role::Operator),
     ("Stop", Role::Operator),
     ("Restart", Role::Operator),
+    ("BootReport", Role::Viewer),
     ("BootPlan", Role::Viewer),
 ];
 

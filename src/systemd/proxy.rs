@@ -32,6 +32,9 @@ pub trait Systemd {
     /// Forgets that a unit failed, and its start limit.
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
 
+    /// Reads a unit's file if it is not in memory, and returns its object.
+    fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
+
     /// Lists units in memory whose name matches one of the patterns.
     fn list_units_by_patterns(
         &self,
@@ -48,6 +51,14 @@ pub trait Systemd {
     /// Version and build, such as `257.13-1~deb13u1`.
     #[zbus(property)]
     fn version(&self) -> zbus::Result<String>;
+
+    /// When the manager started, since the machine did, in microseconds.
+    #[zbus(property)]
+    fn userspace_timestamp_monotonic(&self) -> zbus::Result<u64>;
+
+    /// The same in microseconds since 1970.
+    #[zbus(property)]
+    fn userspace_timestamp(&self) -> zbus::Result<u64>;
 
     /// A job ended; it comes only after [`subscribe`](Self::subscribe).
     #[zbus(signal)]

@@ -2,6 +2,7 @@
 //! converts, calls the engine once, and converts back.
 
 mod boot;
+mod boot_report;
 mod convert;
 mod deploy;
 mod history;
@@ -268,6 +269,12 @@ impl pb::agent_service_server::AgentService for Agent {
         request: Request<pb::RollbackRequest>,
     ) -> Result<Response<Self::RollbackStream>, Status> {
         self.answer_rollback(request).await
+    }
+    async fn boot_report(
+        &self,
+        request: Request<pb::BootReportRequest>,
+    ) -> Result<Response<pb::BootReportResponse>, Status> {
+        self.answer_boot_report(request).await
     }
 
     async fn boot_plan(

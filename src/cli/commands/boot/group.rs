@@ -3,6 +3,7 @@
 use clap::Subcommand;
 
 use super::plan;
+use super::report;
 use crate::cli::context::{Context, Exit};
 use crate::cli::error::CliError;
 
@@ -10,6 +11,7 @@ use crate::cli::error::CliError;
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "a comment here would replace the help text")]
 pub enum BootCommand {
+    Report(report::ReportArgs),
     Plan(plan::PlanArgs),
 }
 
@@ -20,6 +22,7 @@ pub enum BootCommand {
 /// The config is invalid, or the output cannot be written.
 pub async fn run(context: &Context<'_>, command: &BootCommand) -> Result<Exit, CliError> {
     match command {
+        BootCommand::Report(args) => report::run(context, args).await,
         BootCommand::Plan(args) => plan::run(context, args).await,
     }
 }

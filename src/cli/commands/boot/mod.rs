@@ -2,5 +2,6 @@
 
 pub mod group;
 pub mod plan;
+pub mod report;
 
 pub use group::{BootCommand, run};
