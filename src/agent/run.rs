@@ -373,6 +373,7 @@ mod tests {
         type RestartStream = Progress;
         type LogsStream = ReceiverStream<Result<pb::LogEntry, Status>>;
         type RollbackStream = Progress;
+        type RecoverStream = ReceiverStream<Result<pb::RecoverEvent, Status>>;
 
         async fn info(
             &self,
@@ -473,6 +474,18 @@ mod tests {
             _: Request<pb::RollbackRequest>,
         ) -> Result<Response<Progress>, Status> {
             Err(Status::unimplemented("rollback"))
+        }
+        async fn recover(
+            &self,
+            _: Request<pb::RecoverRequest>,
+        ) -> Result<Response<Self::RecoverStream>, Status> {
+            Err(Status::unimplemented("recover"))
+        }
+        async fn doctor(
+            &self,
+            _: Request<pb::DoctorRequest>,
+        ) -> Result<Response<pb::DoctorResponse>, Status> {
+            Err(Status::unimplemented("doctor"))
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod check_config;
+pub mod doctor;
 pub mod install;
 pub mod restore;
 pub mod server;

@@ -106,6 +106,8 @@ impl Engine {
             let (text, file) = (request.definition.clone(), request.file_name.clone());
             self.registry().reword_definition(service, text, file).await?;
             self.refresh(service).await?;
+            self.write_record(&*self.accepted(service)?).await?;
+            self.keep_in_podman(service);
         }
         Ok(Outcome {
             service: service.clone(),
@@ -366,6 +368,7 @@ impl Engine {
         self.refresh(&deploy.service).await?;
         let accepted = self.accepted(&deploy.service)?;
         self.write_record(&accepted).await?;
+        self.keep_in_podman(&deploy.service);
         self.registry().replace_leases(&deploy.service, &lease_rows(&deploy.new)).await?;
         if let Some((old, _)) = &deploy.old {
             self.drop_networks(old, Some(&deploy.new), progress).await?;

@@ -21,8 +21,9 @@ pub mod history;
 pub mod lifecycle;
 pub mod prepare;
 mod pulling;
-pub mod rebuild;
+mod record;
 pub mod recovery;
+pub mod rescue;
 pub mod rollback;
 pub mod starting;
 pub mod status;
@@ -31,6 +32,7 @@ pub mod toolchain;
 pub mod undeploy;
 
 mod preflight;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -77,6 +79,8 @@ pub struct Tools {
     pub node: NodeSettings,
     /// `$XDG_RUNTIME_DIR`.
     pub runtime: PathBuf,
+    /// Where the agent keeps its state.
+    pub state_dir: PathBuf,
 }
 
 #[derive(Debug)]
@@ -91,6 +95,10 @@ struct Inner {
     reload_owed: AtomicBool,
     /// What deploys under way will bring, by service.
     coming: Mutex<BTreeMap<ServiceName, Deployment>>,
+    /// Held while podman's record of a service is written.
+    records: tokio::sync::Mutex<()>,
+    /// Whether the registry knew no service when it was opened.
+    was_empty: bool,
     /// Told when an operation could be neither finished nor undone.
     stuck: Notify,
     /// The generations in force, as in the registry.
@@ -113,6 +121,8 @@ impl Engine {
             busy: Mutex::new(BTreeMap::new()),
             reload_owed: AtomicBool::new(true),
             coming: Mutex::new(BTreeMap::new()),
+            records: tokio::sync::Mutex::new(()),
+            was_empty: accepted.is_empty(),
             stuck: Notify::new(),
             accepted: Mutex::new(accepted),
         };

@@ -82,6 +82,16 @@ impl Engine {
                 .map(|(k, v)| (k.clone(), v.clone())),
         );
         self.install(&beside, None).await?;
+        self.pull_images(missing, progress).await
+    }
+
+    /// Pulls the images of containers by their units, which systemd knows.
+    pub(super) async fn pull_images(
+        &self,
+        missing: &[Container],
+        progress: &Progress,
+    ) -> Result<Vec<Failure>, EngineError> {
+        let mut failures = Vec::new();
         for container in missing {
             let unit = container.name.image_unit();
             let step = progress.step("pull", container.image.as_str()).await;

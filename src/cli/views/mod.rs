@@ -5,6 +5,7 @@
 //! harmless here, before it is painted.
 
 pub mod age;
+pub mod doctor;
 pub mod findings;
 pub mod history;
 pub mod info;
@@ -16,6 +17,7 @@ pub mod operation;
 pub mod plan;
 pub mod problem;
 pub mod ps;
+pub mod recovery;
 pub mod render;
 pub mod service;
 pub mod status;
