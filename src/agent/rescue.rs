@@ -256,12 +256,12 @@ pub enum Step {
         /// The service.
         service: ServiceName,
     },
-    /// An image is pulled.
+    /// Images are pulled.
     Pull {
         /// The service.
         service: ServiceName,
-        /// The image.
-        image: ImageRef,
+        /// The images, each once.
+        images: Vec<ImageRef>,
     },
     /// Components are started, in order.
     Start {
@@ -325,7 +325,10 @@ impl fmt::Display for Step {
             Self::Forget { .. } => {
                 f.write_str("remove what is left in podman's storage of a removed service")
             }
-            Self::Pull { image, .. } => write!(f, "pull {image}"),
+            Self::Pull { images, .. } => {
+                let names: Vec<&str> = images.iter().map(ImageRef::as_str).collect();
+                write!(f, "pull {}", names.join(", "))
+            }
             Self::Start { components, .. } => {
                 let names: Vec<&str> = components.iter().map(ComponentName::as_str).collect();
                 write!(f, "start {}", names.join(", "))
@@ -361,16 +364,16 @@ pub fn plan(cases: &[Case], starting: Starting) -> Rescue {
         rescue.steps.extend(writing(case));
     }
     for case in cases.iter().filter(|case| case.known.active) {
+        let mut images: Vec<ImageRef> = Vec::new();
         for (component, image) in &case.images {
             if image.is_local() {
                 rescue.left.push(local_image(&case.service, component, image));
-            } else {
-                let (service, image) = (case.service.clone(), image.clone());
-                let step = Step::Pull { service, image };
-                if !rescue.steps.contains(&step) {
-                    rescue.steps.push(step);
-                }
+            } else if !images.contains(image) {
+                images.push(image.clone());
             }
+        }
+        if !images.is_empty() {
+            rescue.steps.push(Step::Pull { service: case.service.clone(), images });
         }
     }
     rescue.steps.extend(starts(cases, starting));

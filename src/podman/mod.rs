@@ -8,5 +8,8 @@ pub mod images;
 pub mod pause;
 pub mod records;
 
-pub use command::{PodmanError, answers, image_exists, remove_network, remove_volume, volumes_of};
+pub use command::{
+    PodmanError, answers, image_exists, remove_network, remove_volume, tag_image, volumes_of,
+};
 pub use health::Health;
+pub use images::{Stored, StoredImage};

@@ -344,13 +344,13 @@ fn at<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Sna
 fn immutable(path: &Path) -> String {
     use std::os::unix::ffi::OsStrExt as _;
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let octet = |byte: &u8| match byte {
-        b'/' | b'.' | b'_' | b'-' => char::from(*byte).to_string(),
-        plain if plain.is_ascii_alphanumeric() => char::from(*plain).to_string(),
-        other => format!("%{other:02X}"),
-    };
-    let path: Vec<String> = path.as_os_str().as_bytes().iter().map(octet).collect();
-    format!("file:{}?immutable=1", path.concat())
+    let escaped = path.as_os_str().as_bytes().iter().map(|byte| match byte {
+        byte if byte.is_ascii_alphanumeric() || b"/._-".contains(byte) => {
+            char::from(*byte).to_string()
+        }
+        byte => format!("%{byte:02X}"),
+    });
+    format!("file:{}?immutable=1", escaped.collect::<String>())
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

@@ -97,6 +97,8 @@ const METHODS: &[(&str, Role)] = &[
     ("Restart", Role::Operator),
     ("Recover", Role::Operator),
     ("Doctor", Role::Viewer),
+    ("BootReport", Role::Viewer),
+    ("BootPlan", Role::Viewer),
 ];
 
 /// Returns what a call asks of its caller, by its HTTP path

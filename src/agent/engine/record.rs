@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Accepted, Engine, EngineError, deploy, now_ms};
 use crate::agent::rescue::Known;
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, Images};
 use crate::names::ServiceName;
 use crate::podman::records;
 use crate::quadlet::UnitSet;
@@ -20,6 +20,9 @@ pub(super) struct Record {
     pub(super) file_name: String,
     pub(super) deployment: Deployment,
     pub(super) deployed_by: String,
+    /// Records of older agents have none.
+    #[serde(default)]
+    pub(super) images: Images,
     /// When it was written; records of earlier versions do not say.
     #[serde(default)]
     pub(super) recorded_at_ms: i64,
@@ -32,6 +35,7 @@ impl Record {
             file_name: accepted.file_name.clone(),
             deployment: accepted.deployment.clone(),
             deployed_by: accepted.row.deployed_by.clone(),
+            images: accepted.images.clone(),
             recorded_at_ms: at_ms,
         }
     }
@@ -123,9 +127,12 @@ impl Engine {
                 .map_err(|source| unread(&service, "deployment", source))?,
             files: serde_json::to_string(set)
                 .map_err(|source| unread(&service, "unit set", source))?,
+            images: None,
             created_at_ms: now_ms(),
             created_by: record.deployed_by.clone(),
         };
+        let images = serde_json::to_string(&record.images)
+            .map_err(|source| unread(&service, "list of images", source))?;
         let registry = self.registry();
         registry.replace_leases(&service, &deploy::lease_rows(deployment)).await?;
         registry.insert_generation(row).await?;
@@ -146,6 +153,7 @@ impl Engine {
                 service: service.clone(),
                 number,
                 active: set.wanted,
+                images: Some(images),
                 by: record.deployed_by,
                 at_ms: now_ms(),
             })

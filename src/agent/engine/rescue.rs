@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::boot::Boots;
 use super::sources::{Content, Gathered};
 use super::{Accepted, Engine, EngineError, now_ms};
 use crate::agent::finding::Finding;
@@ -176,13 +177,8 @@ impl Engine {
                 records::remove(service.as_str()).await?;
                 Vec::new()
             }
-            (Step::Pull { image, .. }, _) => {
-                let accepted = self.accepted(service)?;
-                let needs = |c: &&Container| c.image == *image;
-                let containers = &accepted.deployment.containers;
-                let wanted: Vec<Container> =
-                    containers.iter().filter(needs).take(1).cloned().collect();
-                self.pull_images(&wanted, progress).await?
+            (Step::Pull { .. }, _) => {
+                self.get_images_back(&*self.accepted(service)?, progress).await?
             }
             (Step::Start { .. }, _) => {
                 self.bring_up(&*self.accepted(service)?, wish, progress).await?
@@ -205,8 +201,33 @@ impl Engine {
         if !all {
             set.files.extend(disk.iter().flat_map(|disk| disk.files.clone()));
         }
-        self.install(&set, disk.as_ref()).await?;
+        self.install(&set, disk.as_ref(), Boots::As(&content.record.deployment)).await?;
         Ok(())
+    }
+
+    /// Gets the images of a service again: the very ones that it ran, or, where
+    /// no image registry has those any more, what their names mean now.
+    async fn get_images_back(
+        &self,
+        accepted: &Accepted,
+        progress: &Progress,
+    ) -> Result<Vec<Failure>, EngineError> {
+        let side = (&accepted.deployment, &accepted.set);
+        let failures = self.images_back(side, &accepted.images, progress).await?;
+        for failure in failures {
+            let what = &failure.explanation;
+            progress.warn(format!("{what}; what its name means now is taken instead")).await;
+        }
+        let lost = self.images_lost(&accepted.deployment).await?;
+        let mut wanted: Vec<Container> = Vec::new();
+        for container in &accepted.deployment.containers {
+            let is_lost = lost.iter().any(|(component, _)| *component == container.spec.name);
+            let is_new = wanted.iter().all(|other| other.image != container.image);
+            if is_lost && is_new && !container.image.is_local() {
+                wanted.push(container.clone());
+            }
+        }
+        self.start_pulls(&wanted, progress).await
     }
 
     /// Starts what does not run of a service, in order; journalled, so that an

@@ -1,6 +1,8 @@
 //! The agent's gRPC service: one file a call or group of calls; each
 //! converts, calls the engine once, and converts back.
 
+mod boot;
+mod boot_report;
 mod convert;
 mod deploy;
 mod doctor;
@@ -73,6 +75,8 @@ impl Agent {
             node: parts.settings.node.clone(),
             runtime,
             state_dir: parts.settings.state_dir.clone(),
+            boot: Arc::new(parts.settings.boot.clone()),
+            problems: parts.problems.clone(),
         })
         .await?;
         let agent = Self {
@@ -92,6 +96,10 @@ impl Agent {
             );
             agent.problems.set("rebuilt", text);
         }
+        parts.supervisor.spawn(
+            "boot order",
+            boot::follow(agent.clone(), parts.boot.subscribe(), parts.supervisor.shutdown()),
+        );
         let (settling, shutdown) = (agent.clone(), parts.supervisor.shutdown());
         parts.supervisor.spawn("settle", async move {
             // A recovery that the shutdown cuts off is taken up at the next
@@ -287,5 +295,19 @@ impl pb::agent_service_server::AgentService for Agent {
         _: Request<pb::DoctorRequest>,
     ) -> Result<Response<pb::DoctorResponse>, Status> {
         Ok(Response::new(self.answer_doctor().await))
+    }
+
+    async fn boot_report(
+        &self,
+        request: Request<pb::BootReportRequest>,
+    ) -> Result<Response<pb::BootReportResponse>, Status> {
+        self.answer_boot_report(request).await
+    }
+
+    async fn boot_plan(
+        &self,
+        _: Request<pb::BootPlanRequest>,
+    ) -> Result<Response<pb::BootPlanResponse>, Status> {
+        self.answer_boot_plan().await
     }
 }

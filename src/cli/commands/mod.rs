@@ -2,6 +2,7 @@
 //! the help text, and the function that runs it.
 
 pub mod agent;
+pub mod boot;
 pub mod completions;
 pub mod deploy;
 pub mod diff;
