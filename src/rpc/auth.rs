@@ -96,6 +96,7 @@ const METHODS: &[(&str, Role)] = &[
     ("Stop", Role::Operator),
     ("Restart", Role::Operator),
     ("BootReport", Role::Viewer),
+    ("BootVerify", Role::Viewer),
     ("BootPlan", Role::Viewer),
 ];
 
