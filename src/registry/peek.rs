@@ -50,6 +50,7 @@ mod tests {
             files: String::new(),
             created_at_ms: 1,
             created_by: String::new(),
+            images: None,
         };
         let service = row.service.clone();
         let new = NewOperation {
@@ -65,7 +66,8 @@ mod tests {
         registry.insert_generation(row).await.unwrap();
         assert_eq!(deployments(&path).unwrap(), []);
         let by = String::new();
-        let commit = Commit { operation, service, number, active: false, by, at_ms: 2 };
+        let commit =
+            Commit { operation, service, number, active: false, images: None, by, at_ms: 2 };
         registry.commit(commit).await.unwrap();
         assert_eq!(deployments(&path).unwrap(), [(false, "{}".to_owned())]);
     }

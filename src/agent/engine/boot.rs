@@ -14,7 +14,7 @@ use std::time::SystemTime;
 
 use super::{Accepted, Engine, EngineError, Tools};
 use crate::deployment::{Deployment, Sequence, Stage};
-use crate::names::{ServiceName, UnitName};
+use crate::names::{ServiceName, StageName, UnitName};
 use crate::quadlet::boot_units::Services;
 use crate::quadlet::render::{container_file, node_units};
 use crate::quadlet::{Place, UnitSet};
@@ -276,6 +276,36 @@ impl Engine {
             found.map_or(StageState::Inactive, |unit| stage_state(stage, unit, now))
         };
         Ok(sequence.stages.iter().map(|stage| (stage.clone(), state(stage))).collect())
+    }
+
+    /// Returns the stages before a service that are not ready, and that the
+    /// boot does not go on without.
+    pub(super) async fn blocking_stages(
+        &self,
+        service: &ServiceName,
+    ) -> Result<Vec<StageName>, EngineError> {
+        if self.boot_sequence().before(service).is_empty() {
+            return Ok(Vec::new());
+        }
+        let states = self.boot_states().await?;
+        let place = self.boot_sequence().position(service);
+        let waits = |state: &StageState| matches!(state, StageState::Waiting | StageState::Late);
+        let before = states.into_iter().take(place);
+        let blocking = before.filter(|(stage, state)| stage.required && waits(state));
+        Ok(blocking.map(|(stage, _)| stage.name).collect())
+    }
+
+    /// Returns the stage that keeps a unit from being started, if one does.
+    pub(super) async fn stage_waited_for(
+        &self,
+        service: &ServiceName,
+        unit: &UnitName,
+    ) -> Result<Option<StageName>, EngineError> {
+        let listed = self.manager().listed(std::slice::from_ref(unit)).await?;
+        if listed.iter().all(|unit| unit.active != ActiveState::Inactive) {
+            return Ok(None);
+        }
+        Ok(self.blocking_stages(service).await?.into_iter().next())
     }
 
     /// Tells, in full sentences, of stages that are late.
