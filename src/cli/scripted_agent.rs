@@ -179,6 +179,26 @@ impl AgentService for Scripted {
         }))
     }
 
+    async fn boot_verify(
+        &self,
+        _: Request<proto::BootVerifyRequest>,
+    ) -> Answer<proto::BootVerifyResponse> {
+        let finding = |check: &str, level: proto::FindingLevel, message: &str| proto::Finding {
+            check: check.into(),
+            level: level.into(),
+            message: message.into(),
+            ..proto::Finding::default()
+        };
+        let failed = proto::Finding {
+            subject: "mcp".into(),
+            mend: "sudo loginctl enable-linger mcp".into(),
+            ..finding("linger", proto::FindingLevel::Failed, "User mcp does not linger.")
+        };
+        let findings =
+            vec![finding("order", proto::FindingLevel::Fine, "There is no circle."), failed];
+        Ok(Response::new(proto::BootVerifyResponse { findings }))
+    }
+
     async fn boot_report(
         &self,
         request: Request<proto::BootReportRequest>,

@@ -15,6 +15,7 @@
 pub mod accepted;
 pub mod boot;
 pub mod boot_report;
+pub mod boot_verify;
 mod component;
 pub mod deploy;
 pub mod error;

@@ -325,3 +325,14 @@ fn port(port: &Publish) -> String {
     };
     format!("{address}:{}->{}/{protocol}", port.host, port.container)
 }
+
+/// Returns a finding for the wire.
+pub(super) fn finding(finding: Finding) -> pb::Finding {
+    let Finding { check, subject, level, message, mend } = finding;
+    let level = match level {
+        Level::Fine => pb::FindingLevel::Fine,
+        Level::Warning => pb::FindingLevel::Warning,
+        Level::Failed => pb::FindingLevel::Failed,
+    };
+    pb::Finding { check: check.to_owned(), subject, level: level.into(), message, mend }
+}

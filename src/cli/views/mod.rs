@@ -10,6 +10,7 @@ pub mod boot_plan;
 pub mod boot_report;
 pub mod boot_svg;
 pub mod doctor;
+pub mod boot_verify;
 pub mod findings;
 pub mod history;
 pub mod info;
