@@ -8,6 +8,7 @@ pub mod boot;
 mod carry;
 mod disk;
 pub mod generator;
+pub mod load_path;
 pub mod record;
 pub mod search;
 pub mod store;

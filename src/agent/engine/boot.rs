@@ -102,6 +102,12 @@ impl Engine {
         Arc::clone(&self.inner.boot.lock().unwrap_or_else(PoisonError::into_inner).in_force)
     }
 
+    /// Returns the units of the boot order as they were written last; none
+    /// when they were not.
+    pub(super) fn boot_files(&self) -> Vec<(String, String)> {
+        self.inner.boot.lock().unwrap_or_else(PoisonError::into_inner).written.clone()
+    }
+
     /// Returns the targets of the stages in force.
     pub(super) fn boot_targets(&self) -> Vec<UnitName> {
         self.boot_sequence().stages.iter().map(|stage| UnitName::stage(&stage.name)).collect()

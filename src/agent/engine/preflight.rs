@@ -103,7 +103,7 @@ fn unprivileged_start() -> String {
         .map_or_else(|_| "1024".to_owned(), |text| text.trim().to_owned())
 }
 
-fn bind(port: &Publish) -> std::io::Result<()> {
+pub(super) fn bind(port: &Publish) -> std::io::Result<()> {
     let address =
         SocketAddr::new(port.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port.host);
     match port.protocol {
