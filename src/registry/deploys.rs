@@ -48,6 +48,10 @@ pub struct OperationRow {
     pub by: String,
 }
 
+/// How the outcome begins of an operation that was cut off and undone; then
+/// comes why.
+pub const UNDONE: &str = "undone: ";
+
 const BEGIN: &str = "INSERT INTO operations
     (service, kind, state, from_generation, to_generation, started_at_ms, started_by)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";

@@ -369,7 +369,7 @@ fn targets(service: &ServiceName) -> [String; 2] {
         .map(|unit| unit.as_str().to_owned())
 }
 
-fn check_name(name: &str) -> Result<(), UnitsError> {
+pub(super) fn check_name(name: &str) -> Result<(), UnitsError> {
     let bad = name.is_empty() || name.starts_with('.') || name.contains(['/', '\0', '\n']);
     if bad { Err(UnitsError::Name { name: name.to_owned() }) } else { Ok(()) }
 }
@@ -421,7 +421,7 @@ pub(super) fn is_quadlet(name: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(_, suffix)| QUADLET_SUFFIXES.contains(&suffix))
 }
 
-fn stage(
+pub(super) fn stage(
     slot: &Path,
     files: &BTreeMap<&str, &str>,
     foreign: &[String],
@@ -439,7 +439,7 @@ fn stage(
     sync(slot)
 }
 
-fn exchange(slot: &Path, live: &Path) -> Result<(), Errno> {
+pub(super) fn exchange(slot: &Path, live: &Path) -> Result<(), Errno> {
     rustix::fs::renameat_with(CWD, slot, CWD, live, RenameFlags::EXCHANGE)
 }
 
