@@ -19,6 +19,7 @@ use super::listen::{self, Sinks};
 use super::memory::{self, Memory};
 use super::problems::Problems;
 use super::settings::{Settings, SocketRoles};
+use crate::deployment::Sequence;
 use crate::registry::snapshot::SnapshotError;
 use crate::registry::{Registry, RegistryError};
 use crate::rpc::agent_v1::agent_service_server::{self, AgentService, AgentServiceServer};
@@ -117,6 +118,8 @@ pub struct Parts {
     pub supervisor: Supervisor,
     /// Who may do what on the socket, as the last reload said.
     pub members: watch::Sender<Arc<Members>>,
+    /// The boot sequence, as the last reload said.
+    pub boot: watch::Sender<Arc<Sequence>>,
     /// Held while the agent uses its state directory.
     lock: File,
 }
@@ -136,6 +139,7 @@ impl Parts {
         }
         let members = members(&settings.roles, settings.uid, &problems);
         Ok(Self {
+            boot: watch::Sender::new(Arc::new(settings.boot.clone())),
             settings: Arc::new(settings),
             registry,
             problems,
@@ -206,7 +210,9 @@ pub async fn serve<F>(parts: Parts, routes: Routes, started: F) -> Result<(), Ru
 where
     F: FnOnce() + Send,
 {
-    let Parts { settings, registry, problems, mut supervisor, members, lock } = parts;
+    let Parts { settings, registry, problems, mut supervisor, members, boot, lock } = parts;
+    // Whoever heeds it has a receiver.
+    drop(boot);
     let shutdown = supervisor.shutdown();
     let socket = settings.server.socket.clone();
     let listener = server::bind_unix(&socket)?;
@@ -373,6 +379,7 @@ mod tests {
         type RestartStream = Progress;
         type LogsStream = ReceiverStream<Result<pb::LogEntry, Status>>;
         type RollbackStream = Progress;
+        type RecoverStream = ReceiverStream<Result<pb::RecoverEvent, Status>>;
 
         async fn info(
             &self,
@@ -473,6 +480,38 @@ mod tests {
             _: Request<pb::RollbackRequest>,
         ) -> Result<Response<Progress>, Status> {
             Err(Status::unimplemented("rollback"))
+        }
+        async fn recover(
+            &self,
+            _: Request<pb::RecoverRequest>,
+        ) -> Result<Response<Self::RecoverStream>, Status> {
+            Err(Status::unimplemented("recover"))
+        }
+        async fn doctor(
+            &self,
+            _: Request<pb::DoctorRequest>,
+        ) -> Result<Response<pb::DoctorResponse>, Status> {
+            Err(Status::unimplemented("doctor"))
+        }
+
+        async fn boot_report(
+            &self,
+            _: Request<pb::BootReportRequest>,
+        ) -> Result<Response<pb::BootReportResponse>, Status> {
+            Err(Status::unimplemented("boot_report"))
+        }
+        async fn boot_verify(
+            &self,
+            _: Request<pb::BootVerifyRequest>,
+        ) -> Result<Response<pb::BootVerifyResponse>, Status> {
+            Err(Status::unimplemented("boot_verify"))
+        }
+
+        async fn boot_plan(
+            &self,
+            _: Request<pb::BootPlanRequest>,
+        ) -> Result<Response<pb::BootPlanResponse>, Status> {
+            Err(Status::unimplemented("boot_plan"))
         }
     }
 

@@ -77,11 +77,14 @@ async fn dispatch(context: &Context<'_>, command: &Command) -> Result<Exit, CliE
         Command::Rollback(args) => commands::rollback::run(context, args).await,
         Command::Service(command) => commands::service::run(context, command).await,
         Command::Node(command) => commands::node::run(context, command).await,
+        Command::Boot(command) => commands::boot::run(context, command).await,
         Command::Login(args) => commands::login::run(context, args).await,
         Command::Lint(args) => commands::lint::run(context, args),
         Command::Render(args) => commands::render::run(context, args),
         Command::Schema(args) => commands::schema::run(context, args),
         Command::Completions(args) => commands::completions::run(context, args),
+        Command::Agent(command) => commands::agent::run(context, command).await,
+        Command::Doctor(args) => commands::doctor::run(context, args).await,
         Command::Man(args) => commands::man::run(context, args),
     }
 }

@@ -95,6 +95,11 @@ const METHODS: &[(&str, Role)] = &[
     ("Start", Role::Operator),
     ("Stop", Role::Operator),
     ("Restart", Role::Operator),
+    ("Recover", Role::Operator),
+    ("Doctor", Role::Viewer),
+    ("BootReport", Role::Viewer),
+    ("BootVerify", Role::Viewer),
+    ("BootPlan", Role::Viewer),
 ];
 
 /// Returns what a call asks of its caller, by its HTTP path

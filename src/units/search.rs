@@ -68,6 +68,14 @@ impl SearchPath {
         }
     }
 
+    /// Returns what is left of the own user's search path after a reboot:
+    /// everything but the runtime directory.
+    pub fn at_boot(live_root: &Path) -> Self {
+        let mut path = Self::own(live_root);
+        path.directories.remove(0);
+        path
+    }
+
     /// Returns a search path of one directory.
     pub fn only(live_root: &Path) -> Self {
         let directories = vec![(live_root.to_owned(), Scope::Own)];
@@ -75,23 +83,23 @@ impl SearchPath {
         Self { set_root, empty_root: None, live_root, directories }
     }
 
-    /// Fills the empty directory `scratch` with a copy of the search path in
-    /// which the service of `set` has the files of `set`.
-    pub(super) fn copy_with(&self, set: &UnitSet, scratch: &Path) -> io::Result<Copied> {
-        let ours = Path::new("mcp").join(set.service.as_str());
+    /// Fills the empty directory `scratch` with a copy of the search path;
+    /// the service of `set` has the files of `set`.
+    pub(super) fn copy(&self, set: Option<&UnitSet>, scratch: &Path) -> io::Result<Copied> {
+        let ours = set.map(|set| Path::new("mcp").join(set.service.as_str()));
         let mut copied = Copied { places: Vec::new() };
         for (number, (real, scope)) in self.directories.iter().enumerate() {
             let copy = scratch.join(number.to_string());
             fs::create_dir_all(&copy)?;
             let has_set = *real == self.set_root;
-            let others = has_set || self.empty_root.as_deref() == Some(real);
-            let walk = Walk { skip: others.then(|| real.join(&ours)), scope: *scope };
-            walk.copy(real, &copy, DEPTH)?;
-            if has_set {
-                write(set, &copy.join(&ours))?;
-            }
-            if has_set && *real == self.live_root {
-                carry_drop_ins(&real.join(&ours), &copy.join(&ours))?;
+            let has_others = has_set || self.empty_root.as_deref() == Some(real);
+            let skip = ours.as_ref().filter(|_| has_others).map(|ours| real.join(ours));
+            Walk { skip, scope: *scope }.copy(real, &copy, DEPTH)?;
+            if let (Some(set), Some(ours)) = (set, ours.as_ref().filter(|_| has_set)) {
+                write(set, &copy.join(ours))?;
+                if *real == self.live_root {
+                    carry_drop_ins(&real.join(ours), &copy.join(ours))?;
+                }
             }
             copied.places.push((copy, real.clone()));
         }
@@ -225,7 +233,7 @@ mod tests {
         set.files.insert((Place::Quadlet, "web.container".to_owned()), "new".to_owned());
         let scratch = dir.path().join("scratch");
         fs::create_dir(&scratch).unwrap();
-        let copied = SearchPath::only(&live).copy_with(&set, &scratch).unwrap();
+        let copied = SearchPath::only(&live).copy(Some(&set), &scratch).unwrap();
         let copy = scratch.join("0");
         assert_eq!(copied.directories(), copy.as_os_str());
         let read = |name: &str| fs::read_to_string(copy.join(name)).ok();
@@ -259,7 +267,7 @@ mod tests {
         let copied = |path: &SearchPath, name: &str| {
             let scratch = dir.path().join(name);
             fs::create_dir(&scratch).unwrap();
-            path.copy_with(&set, &scratch).unwrap();
+            path.copy(Some(&set), &scratch).unwrap();
             move |name: &str| fs::read_to_string(scratch.join(name)).ok()
         };
         let after = copied(&path, "after");
@@ -284,7 +292,7 @@ mod tests {
         path.directories.push((shared, Scope::Shared));
         let scratch = dir.path().join("scratch");
         fs::create_dir(&scratch).unwrap();
-        path.copy_with(&UnitSet::new("web".parse().unwrap(), true), &scratch).unwrap();
+        path.copy(Some(&UnitSet::new("web".parse().unwrap(), true)), &scratch).unwrap();
         assert!(scratch.join("1/all.container").is_file());
         assert!(!scratch.join("1/1000").exists());
     }

@@ -152,7 +152,7 @@ impl UnitStore {
     }
 
     /// Writes files of systemd's that differ, and syncs their directory once.
-    fn put_all<'a>(
+    pub(super) fn put_all<'a>(
         &self,
         files: impl Iterator<Item = (&'a str, &'a str)>,
     ) -> Result<Vec<PathBuf>, UnitsError> {

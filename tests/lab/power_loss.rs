@@ -186,9 +186,7 @@ fn a_first_deploy_that_a_power_loss_cuts_off_is_not_there() {
     let slow = with(LONE, "web:v1", "sick:v1");
     node.write_as_mcp("/tmp/lone.toml", &slow);
     let deploy = node.in_background("exec mcp -q deploy lone -f /tmp/lone.toml 2>/dev/null");
-    until("it is being tried", || {
-        (node.states(&["lone.service"]) == ["activating"]).then_some(())
-    });
+    until("it is being tried", || (node.states(&["lone.service"]) == ["activating"]).then_some(()));
     let tried = "ls $XDG_RUNTIME_DIR/containers/systemd/mcp/lone";
     assert_eq!(node.as_mcp(tried, "").ok().text(), "lone.container");
     assert_eq!(node.unit_files(), "");
@@ -202,7 +200,10 @@ fn a_first_deploy_that_a_power_loss_cuts_off_is_not_there() {
     });
     assert_eq!(node.generation("lone"), None);
     assert_eq!(node.sql("SELECT count(*) FROM leases"), "0");
-    node.mcp(&["status"]).ok().says("undone: lone on").says("the node went down before it was ready");
+    node.mcp(&["status"])
+        .ok()
+        .says("undone: lone on")
+        .says("the node went down before it was ready");
     node.deploy(LONE).ok();
     node.mcp(&["status"]).ok().does_not_say("undone:");
 }

@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use tokio::sync::oneshot;
 
 use super::accepted::container_units;
+use super::boot::Boots;
 use super::{Accepted, Busy, Engine, EngineError, ImageWish, Prepared, Request, now_ms};
 use crate::agent::deploy_state::{DeployEvent, DeployState, Trial};
 use crate::agent::plan::{self, Action, Plan};
@@ -138,6 +139,8 @@ impl Engine {
             let (text, file) = (request.definition.clone(), request.file_name.clone());
             self.registry().reword_definition(service, text, file).await?;
             self.refresh(service).await?;
+            self.write_record(&*self.accepted(service)?).await?;
+            self.keep_in_podman(service);
         }
         if old.images.is_empty() && old.deployment.active {
             self.record_images(old).await?;
@@ -152,7 +155,9 @@ impl Engine {
         self.registry().set_images(service, images).await?;
         self.refresh(service).await?;
         let accepted = self.accepted(service)?;
-        self.write_record(&accepted).await
+        self.write_record(&accepted).await?;
+        self.keep_in_podman(service);
+        Ok(())
     }
 
     async fn begin(&self, p: Prepared) -> Result<Deploy, EngineError> {
@@ -352,7 +357,8 @@ impl Engine {
             if trial.boot.is_some() {
                 self.try_out(self.tried_set(deploy, trial).await?).await?;
             } else {
-                self.install(&deploy.set, deploy.disk.as_ref()).await?;
+                let boots = Boots::As(&deploy.new);
+                self.install(&deploy.set, deploy.disk.as_ref(), boots).await?;
             }
             step.done().await;
         }

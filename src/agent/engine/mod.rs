@@ -13,6 +13,9 @@
 //! generators that run at once were seen to corrupt their output.
 
 pub mod accepted;
+pub mod boot;
+pub mod boot_report;
+pub mod boot_verify;
 mod component;
 pub mod deploy;
 pub mod error;
@@ -23,8 +26,9 @@ pub mod lifecycle;
 pub mod prepare;
 mod promotion;
 mod pulling;
-pub mod rebuild;
+mod record;
 pub mod recovery;
+pub mod rescue;
 pub mod rollback;
 pub mod starting;
 pub mod status;
@@ -34,6 +38,7 @@ mod trial;
 pub mod undeploy;
 
 mod preflight;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -49,8 +54,9 @@ pub use prepare::{Prepared, Request};
 pub use toolchain::Toolchain;
 
 use super::gate::now_ms;
+use super::problems::Problems;
 use super::settings::NodeSettings;
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, Sequence};
 use crate::names::{ServiceName, UnitName};
 use crate::quadlet::UnitSet;
 use crate::registry::Registry;
@@ -81,6 +87,12 @@ pub struct Tools {
     pub node: NodeSettings,
     /// `$XDG_RUNTIME_DIR`.
     pub runtime: PathBuf,
+    /// Where the agent keeps its state.
+    pub state_dir: PathBuf,
+    /// The boot sequence of the configuration.
+    pub boot: Arc<Sequence>,
+    /// Where what keeps it from being in force is told.
+    pub problems: Problems,
 }
 
 /// When systemd reads files that were changed.
@@ -98,7 +110,7 @@ struct Inner {
     /// Where new generations are tried.
     trial: TrialStore,
     /// The boot that this is.
-    boot: String,
+    boot_id: String,
     /// Held while files are installed and systemd is reloaded.
     units: tokio::sync::Mutex<()>,
     /// What is under way, by service.
@@ -108,10 +120,16 @@ struct Inner {
     reload_owed: AtomicBool,
     /// What deploys under way will bring, by service.
     coming: Mutex<BTreeMap<ServiceName, Deployment>>,
+    /// Held while podman's record of a service is written.
+    records: tokio::sync::Mutex<()>,
+    /// Whether the registry knew no service when it was opened.
+    was_empty: bool,
     /// Told when an operation could be neither finished nor undone.
     stuck: Notify,
     /// The generations in force, as in the registry.
     accepted: Mutex<BTreeMap<ServiceName, Arc<Accepted>>>,
+    /// The boot sequence that is wanted, and the one on disk.
+    boot: Mutex<boot::BootOrder>,
 }
 
 impl Engine {
@@ -127,14 +145,18 @@ impl Engine {
         let clean = move || store.clean().and_then(|()| staged.clean());
         tokio::task::spawn_blocking(clean).await.map_err(EngineError::Lost)??;
         let accepted = accepted::load_all(&tools.registry).await?;
+        let boot = boot::BootOrder::load(&tools).await?;
         let inner = Inner {
+            boot: Mutex::new(boot),
             tools,
             trial,
-            boot: trial::boot(),
+            boot_id: trial::boot_id(),
             units: tokio::sync::Mutex::new(()),
             busy: Mutex::new(BTreeMap::new()),
             reload_owed: AtomicBool::new(true),
             coming: Mutex::new(BTreeMap::new()),
+            records: tokio::sync::Mutex::new(()),
+            was_empty: accepted.is_empty(),
             stuck: Notify::new(),
             accepted: Mutex::new(accepted),
         };
@@ -228,29 +250,39 @@ impl Engine {
         self.inner.busy.lock().unwrap_or_else(PoisonError::into_inner).get(service).copied()
     }
 
-    /// Puts a unit set in place and has systemd read it; tells whether there
-    /// was anything to do.
+    /// Puts a unit set in place, and what the boot order has to do with it,
+    /// and has systemd read it; tells whether there was anything to do.
     async fn install(
         &self,
         set: &UnitSet,
         previous: Option<&UnitSet>,
+        boots: boot::Boots<'_>,
     ) -> Result<bool, EngineError> {
         let (store, set, previous) = (self.tools().store.clone(), set.clone(), previous.cloned());
         let install = move || Ok(store.install(&set, previous.as_ref())? != Installed::Unchanged);
-        self.change_files(install, Reload::Now).await
+        self.change_files(install, boots, Reload::Now).await
     }
 
     /// Changes files of units by `change`, which tells whether it did, and
-    /// has systemd read them.
+    /// what the boot order has to do with it, and has systemd read them.
     async fn change_files(
         &self,
         change: impl FnOnce() -> Result<bool, UnitsError> + Send + 'static,
+        boots: boot::Boots<'_>,
         reload: Reload,
     ) -> Result<bool, EngineError> {
         let one_at_a_time = self.inner.units.lock().await;
         // Whatever happens from here on, systemd has to read the files again.
         let owed = self.inner.reload_owed.swap(true, Ordering::SeqCst);
-        let changed = tokio::task::spawn_blocking(change).await.map_err(EngineError::Lost)??;
+        let mut changed = match boots {
+            // No stage may wait for what is gone.
+            boot::Boots::Gone(_) => self.arrange_boot(boots).await?,
+            boot::Boots::As(_) | boot::Boots::Before => false,
+        };
+        changed |= tokio::task::spawn_blocking(change).await.map_err(EngineError::Lost)??;
+        if let boot::Boots::As(_) = boots {
+            changed |= self.arrange_boot(boots).await?;
+        }
         let owed = owed || changed;
         if owed && reload == Reload::Now {
             self.manager().reload().await?;

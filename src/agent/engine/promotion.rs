@@ -1,6 +1,7 @@
 //! Putting a generation in force that is ready: its files become those that a
 //! boot reads, its images get their names, and the registry says so.
 
+use super::boot::Boots;
 use super::deploy::{Deploy, lease_rows, stored};
 use super::{Engine, EngineError, ImageWish, KEEP_GENERATIONS, Reload, now_ms};
 use crate::agent::deploy_state::DeployState;
@@ -23,7 +24,7 @@ impl Engine {
         let previous = deploy.disk.clone();
         let exchange = move || Ok(store.install(&set, previous.as_ref())? != Installed::Unchanged);
         // What is tried says the same; systemd reads both at once.
-        self.change_files(exchange, Reload::Later).await?;
+        self.change_files(exchange, Boots::As(&deploy.new), Reload::Later).await?;
         if let DeployState::Promoting { trial, .. } = &deploy.state {
             let wish = ImageWish::Exactly(trial.images.clone());
             self.name_images(&deploy.new, &wish).await?;
@@ -79,10 +80,12 @@ impl Engine {
         self.refresh(&deploy.service).await?;
         let accepted = self.accepted(&deploy.service)?;
         self.write_record(&accepted).await?;
+        self.keep_in_podman(&deploy.service);
         self.registry().replace_leases(&deploy.service, &lease_rows(&deploy.new)).await?;
         if let Some((old, _)) = &deploy.old {
             self.drop_networks(old, Some(&deploy.new), progress).await?;
         }
+        self.arrange_boot_again().await?;
         self.registry().prune_generations(&deploy.service, KEEP_GENERATIONS).await?;
         Ok(())
     }

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
+use super::boot::{Boots, PODMAN};
 use super::deploy::{self, Deploy};
-use super::{Busy, Engine, EngineError, ImageWish, accepted, lifecycle, now_ms, undeploy};
+use super::{Busy, Engine, EngineError, ImageWish, accepted, lifecycle, now_ms, rescue, undeploy};
 use crate::agent::deploy_state::{DeployState, Trial};
 use crate::agent::progress::Progress;
 use crate::quadlet::Place;
@@ -31,12 +32,14 @@ impl Engine {
     /// The unit directories cannot be changed, or systemd does not answer.
     pub async fn prepare_node(&self) -> Result<(), EngineError> {
         let one_at_a_time = self.inner.units.lock().await;
-        let (store, files) = (self.tools().store.clone(), node_units("/usr/bin/env podman"));
+        let stages = self.boot_targets();
+        let (store, files) = (self.tools().store.clone(), node_units(PODMAN, &stages));
         let owed = self.inner.reload_owed.swap(true, Ordering::SeqCst);
         let installed = tokio::task::spawn_blocking(move || store.install_node_units(&files))
             .await
             .map_err(EngineError::Lost)??;
-        if owed || installed != Installed::Unchanged {
+        let arranged = self.arrange_boot(Boots::Before).await?;
+        if owed || arranged || installed != Installed::Unchanged {
             self.manager().reload().await?;
         }
         self.inner.reload_owed.store(false, Ordering::SeqCst);
@@ -85,6 +88,13 @@ impl Engine {
         };
         match row.kind.as_str() {
             lifecycle::STOP => self.carry_out_stop(&accepted, row.id, &progress).await,
+            rescue::RESCUE => {
+                let failures = self.carry_out_rescue(&accepted, row.id, &progress).await?;
+                for failure in failures {
+                    tracing::error!(service = %row.service, component = failure.component, "not brought back: {}", failure.explanation);
+                }
+                Ok(())
+            }
             lifecycle::START => self.carry_out_start(&accepted, row.id, &progress).await,
             kind @ (undeploy::UNDEPLOY | undeploy::PURGE) => {
                 let purge = kind == undeploy::PURGE;
@@ -163,7 +173,7 @@ impl Engine {
     /// one is discarded; unless its files were in place already.
     async fn after_a_reboot(&self, deploy: &mut Deploy) -> Result<(), EngineError> {
         let is_there = self.trial().is_there(&deploy.service);
-        if !deploy.state.has_lost_its_trial(&self.inner.boot, is_there) {
+        if !deploy.state.has_lost_its_trial(&self.inner.boot_id, is_there) {
             return Ok(());
         }
         let images = deploy.state.trial().map(|t| t.images.clone()).unwrap_or_default();
@@ -179,7 +189,7 @@ impl Engine {
         let before = self.invocations(&units.collect::<Vec<_>>()).await?;
         let reason = "the node went down before it was ready";
         deploy.cut_off = Some(reason);
-        let trial = Trial { boot: Some(self.inner.boot.clone()), images };
+        let trial = Trial { boot: Some(self.inner.boot_id.clone()), images };
         deploy.state = DeployState::RollingBack { before, reason: reason.to_owned(), trial };
         Ok(())
     }

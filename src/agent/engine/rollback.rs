@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::accepted::container_units;
+use super::boot::Boots;
 use super::deploy::{Deploy, lease_rows};
 use super::{Engine, EngineError, Reload, now_ms};
 use crate::agent::deploy_state::{DeployEvent, DeployState};
@@ -130,7 +131,11 @@ impl Engine {
             let ended = trial.remove(&service)?;
             Ok(store.install(&old_set, Some(&new_set))? != Installed::Unchanged || ended)
         };
-        self.change_files(change, Reload::Now).await?;
+        let boots = match &deploy.old {
+            Some((old, _)) => Boots::As(old),
+            None => Boots::Gone(&deploy.service),
+        };
+        self.change_files(change, boots, Reload::Now).await?;
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::boot::Boots;
 use super::deploy::Deploy;
 use super::{Engine, EngineError, ImageWish, Reload};
 use crate::agent::deploy_state::Trial;
@@ -12,7 +13,7 @@ use crate::podman::{self, Stored};
 use crate::quadlet::{Place, UnitSet, render};
 
 /// Returns the number of this boot; empty if the kernel does not say.
-pub(super) fn boot() -> String {
+pub(super) fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .map(|id| id.trim().to_owned())
         .unwrap_or_default()
@@ -23,7 +24,7 @@ impl Engine {
     /// can be tried there.
     pub(super) fn can_try(&self) -> bool {
         self.inner.tools.toolchain.as_ref().is_ok_and(|t| t.podman.has_runtime_directory())
-            && !self.inner.boot.is_empty()
+            && !self.inner.boot_id.is_empty()
     }
 
     /// Returns how a deploy tries its generation from here on.
@@ -36,20 +37,21 @@ impl Engine {
             ImageWish::AsThere | ImageWish::PullAgain => Images::new(),
             ImageWish::Exactly(images) => images.clone(),
         };
-        Ok(Trial { boot: Some(self.inner.boot.clone()), images })
+        Ok(Trial { boot: Some(self.inner.boot_id.clone()), images })
     }
 
     /// Has the Quadlet files of a set read before those in force.
     pub(super) async fn try_out(&self, set: UnitSet) -> Result<(), EngineError> {
         let trial = self.trial().clone();
-        self.change_files(move || trial.put(&set).map(|()| true), Reload::Now).await?;
+        self.change_files(move || trial.put(&set).map(|()| true), Boots::Before, Reload::Now)
+            .await?;
         Ok(())
     }
 
     /// Ends the trial of a service, if there is one.
     pub(super) async fn end_trial(&self, service: &ServiceName) -> Result<(), EngineError> {
         let (trial, service) = (self.trial().clone(), service.clone());
-        self.change_files(move || trial.remove(&service), Reload::Now).await?;
+        self.change_files(move || trial.remove(&service), Boots::Before, Reload::Now).await?;
         Ok(())
     }
 
@@ -115,7 +117,7 @@ impl Engine {
             Ok(removed)
         };
         // systemd is asked later, when it is known to answer.
-        self.change_files(remove, Reload::Later).await?;
+        self.change_files(remove, Boots::Before, Reload::Later).await?;
         Ok(())
     }
 }
