@@ -12,6 +12,8 @@ pub mod load_path;
 pub mod record;
 pub mod search;
 pub mod store;
+pub mod trial;
 
 pub use generator::{Generator, GeneratorError, GeneratorReport};
 pub use store::{Installed, OnDisk, Removed, UnitStore, UnitsError};
+pub use trial::TrialStore;
