@@ -228,6 +228,10 @@ impl RouteName {
 
 /// Names a container and its `.service`: `<service>-<component>`, or just
 /// `<service>` when the component is named like its service.
+///
+/// Not where that alone would be hexadecimal, such as `db` or `ca`: podman
+/// takes it for the beginning of a container's ID too, and `podman run
+/// --replace`, which the generator writes, would remove that other container.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ContainerName(String);
@@ -235,7 +239,8 @@ pub struct ContainerName(String);
 impl ContainerName {
     /// Joins the two names.
     pub fn new(service: &ServiceName, component: &ComponentName) -> Self {
-        if service.as_str() == component.as_str() {
+        let hexadecimal = service.as_str().bytes().all(|b| b.is_ascii_hexdigit());
+        if service.as_str() == component.as_str() && !hexadecimal {
             Self(service.as_str().to_owned())
         } else {
             Self(format!("{service}-{component}"))
@@ -381,5 +386,9 @@ mod tests {
         let service: ServiceName = "mc-proxy".parse().unwrap();
         assert_eq!(ContainerName::new(&service, &"mc-proxy".parse().unwrap()).as_str(), "mc-proxy");
         assert_eq!(ContainerName::new(&service, &"web".parse().unwrap()).as_str(), "mc-proxy-web");
+        for (name, container) in [("db", "db-db"), ("0", "0-0"), ("dbx", "dbx"), ("d-b", "d-b")] {
+            let made = ContainerName::new(&name.parse().unwrap(), &name.parse().unwrap());
+            assert_eq!(made.as_str(), container);
+        }
     }
 }
