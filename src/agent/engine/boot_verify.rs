@@ -11,6 +11,7 @@ use super::boot::PODMAN;
 use super::status::is_up;
 use super::{Accepted, Engine, EngineError, preflight};
 use crate::agent::boot_verify::limits::{self, Defaults};
+use crate::agent::boot_verify::surroundings::ImageNow;
 use crate::agent::boot_verify::units::Expected;
 use crate::agent::boot_verify::{files, generated, or_fine, order, pulled_in, surroundings, units};
 use crate::agent::environment::Environment;
@@ -18,9 +19,9 @@ use crate::agent::finding::Finding;
 use crate::agent::host::{linger, network_online};
 use crate::agent::identity::Users;
 use crate::agent::plan;
-use crate::deployment::Readiness;
+use crate::deployment::{Container, Readiness};
 use crate::names::UnitName;
-use crate::podman::image_exists;
+use crate::podman::{PodmanError, Stored};
 use crate::quadlet::Place;
 use crate::quadlet::boot_graph::{Found, Graph};
 use crate::quadlet::render::{self, node_units};
@@ -80,7 +81,7 @@ impl Engine {
         findings.extend(verify_start(&services, &boot, &host));
         findings.extend(self.verify_limits(&services, &boot, &host).await);
         findings.extend(self.verify_images(&services).await);
-        findings.extend(self.verify_surroundings(&services).await);
+        findings.extend(self.verify_surroundings(&services, &host).await);
         findings.extend(verify_host(&host, &boot.graph).await);
         Ok(findings)
     }
@@ -256,26 +257,33 @@ impl Engine {
     }
 
     async fn verify_images(&self, services: &[Arc<Accepted>]) -> Vec<Finding> {
+        let stored = Stored::read().await;
         let mut findings = Vec::new();
-        let containers = services.iter().flat_map(|a| &a.deployment.containers);
-        for container in containers.clone() {
-            match image_exists(&container.image).await {
-                Ok(present) => findings.extend(surroundings::image(container, present)),
-                Err(error) => findings.push(Finding::failed(
-                    "image",
-                    container.name.unit().as_str(),
-                    format!("podman does not tell of {}: {}.", container.image, Chain(&error)),
-                )),
+        let mut count = 0;
+        for accepted in services {
+            for container in &accepted.deployment.containers {
+                count += 1;
+                match image_now(&stored, accepted, container).await {
+                    Ok(now) => {
+                        findings.extend(surroundings::image(&accepted.row.name, container, &now))
+                    }
+                    Err(error) => findings.push(Finding::failed(
+                        "image",
+                        container.name.unit().as_str(),
+                        format!("podman does not tell of {}: {}.", container.image, Chain(&error)),
+                    )),
+                }
             }
         }
-        let fine = format!("The images of {} components are there.", containers.count());
+        let fine = format!("The images of {count} components are there, as they were accepted.");
         or_fine(findings, Finding::fine("image", "", fine))
     }
 
-    async fn verify_surroundings(&self, services: &[Arc<Accepted>]) -> Vec<Finding> {
+    async fn verify_surroundings(&self, services: &[Arc<Accepted>], host: &Host) -> Vec<Finding> {
         let running = self.running(services).await;
         let containers = services.iter().flat_map(|a| &a.deployment.containers);
-        let mut findings: Vec<Finding> = containers.clone().flat_map(surroundings::paths).collect();
+        let mut findings: Vec<Finding> =
+            containers.clone().flat_map(|c| surroundings::paths(c, &host.user)).collect();
         let deployments: Vec<_> =
             services.iter().filter(|a| a.row.active).map(|a| &a.deployment).collect();
         findings.extend(surroundings::clashes(&deployments));
@@ -313,6 +321,23 @@ impl Engine {
             }
         }
     }
+}
+
+async fn image_now(
+    stored: &Stored,
+    accepted: &Accepted,
+    container: &Container,
+) -> Result<ImageNow, PodmanError> {
+    let named = match stored.listed(&container.image) {
+        Some(found) => Some(found.id.clone()),
+        None => stored.image(&container.image).await?.map(|found| found.id),
+    };
+    let recorded = accepted.images.get(&container.spec.name);
+    let accepted = match recorded.filter(|image| image.name == container.image) {
+        Some(image) => Some((image.clone(), stored.has(&image.id).await?)),
+        None => None,
+    };
+    Ok(ImageNow { named, accepted })
 }
 
 fn verify_start(services: &[Arc<Accepted>], boot: &Boot, host: &Host) -> Vec<Finding> {
