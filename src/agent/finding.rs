@@ -76,6 +76,14 @@ impl Finding {
         Self { level: Level::Failed, ..Self::fine(check, subject, message) }
     }
 
+    /// Returns it in one line, for where there is room for no more.
+    pub fn sentence(&self) -> String {
+        let about =
+            if self.subject.is_empty() { String::new() } else { format!("{}: ", self.subject) };
+        let mend = if self.mend.is_empty() { String::new() } else { format!(" -> {}", self.mend) };
+        format!("{about}{}{mend}", self.message)
+    }
+
     /// Adds the command that mends it.
     #[must_use]
     pub fn mend(self, command: impl Into<String>) -> Self {

@@ -126,6 +126,8 @@ impl Engine {
             let (text, file) = (request.definition.clone(), request.file_name.clone());
             self.registry().reword_definition(service, text, file).await?;
             self.refresh(service).await?;
+            self.write_record(&*self.accepted(service)?).await?;
+            self.keep_in_podman(service);
         }
         if old.images.is_empty() && old.deployment.active {
             self.record_images(old).await?;
@@ -140,7 +142,9 @@ impl Engine {
         self.registry().set_images(service, images).await?;
         self.refresh(service).await?;
         let accepted = self.accepted(service)?;
-        self.write_record(&accepted).await
+        self.write_record(&accepted).await?;
+        self.keep_in_podman(service);
+        Ok(())
     }
 
     async fn begin(&self, p: Prepared) -> Result<Deploy, EngineError> {

@@ -26,8 +26,9 @@ pub mod lifecycle;
 pub mod prepare;
 mod promotion;
 mod pulling;
-pub mod rebuild;
+mod record;
 pub mod recovery;
+pub mod rescue;
 pub mod rollback;
 pub mod starting;
 pub mod status;
@@ -36,6 +37,7 @@ pub mod toolchain;
 pub mod undeploy;
 
 mod preflight;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -84,6 +86,8 @@ pub struct Tools {
     pub node: NodeSettings,
     /// `$XDG_RUNTIME_DIR`.
     pub runtime: PathBuf,
+    /// Where the agent keeps its state.
+    pub state_dir: PathBuf,
     /// The boot sequence of the configuration.
     pub boot: Arc<Sequence>,
     /// Where what keeps it from being in force is told.
@@ -102,6 +106,10 @@ struct Inner {
     reload_owed: AtomicBool,
     /// What deploys under way will bring, by service.
     coming: Mutex<BTreeMap<ServiceName, Deployment>>,
+    /// Held while podman's record of a service is written.
+    records: tokio::sync::Mutex<()>,
+    /// Whether the registry knew no service when it was opened.
+    was_empty: bool,
     /// Told when an operation could be neither finished nor undone.
     stuck: Notify,
     /// The generations in force, as in the registry.
@@ -128,6 +136,8 @@ impl Engine {
             busy: Mutex::new(BTreeMap::new()),
             reload_owed: AtomicBool::new(true),
             coming: Mutex::new(BTreeMap::new()),
+            records: tokio::sync::Mutex::new(()),
+            was_empty: accepted.is_empty(),
             stuck: Notify::new(),
             accepted: Mutex::new(accepted),
         };

@@ -144,7 +144,8 @@ impl Engine {
         Ok(self.toolchain()?.renderer.render(&other, "")?)
     }
 
-    async fn start_pulls(
+    /// Pulls the images of containers by their units, which systemd knows.
+    pub(super) async fn start_pulls(
         &self,
         wanted: &[Container],
         progress: &Progress,

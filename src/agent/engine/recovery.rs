@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::boot::{Boots, PODMAN};
 use super::deploy::{self, Deploy};
-use super::{Busy, Engine, EngineError, accepted, lifecycle, now_ms, undeploy};
+use super::{Busy, Engine, EngineError, accepted, lifecycle, now_ms, rescue, undeploy};
 use crate::agent::deploy_state::DeployState;
 use crate::agent::progress::Progress;
 use crate::quadlet::render::node_units;
@@ -87,6 +87,13 @@ impl Engine {
         };
         match row.kind.as_str() {
             lifecycle::STOP => self.carry_out_stop(&accepted, row.id, &progress).await,
+            rescue::RESCUE => {
+                let failures = self.carry_out_rescue(&accepted, row.id, &progress).await?;
+                for failure in failures {
+                    tracing::error!(service = %row.service, component = failure.component, "not brought back: {}", failure.explanation);
+                }
+                Ok(())
+            }
             lifecycle::START => self.carry_out_start(&accepted, row.id, &progress).await,
             kind @ (undeploy::UNDEPLOY | undeploy::PURGE) => {
                 let purge = kind == undeploy::PURGE;
