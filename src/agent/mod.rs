@@ -11,6 +11,7 @@
 
 pub mod backup;
 pub mod boot_report;
+pub mod boot_verify;
 pub mod commands;
 pub mod config;
 pub mod deploy_state;

@@ -500,6 +500,12 @@ mod tests {
         ) -> Result<Response<pb::BootReportResponse>, Status> {
             Err(Status::unimplemented("boot_report"))
         }
+        async fn boot_verify(
+            &self,
+            _: Request<pb::BootVerifyRequest>,
+        ) -> Result<Response<pb::BootVerifyResponse>, Status> {
+            Err(Status::unimplemented("boot_verify"))
+        }
 
         async fn boot_plan(
             &self,

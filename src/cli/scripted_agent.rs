@@ -165,7 +165,7 @@ impl AgentService for Scripted {
             components: vec![component],
             operation: String::new(),
         };
-        Ok(Response::new(proto::StatusResponse { services: vec![service] }))
+        Ok(Response::new(proto::StatusResponse { services: vec![service], undone: Vec::new() }))
     }
 
     async fn definition(
@@ -177,6 +177,26 @@ impl AgentService for Scripted {
             definition: DEFINITION.into(),
             generation: 4,
         }))
+    }
+
+    async fn boot_verify(
+        &self,
+        _: Request<proto::BootVerifyRequest>,
+    ) -> Answer<proto::BootVerifyResponse> {
+        let finding = |check: &str, level: proto::FindingLevel, message: &str| proto::Finding {
+            check: check.into(),
+            level: level.into(),
+            message: message.into(),
+            ..proto::Finding::default()
+        };
+        let failed = proto::Finding {
+            subject: "mcp".into(),
+            mend: "sudo loginctl enable-linger mcp".into(),
+            ..finding("linger", proto::FindingLevel::Failed, "User mcp does not linger.")
+        };
+        let findings =
+            vec![finding("order", proto::FindingLevel::Fine, "There is no circle."), failed];
+        Ok(Response::new(proto::BootVerifyResponse { findings }))
     }
 
     async fn boot_report(

@@ -98,6 +98,7 @@ const METHODS: &[(&str, Role)] = &[
     ("Recover", Role::Operator),
     ("Doctor", Role::Viewer),
     ("BootReport", Role::Viewer),
+    ("BootVerify", Role::Viewer),
     ("BootPlan", Role::Viewer),
 ];
 

@@ -8,9 +8,12 @@ pub mod boot;
 mod carry;
 mod disk;
 pub mod generator;
+pub mod load_path;
 pub mod record;
 pub mod search;
 pub mod store;
+pub mod trial;
 
 pub use generator::{Generator, GeneratorError, GeneratorReport};
 pub use store::{Installed, OnDisk, Removed, UnitStore, UnitsError};
+pub use trial::TrialStore;

@@ -13,6 +13,7 @@ use crate::agent::rescue::{self, Rescue};
 use crate::definition::service::Protocol;
 use crate::deployment::{Container, Deployment, Image, Images, Publish};
 use crate::quadlet::{Place, proof};
+use crate::registry::UndoneRow;
 use crate::rpc::agent_v1 as pb;
 
 fn milliseconds(duration: Duration) -> u64 {
@@ -281,6 +282,17 @@ pub(super) fn service_status(status: ServiceStatus) -> pb::ServiceStatus {
     }
 }
 
+/// Converts an operation that was cut off and undone.
+pub(super) fn undone(undone: UndoneRow) -> pb::Undone {
+    pb::Undone {
+        service: undone.service.to_string(),
+        generation: undone.to.0,
+        by: undone.by,
+        at_ms: undone.at_ms,
+        reason: undone.reason,
+    }
+}
+
 fn component_status(status: ComponentStatus, images: &Images) -> pb::ComponentStatus {
     let c = &status.container;
     let image = images.get(&c.spec.name);
@@ -324,4 +336,15 @@ fn port(port: &Publish) -> String {
         Protocol::Udp => "udp",
     };
     format!("{address}:{}->{}/{protocol}", port.host, port.container)
+}
+
+/// Returns a finding for the wire.
+pub(super) fn finding(finding: Finding) -> pb::Finding {
+    let Finding { check, subject, level, message, mend } = finding;
+    let level = match level {
+        Level::Fine => pb::FindingLevel::Fine,
+        Level::Warning => pb::FindingLevel::Warning,
+        Level::Failed => pb::FindingLevel::Failed,
+    };
+    pb::Finding { check: check.to_owned(), subject, level: level.into(), message, mend }
 }

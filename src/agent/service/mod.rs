@@ -3,6 +3,7 @@
 
 mod boot;
 mod boot_report;
+mod boot_verify;
 mod convert;
 mod deploy;
 mod doctor;
@@ -302,6 +303,13 @@ impl pb::agent_service_server::AgentService for Agent {
         request: Request<pb::BootReportRequest>,
     ) -> Result<Response<pb::BootReportResponse>, Status> {
         self.answer_boot_report(request).await
+    }
+
+    async fn boot_verify(
+        &self,
+        _: Request<pb::BootVerifyRequest>,
+    ) -> Result<Response<pb::BootVerifyResponse>, Status> {
+        self.answer_boot_verify().await
     }
 
     async fn boot_plan(

@@ -9,6 +9,7 @@ pub mod boot_bars;
 pub mod boot_plan;
 pub mod boot_report;
 pub mod boot_svg;
+pub mod boot_verify;
 pub mod doctor;
 pub mod findings;
 pub mod history;
