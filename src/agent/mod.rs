@@ -20,6 +20,7 @@ pub mod identity;
 pub mod last_good;
 pub mod listen;
 pub mod main_process;
+pub mod monitor;
 pub mod plan;
 pub mod probe;
 pub mod problems;

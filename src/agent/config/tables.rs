@@ -4,6 +4,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::reader::Reader;
+use super::monitor::MonitorTable;
 use crate::agent::environment::Environment;
 use crate::agent::settings::{LogSettings, Settings, SocketRoles};
 use crate::telemetry::{Format, Level};
@@ -15,6 +16,7 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("agent", &["node_name", "address", "image_registry", "port_range"]),
     ("socket", &["operators", "viewers"]),
     ("log", &["level", "format"]),
+    ("monitor", super::monitor::KEYS),
 ];
 
 #[derive(Deserialize, Default)]
@@ -25,6 +27,7 @@ pub(super) struct File {
     pub(super) agent: AgentTable,
     pub(super) socket: SocketTable,
     pub(super) log: LogTable,
+    pub(super) monitor: MonitorTable,
 }
 
 pub(super) type Text = Option<Spanned<String>>;
@@ -69,7 +72,7 @@ pub(super) struct LogTable {
 
 impl Reader<'_> {
     pub(super) fn settings(&mut self, file: File, environment: &Environment) -> Option<Settings> {
-        let File { server, database, agent, socket, log } = file;
+        let File { server, database, agent, socket, log, monitor } = file;
         let state_dir = environment.state_dir();
         let server = self.server(&server, environment);
         let database =
@@ -79,12 +82,14 @@ impl Reader<'_> {
         let levels = crate::telemetry::LEVELS.map(Level::as_str);
         let level = self.word("log.level", &log.level, Level::Info, &levels);
         let format = self.word("log.format", &log.format, Format::Text, &["text", "json"]);
+        let monitor = self.monitor(monitor);
         Some(Settings {
             server,
             database,
             node: node?,
             roles,
             log: LogSettings { level: level?, format: format? },
+            monitor: monitor?,
             state_dir,
             uid: environment.uid,
         })
