@@ -4,6 +4,7 @@
 
 pub mod command;
 pub mod containers;
+pub mod exits;
 pub mod health;
 pub mod images;
 pub mod pause;

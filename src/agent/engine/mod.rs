@@ -38,7 +38,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{Notify, watch};
 
@@ -60,9 +60,9 @@ use crate::units::{Installed, UnitStore};
 /// How many accepted generations of a service are kept.
 const KEEP_GENERATIONS: usize = 10;
 
-/// How long what a unit does is still put down to an operation that ended:
-/// systemd may tell its listeners one after the other.
-const AFTERMATH: Duration = Duration::from_secs(2);
+/// How long an operation that ended is remembered: systemd may tell its
+/// listeners late what a unit has done by then.
+const AFTERMATH: Duration = Duration::from_secs(10);
 
 /// Changes what runs on the node, and says what does.
 #[derive(Debug, Clone)]
@@ -104,7 +104,7 @@ struct Inner {
     /// Told when an operation could be neither finished nor undone.
     stuck: Notify,
     /// What ended last, by service, and when.
-    ended: Mutex<BTreeMap<ServiceName, (&'static str, Instant)>>,
+    ended: Mutex<BTreeMap<ServiceName, (&'static str, Instant, SystemTime)>>,
     /// Counts whatever changes what is desired or who is busy.
     changes: watch::Sender<u64>,
     /// The generations in force, as in the registry.
@@ -226,10 +226,21 @@ impl Engine {
 
     /// Returns what is under way on a service, or ended a moment ago.
     pub fn lately(&self, service: &ServiceName) -> Option<&'static str> {
+        self.at_it(service, None)
+    }
+
+    /// Returns the operation by which a unit of the service came into a state:
+    /// one that is under way, or that ended a moment ago and after that.
+    pub fn at_it(
+        &self,
+        service: &ServiceName,
+        since: Option<SystemTime>,
+    ) -> Option<&'static str> {
         self.under_way(service).or_else(|| {
             let ended = self.inner.ended.lock().unwrap_or_else(PoisonError::into_inner);
-            let (operation, at) = ended.get(service)?;
-            (at.elapsed() < AFTERMATH).then_some(*operation)
+            let (operation, at, then) = ended.get(service)?;
+            let before = since.is_none_or(|since| since <= *then);
+            (at.elapsed() < AFTERMATH && before).then_some(*operation)
         })
     }
 
@@ -341,8 +352,8 @@ impl Drop for Busy {
         let done = inner.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.service);
         if let Some(operation) = done {
             let mut ended = inner.ended.lock().unwrap_or_else(PoisonError::into_inner);
-            ended.retain(|_, (_, at)| at.elapsed() < AFTERMATH);
-            ended.insert(self.service.clone(), (operation, Instant::now()));
+            ended.retain(|_, (_, at, _)| at.elapsed() < AFTERMATH);
+            ended.insert(self.service.clone(), (operation, Instant::now(), SystemTime::now()));
         }
         inner.changes.send_modify(|count| *count = count.wrapping_add(1));
     }

@@ -108,8 +108,8 @@ pub fn turn(before: &Seen, now: &Seen) -> Option<Turn> {
         (_, Starting | Stopping)
         | (Stopped | Missing, Stopped | Missing)
         | (Failed, Failed) => return None,
-        // Between two attempts of one that never comes up.
-        (Restarting, Restarting) if before.restarts == now.restarts => return None,
+        // The same end; each attempt of one that never comes up has its own.
+        (Restarting, Restarting) if before.invocation == now.invocation => return None,
         (_, Restarting | Failed) => EventKind::Failed,
         (_, Stopped | Missing) => EventKind::Stopped,
         (Running, Running) if before.invocation == now.invocation => return None,
@@ -167,7 +167,7 @@ mod tests {
             (up.clone(), seen(Stopped, "", 0), Some("stopped")),
             (seen(Stopped, "", 0), seen(Missing, "", 0), None),
             (up.clone(), seen(Restarting, "1", 0), Some("failed")),
-            (seen(Restarting, "1", 1), seen(Restarting, "2", 1), None),
+            (seen(Restarting, "1", 0), seen(Restarting, "1", 1), None),
             (seen(Restarting, "1", 1), seen(Restarting, "2", 2), Some("failed")),
             (seen(Restarting, "1", 1), seen(Failed, "1", 1), Some("failed")),
             (seen(Failed, "", 0), seen(Failed, "", 0), None),

@@ -22,7 +22,7 @@ use super::look::Tracked;
 use super::settings::MonitorSettings;
 use crate::agent::engine::Engine;
 use crate::names::{ServiceName, UnitName};
-use crate::podman::{containers, images};
+use crate::podman::{containers, exits, images};
 use crate::registry::Registry;
 use crate::systemd::{Change, SystemdError, UnitWatch};
 use crate::telemetry::Chain;
@@ -191,7 +191,7 @@ impl Monitor {
                     self.all_due();
                 }
             },
-            paths = changed(files) => self.files_changed(&paths),
+            paths = changed(files) => self.files_changed(&paths).await?,
             _ = changes.changed() => {
                 watch.set(self.follow()).await?;
                 self.look_at_all().await?;
@@ -269,6 +269,7 @@ impl Monitor {
         if let Some(store) = images::own_store(|name| std::env::var_os(name)) {
             roots.push(Root { path: containers::directory(&store), whole: false });
         }
+        roots.push(Root { path: exits::directory(&self.tools.runtime), whole: false });
         Files::watch(roots)
             .inspect_err(|error| {
                 tracing::error!(%error, "the unit directories cannot be watched; only the sweep looks at them");
@@ -276,12 +277,19 @@ impl Monitor {
             .ok()
     }
 
-    fn files_changed(&mut self, paths: &BTreeSet<PathBuf>) {
+    async fn files_changed(&mut self, paths: &BTreeSet<PathBuf>) -> Result<(), SystemdError> {
+        let exits = exits::directory(&self.tools.runtime);
+        let (ends, paths): (BTreeSet<PathBuf>, BTreeSet<PathBuf>) =
+            paths.iter().cloned().partition(|path| path.starts_with(&exits));
+        self.ended(&ends).await?;
+        if paths.is_empty() {
+            return Ok(());
+        }
         let (config, runtime) = (&self.tools.config, &self.tools.runtime);
         let ours = config.join("containers/systemd/mcp");
         let of_units = [config.join("containers/systemd"), config.join("systemd")];
         let of_run = [runtime.join("containers/systemd"), runtime.join("systemd")];
-        for path in paths {
+        for path in &paths {
             if let Some(service) = service_of(path, &ours) {
                 self.due.services.insert(service);
             } else if of_units.iter().chain(&of_run).any(|root| path.starts_with(root)) {
@@ -292,6 +300,7 @@ impl Monitor {
             }
         }
         self.due.soon();
+        Ok(())
     }
 }
 
