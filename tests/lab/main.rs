@@ -25,6 +25,8 @@ mod agent_config;
 mod by_hand;
 mod deploy;
 mod deploy_failures;
+mod drift;
+mod events;
 mod history;
 mod hostile;
 mod images;

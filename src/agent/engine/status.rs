@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::accepted::container_units;
 use super::{Accepted, Engine, EngineError};
-use crate::agent::monitor::drift::{self, Drift};
+use crate::agent::monitor::drift::{self, Drift, UnitFile};
 pub use crate::agent::monitor::seen::ComponentState;
 use crate::definition::service::Restart;
 use crate::deployment::{Container, Readiness};
@@ -175,8 +175,15 @@ fn unit_drift(
         unit: unit.name.as_str(),
         desired: accepted.row.active,
         state,
-        known: unit.load != LoadState::NotFound,
-        masked: unit.load == LoadState::Masked,
+        file: match unit.load {
+            LoadState::NotFound => UnitFile::Unknown,
+            LoadState::Masked => UnitFile::Masked,
+            LoadState::Loaded
+            | LoadState::BadSetting
+            | LoadState::Error
+            | LoadState::Merged
+            | LoadState::Other(_) => UnitFile::Known,
+        },
         ended: &how_it_ended(unit),
         stopped_at: stopped_at.as_deref(),
         always: container.spec.restart == Restart::Always,

@@ -108,31 +108,34 @@ pub fn turn(before: &Seen, now: &Seen) -> Option<Turn> {
         (_, Starting | Stopping)
         | (Stopped | Missing, Stopped | Missing)
         | (Failed, Failed) => return None,
-        // The same end; each attempt of one that never comes up has its own.
-        (Restarting, Restarting) if before.invocation == now.invocation => return None,
+        // The same run, or the same end: each attempt of one that never comes
+        // up has an invocation of its own.
+        (Running, Running) | (Restarting, Restarting) if before.invocation == now.invocation => {
+            return None;
+        }
         (_, Restarting | Failed) => EventKind::Failed,
         (_, Stopped | Missing) => EventKind::Stopped,
-        (Running, Running) if before.invocation == now.invocation => return None,
         (Running | Failed | Restarting, Running) => EventKind::Restarted,
         (Stopped | Missing | Starting | Stopping, Running) => EventKind::Started,
     };
-    Some(Turn { kind, reason: reason(kind, before, now) })
+    Some(Turn { kind, reason: reason(before, now) })
 }
 
-fn reason(kind: EventKind, before: &Seen, now: &Seen) -> String {
-    match kind {
-        EventKind::Failed if now.state == ComponentState::Restarting => {
-            format!("{}; systemd starts it again", ended(now))
+fn reason(before: &Seen, now: &Seen) -> String {
+    match now.state {
+        ComponentState::Restarting => format!("{}; systemd starts it again", ended(now)),
+        ComponentState::Failed => format!("{}; systemd does not start it again", ended(now)),
+        ComponentState::Running if now.restarts > before.restarts && now.restarts == 1 => {
+            "systemd has restarted it once".to_owned()
         }
-        EventKind::Failed => format!("{}; systemd does not start it again", ended(now)),
-        EventKind::Restarted if now.restarts > before.restarts => {
-            let times = if now.restarts == 1 { "once".to_owned() } else { format!("{} times", now.restarts) };
-            format!("systemd has restarted it {times}")
+        ComponentState::Running if now.restarts > before.restarts => {
+            format!("systemd has restarted it {} times", now.restarts)
         }
-        EventKind::Stopped if now.state == ComponentState::Missing => {
-            "systemd does not know its unit any more".to_owned()
-        }
-        _ => String::new(),
+        ComponentState::Missing => "systemd does not know its unit any more".to_owned(),
+        ComponentState::Running
+        | ComponentState::Stopped
+        | ComponentState::Starting
+        | ComponentState::Stopping => String::new(),
     }
 }
 

@@ -254,7 +254,8 @@ mod tests {
         under way: mc-proxy on rift: restart
         failed: mc-proxy/mc-proxy on rift: exit-code
         drift: mc-proxy/mc-proxy on rift: mc-proxy.container was edited^G
+               mcp reconcile mc-proxy
         ");
-        insta::assert_snapshot!(serde_json::to_string(&view).unwrap(), @r#"{"services":[{"service":"mc-proxy","node":"rift","active":true,"generation":2,"operation":"restart","components":[{"component":"mc-proxy","unit":"mc-proxy.service","desired":"running","state":"failed","sub_state":"","health":"none","result":"exit-code","version":"latest","image":"","since":null,"restarts":0,"drift":["mc-proxy.container was edited\u0007"]}]}],"problems":[]}"#);
+        insta::assert_snapshot!(serde_json::to_string(&view).unwrap(), @r#"{"services":[{"service":"mc-proxy","node":"rift","active":true,"generation":2,"operation":"restart","components":[{"component":"mc-proxy","unit":"mc-proxy.service","desired":"running","state":"failed","sub_state":"","health":"none","result":"exit-code","version":"latest","image":"","since":null,"restarts":0,"drift":["mc-proxy.container was edited\u0007; mcp reconcile mc-proxy"],"drifts":[{"kind":"file_edited","subject":"mc-proxy.container","reason":"mc-proxy.container was edited\u0007","mend":"mcp reconcile mc-proxy"}]}],"drifts":[]}],"drifts":[],"problems":[]}"#);
     }
 }
