@@ -167,8 +167,9 @@ macro_rules! label {
 label!(
     /// Names a service: a DNS label that no unit of systemd or podman uses.
     ServiceName, "service", |name| {
-        // <service>-ready.target belongs to <service>.
-        if RESERVED_SERVICES.contains(&name) || name == "mcp-podman" || name.ends_with("-ready") {
+        // <service>-ready.target and <service>-gate.target belong to <service>.
+        let taken = name.ends_with("-ready") || name.ends_with("-gate");
+        if RESERVED_SERVICES.contains(&name) || name == "mcp-podman" || taken {
             return Err(NameError::Reserved { kind: "service", name: name.to_owned() });
         }
         Ok(())
@@ -192,6 +193,17 @@ label!(
         const MODES: &[&str] = &["host", "none", "bridge", "private", "pasta", "slirp4netns", "container", "ns", "podman"];
         if MODES.contains(&name) {
             return Err(NameError::Reserved { kind: "network", name: name.to_owned() });
+        }
+        Ok(())
+    }
+);
+label!(
+    /// Names a boot stage: a DNS label whose units, `mcp-<stage>.target` and
+    /// `mcp-<stage>-check.service`, are no others of MCP's.
+    StageName, "stage", |name| {
+        let taken = ["-ready", "-gate", "-check"].iter().any(|end| name.ends_with(end));
+        if taken || matches!(name, "podman" | "ready" | "gate" | "check") {
+            return Err(NameError::Reserved { kind: "stage", name: name.to_owned() });
         }
         Ok(())
     }
@@ -274,6 +286,22 @@ impl UnitName {
         Self(format!("{service}-ready.target"))
     }
 
+    /// Returns the target that a service's components start after; the boot
+    /// stages that come before the service stand in it.
+    pub fn gate(service: &ServiceName) -> Self {
+        Self(format!("{service}-gate.target"))
+    }
+
+    /// Returns the target that is reached when a boot stage is ready.
+    pub fn stage(stage: &StageName) -> Self {
+        Self(format!("mcp-{stage}.target"))
+    }
+
+    /// Returns the unit that waits until a boot stage is ready.
+    pub fn stage_check(stage: &StageName) -> Self {
+        Self(format!("mcp-{stage}-check.service"))
+    }
+
     /// Returns the unit that creates a network.
     pub fn network(network: &NetworkName) -> Self {
         Self(format!("{network}-network.service"))
@@ -349,6 +377,23 @@ impl ImageRef {
         let name = self.0.split('@').next().unwrap_or_default();
         let last = name.rsplit('/').next().unwrap_or_default();
         last.split_once(':').map(|(_, tag)| tag)
+    }
+
+    /// Returns the reference without tag and digest.
+    pub fn without_tag(&self) -> &str {
+        let name = self.0.split('@').next().unwrap_or_default();
+        let tag = self.tag().map_or(0, |tag| tag.len() + 1);
+        name.get(..name.len() - tag).unwrap_or(name)
+    }
+
+    /// Returns the name under which podman lists the image: a tag that is not
+    /// written is `latest`, and beside a digest a tag means nothing.
+    pub fn listed_name(&self) -> String {
+        match (self.0.split_once('@'), self.tag()) {
+            (Some((_, digest)), _) => format!("{}@{digest}", self.without_tag()),
+            (None, Some(_)) => self.0.clone(),
+            (None, None) => format!("{}:latest", self.0),
+        }
     }
 
     /// Tells whether the reference is pinned by digest.
@@ -538,5 +583,9 @@ mod tests {
         assert_eq!(image.tag(), Some("v0.4.0"));
         assert_eq!(image.version(), "v0.4.0");
         assert_eq!("h.x:80/a".parse::<ImageRef>().unwrap().version(), "latest");
+        let listed = |text: &str| text.parse::<ImageRef>().unwrap().listed_name();
+        assert_eq!(listed("h.x:80/a"), "h.x:80/a:latest");
+        assert_eq!(listed("h.x:80/a:1"), "h.x:80/a:1");
+        assert_eq!(listed(&digest.replace('@', ":1@")), digest);
     }
 }

@@ -9,22 +9,30 @@
 //!  SIGHUP ---------> signals --> log level, members (watch) --> gate
 //! ```
 
+pub mod backup;
+pub mod boot_report;
+pub mod boot_verify;
 pub mod commands;
 pub mod config;
 pub mod deploy_state;
+pub mod doctor;
 pub mod engine;
 pub mod environment;
 pub mod finding;
 pub mod gate;
+pub mod host;
 pub mod identity;
 pub mod last_good;
 pub mod listen;
 pub mod main_process;
+pub mod memory;
 pub mod monitor;
 pub mod plan;
 pub mod probe;
 pub mod problems;
 pub mod progress;
+pub mod rescue;
+pub mod restored;
 pub mod run;
 pub mod service;
 pub mod settings;

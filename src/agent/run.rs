@@ -16,9 +16,12 @@ use tonic::service::Routes;
 use super::gate::{Gate, now_ms, record_handshake};
 use super::identity::{Members, Users};
 use super::listen::{self, Sinks};
+use super::memory::{self, Memory};
 use super::monitor::MonitorSettings;
 use super::problems::Problems;
 use super::settings::{Settings, SocketRoles};
+use crate::deployment::Sequence;
+use crate::registry::snapshot::SnapshotError;
 use crate::registry::{Registry, RegistryError};
 use crate::rpc::agent_v1::agent_service_server::{self, AgentService, AgentServiceServer};
 use crate::rpc::server::{self, ServeError};
@@ -52,7 +55,7 @@ pub enum RunError {
         source: io::Error,
     },
     /// Another agent uses the state directory.
-    #[error("another mcp-agent uses {}", path.display())]
+    #[error("another mcp-agent uses {}; stop it first: systemctl stop mcp-agent", path.display())]
     Locked {
         /// The directory.
         path: PathBuf,
@@ -60,6 +63,23 @@ pub enum RunError {
     /// The registry cannot be used.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// The registry's file is not this user's.
+    #[error(
+        "uid {uid} may not use the registry {}; chown it and its directory to that user, then start the agent again",
+        path.display()
+    )]
+    Denied {
+        /// The file.
+        path: PathBuf,
+        /// The user that the agent runs as.
+        uid: u32,
+        /// What was refused.
+        #[source]
+        source: RegistryError,
+    },
+    /// A damaged registry could not be moved aside.
+    #[error("the registry is damaged and cannot be moved aside")]
+    Aside(#[from] SnapshotError),
     /// The socket cannot be served.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -69,6 +89,24 @@ pub enum RunError {
     /// A task ended the agent.
     #[error(transparent)]
     Task(#[from] SuperviseError),
+}
+
+impl RunError {
+    /// Tells whether another start cannot help before somebody has mended
+    /// what the error names.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Denied { .. }
+            | Self::Registry(RegistryError::Newer { .. } | RegistryError::Foreign { .. }) => true,
+            Self::State { .. }
+            | Self::Locked { .. }
+            | Self::Registry(_)
+            | Self::Aside(_)
+            | Self::Serve(_)
+            | Self::Reflection(_)
+            | Self::Task(_) => false,
+        }
+    }
 }
 
 /// What an agent is made of before it serves; the service is built with it.
@@ -86,6 +124,8 @@ pub struct Parts {
     pub members: watch::Sender<Arc<Members>>,
     /// How the agent watches, as the last reload said.
     pub monitor: watch::Sender<Arc<MonitorSettings>>,
+    /// The boot sequence, as the last reload said.
+    pub boot: watch::Sender<Arc<Sequence>>,
     /// Held while the agent uses its state directory.
     lock: File,
 }
@@ -98,11 +138,15 @@ impl Parts {
     /// Another agent has the state directory, or a file cannot be used.
     pub fn prepare(settings: Settings, shutdown: CancellationToken) -> Result<Self, RunError> {
         let lock = take(&settings.state_dir)?;
-        let registry = Registry::open(&settings.database)?;
+        let Memory { registry, problem } = memory::open(&settings, now_ms())?;
         let problems = Problems::default();
+        if let Some(problem) = problem {
+            problems.set("registry", problem);
+        }
         let members = members(&settings.roles, settings.uid, &problems);
         Ok(Self {
             monitor: watch::Sender::new(Arc::new(settings.monitor.clone())),
+            boot: watch::Sender::new(Arc::new(settings.boot.clone())),
             settings: Arc::new(settings),
             registry,
             problems,
@@ -130,7 +174,12 @@ pub fn members(roles: &SocketRoles, uid: u32, problems: &Problems) -> Members {
     members
 }
 
-fn take(directory: &Path) -> Result<File, RunError> {
+/// Takes a state directory for this process alone, as long as the file lives.
+///
+/// # Errors
+///
+/// Another agent has it, or it cannot be used.
+pub fn take(directory: &Path) -> Result<File, RunError> {
     let failed = |source| RunError::State { path: directory.to_owned(), source };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
     let path = directory.join("mcp-agent.lock");
@@ -168,7 +217,10 @@ pub async fn serve<F>(parts: Parts, routes: Routes, started: F) -> Result<(), Ru
 where
     F: FnOnce() + Send,
 {
-    let Parts { settings, registry, problems, mut supervisor, members, monitor, lock } = parts;
+    let Parts { settings, registry, problems, mut supervisor, members, monitor, boot, lock } =
+        parts;
+    // Whoever heeds it has a receiver.
+    drop(boot);
     let shutdown = supervisor.shutdown();
     let socket = settings.server.socket.clone();
     let listener = server::bind_unix(&socket)?;
@@ -292,7 +344,8 @@ async fn housekeeping(
             _ = ticks.tick() => {}
         }
         let retention = monitor.borrow().retention.get().as_millis();
-        let events_before = now_ms().saturating_sub_unsigned(u64::try_from(retention).unwrap_or(u64::MAX));
+        let events_before =
+            now_ms().saturating_sub_unsigned(u64::try_from(retention).unwrap_or(u64::MAX));
         if let Err(error) = prune(&registry, now_ms() - KEEP_MS, events_before).await {
             tracing::warn!(error = %Chain(&error), "cannot remove old records");
         }
@@ -344,6 +397,7 @@ mod tests {
         type RollbackStream = Progress;
         type EventsStream = ReceiverStream<Result<pb::Event, Status>>;
         type ReconcileStream = Progress;
+        type RecoverStream = ReceiverStream<Result<pb::RecoverEvent, Status>>;
 
         async fn info(
             &self,
@@ -468,6 +522,38 @@ mod tests {
             _: Request<pb::RollbackRequest>,
         ) -> Result<Response<Progress>, Status> {
             Err(Status::unimplemented("rollback"))
+        }
+        async fn recover(
+            &self,
+            _: Request<pb::RecoverRequest>,
+        ) -> Result<Response<Self::RecoverStream>, Status> {
+            Err(Status::unimplemented("recover"))
+        }
+        async fn doctor(
+            &self,
+            _: Request<pb::DoctorRequest>,
+        ) -> Result<Response<pb::DoctorResponse>, Status> {
+            Err(Status::unimplemented("doctor"))
+        }
+
+        async fn boot_report(
+            &self,
+            _: Request<pb::BootReportRequest>,
+        ) -> Result<Response<pb::BootReportResponse>, Status> {
+            Err(Status::unimplemented("boot_report"))
+        }
+        async fn boot_verify(
+            &self,
+            _: Request<pb::BootVerifyRequest>,
+        ) -> Result<Response<pb::BootVerifyResponse>, Status> {
+            Err(Status::unimplemented("boot_verify"))
+        }
+
+        async fn boot_plan(
+            &self,
+            _: Request<pb::BootPlanRequest>,
+        ) -> Result<Response<pb::BootPlanResponse>, Status> {
+            Err(Status::unimplemented("boot_plan"))
         }
     }
 

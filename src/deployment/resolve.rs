@@ -313,7 +313,7 @@ pub fn conflicts(deployment: &Deployment, others: &[&Deployment]) -> Vec<Resolve
 }
 
 /// The units of a service that nobody else may have.
-fn units(deployment: &Deployment) -> BTreeSet<UnitName> {
+pub(super) fn units(deployment: &Deployment) -> BTreeSet<UnitName> {
     let service = &deployment.service;
     let containers =
         deployment.containers.iter().flat_map(|c| [c.name.unit(), c.name.image_unit()]);

@@ -185,8 +185,10 @@ impl Registry {
         keep: usize,
     ) -> Result<usize, RegistryError> {
         let (spared, keep) = (super::row::limit(spared), super::row::limit(keep));
-        self.write("prune events", move |tx| Ok(tx.execute(PRUNE, params![before_ms, spared, keep])?))
-            .await
+        self.write("prune events", move |tx| {
+            Ok(tx.execute(PRUNE, params![before_ms, spared, keep])?)
+        })
+        .await
     }
 }
 

@@ -22,8 +22,10 @@ pub mod generations;
 pub mod leases;
 mod migrate;
 pub mod observations;
+pub mod peek;
 mod row;
 pub mod services;
+pub mod snapshot;
 pub mod tokens;
 
 pub use audit::AuditRow;

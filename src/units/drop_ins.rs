@@ -30,7 +30,9 @@ impl UnitStore {
                 found.extend(configurations(&path)?);
             }
         }
-        for root in [self.systemd_root(), &self.systemd_root().with_file_name("user.control"), runtime] {
+        for root in
+            [self.systemd_root(), &self.systemd_root().with_file_name("user.control"), runtime]
+        {
             for unit in units {
                 found.extend(configurations(&root.join(format!("{unit}.d")))?);
             }

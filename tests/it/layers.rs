@@ -12,9 +12,10 @@ const EDGES: [&str; 5] = ["units", "systemd", "registry", "podman", "rpc"];
 /// Small things for edges and programs.
 const SHARED: [&str; 5] = ["atomic_file", "secret", "supervise", "telemetry", "ui"];
 /// Pure parts of programs.
-const PURE: [&str; 8] = [
+const PURE: [&str; 9] = [
     "agent/plan.rs",
     "agent/deploy_state.rs",
+    "agent/rescue.rs",
     "agent/monitor/backoff.rs",
     "agent/monitor/cooldown.rs",
     "agent/monitor/drift.rs",

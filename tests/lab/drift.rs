@@ -9,7 +9,7 @@ use crate::wait::until;
 const FILE: &str = "~/.config/containers/systemd/mcp/lone/lone.container";
 
 /// What a person does, and the drift that it is.
-const KINDS: [(&str, &str); 8] = [
+const KINDS: [(&str, &str); 9] = [
     ("systemctl --user stop lone.service", "stopped_by_hand"),
     ("sed -i 's/^\\[Container\\]/&\\nEnvironment=BY=hand/' FILE", "file_edited"),
     ("rm FILE", "file_removed"),
@@ -21,6 +21,7 @@ const KINDS: [(&str, &str); 8] = [
         "drop_in",
     ),
     ("podman run -d --name stray localhost/lab/web:v1", "unknown_container"),
+    ("podman tag localhost/lab/web:v2 localhost/lab/web:v1", "other_image"),
     ("systemctl --user mask --runtime lone.service", "masked"),
 ];
 

@@ -14,6 +14,7 @@
 
 #![cfg(test)]
 
+mod boot_node;
 mod definitions;
 mod fixture;
 mod observed;
@@ -22,6 +23,9 @@ mod wait;
 
 mod access;
 mod agent_config;
+mod boot_refusals;
+mod boot_sequence;
+mod boot_stages;
 mod by_hand;
 mod deploy;
 mod deploy_failures;
@@ -33,6 +37,7 @@ mod images;
 mod killed_agent;
 mod lifecycle;
 mod looking;
+mod moved_tags;
 mod nodes;
 mod old_node;
 mod platform;

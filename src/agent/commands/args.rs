@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tonic::service::Routes;
 
-use super::{check_config, install, server, token};
+use super::{check_config, doctor, install, restore, server, snapshot, token};
 use crate::agent::Parts;
 use crate::agent::environment::Environment;
 use crate::agent::probe;
@@ -41,6 +41,12 @@ pub enum Command {
     Probe(probe::ProbeArgs),
     /// Print the version
     Version,
+    /// Make a copy of the registry and prove it; the agent may run
+    Snapshot(snapshot::SnapshotArgs),
+    /// Put a copy in the place of the registry; the agent must be stopped
+    Restore(restore::RestoreArgs),
+    /// Look for what is wrong with the node, and name the commands that mend it
+    Doctor(doctor::DoctorArgs),
 }
 
 /// Says why a command failed.
@@ -58,6 +64,15 @@ pub enum CommandError {
     /// What was probed never answered.
     #[error(transparent)]
     Probe(Box<probe::ProbeError>),
+    /// There is no new copy of the registry.
+    #[error(transparent)]
+    Snapshot(#[from] snapshot::SnapshotCommandError),
+    /// The copy is not in place.
+    #[error(transparent)]
+    Restore(#[from] restore::RestoreError),
+    /// The node is not well.
+    #[error(transparent)]
+    Doctor(#[from] doctor::DoctorError),
     /// The output could not be written.
     #[error("cannot write the output")]
     Output(#[from] io::Error),
@@ -99,9 +114,14 @@ where
         }
         Command::Version => writeln!(output.data, "mcp-agent {}", env!("CARGO_PKG_VERSION"))
             .map_err(CommandError::Output),
+        Command::Snapshot(args) => snapshot::run(args, &environment, &mut output),
+        Command::Restore(args) => restore::run(&args, &environment, &mut output),
+        Command::Doctor(args) => doctor::run(&args, &environment, &mut output).await,
     };
     match result {
         Ok(()) => Ok(ExitCode::SUCCESS),
+        // What was told already is not told again.
+        Err(CommandError::Doctor(doctor::DoctorError::Told(_))) => Ok(ExitCode::FAILURE),
         Err(error) => {
             writeln!(output.words, "error: {}", Chain(&error))?;
             Ok(match error {
@@ -109,6 +129,9 @@ where
                 CommandError::Token(_)
                 | CommandError::Install(_)
                 | CommandError::Probe(_)
+                | CommandError::Snapshot(_)
+                | CommandError::Restore(_)
+                | CommandError::Doctor(_)
                 | CommandError::Output(_) => ExitCode::FAILURE,
             })
         }

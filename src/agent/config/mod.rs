@@ -4,6 +4,8 @@
 //! there is; each larger table has a file of its own that makes settings of
 //! it.
 
+mod backup;
+mod boot;
 mod monitor;
 mod node;
 pub mod problem;

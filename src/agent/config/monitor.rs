@@ -87,7 +87,8 @@ impl Reader<'_> {
         if let Some(program) = words.first()
             && !Path::new(program).is_absolute()
         {
-            let message = "the first word is the program, with its whole path; no shell reads the command";
+            let message =
+                "the first word is the program, with its whole path; no shell reads the command";
             self.problem(at, KEY, message);
         }
         words

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::reader::Reader;
 use super::monitor::MonitorTable;
+use super::reader::Reader;
 use crate::agent::environment::Environment;
 use crate::agent::settings::{LogSettings, Settings, SocketRoles};
 use crate::telemetry::{Format, Level};
@@ -17,7 +17,13 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("socket", &["operators", "viewers"]),
     ("log", &["level", "format"]),
     ("monitor", super::monitor::KEYS),
+    ("backup", &["dir", "keep"]),
+    ("boot", &["sequence"]),
 ];
+
+/// The keys of tables in lists, by the list's path.
+pub(super) const LISTS: &[(&str, &[&str])] =
+    &[("boot.sequence", &["name", "services", "timeout", "health", "required"])];
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -28,6 +34,8 @@ pub(super) struct File {
     pub(super) socket: SocketTable,
     pub(super) log: LogTable,
     pub(super) monitor: MonitorTable,
+    pub(super) backup: BackupTable,
+    pub(super) boot: BootTable,
 }
 
 pub(super) type Text = Option<Spanned<String>>;
@@ -70,19 +78,44 @@ pub(super) struct LogTable {
     pub(super) format: Text,
 }
 
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct BackupTable {
+    pub(super) dir: Text,
+    pub(super) keep: Option<Spanned<i64>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct BootTable {
+    pub(super) sequence: Vec<StageTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StageTable {
+    pub(super) name: Spanned<String>,
+    pub(super) services: Spanned<Vec<Spanned<String>>>,
+    pub(super) timeout: Text,
+    pub(super) health: Text,
+    pub(super) required: Option<bool>,
+}
+
 impl Reader<'_> {
     pub(super) fn settings(&mut self, file: File, environment: &Environment) -> Option<Settings> {
-        let File { server, database, agent, socket, log, monitor } = file;
+        let File { server, database, agent, socket, log, monitor, backup, boot } = file;
         let state_dir = environment.state_dir();
         let server = self.server(&server, environment);
         let database =
             self.path("database.path", &database.path).unwrap_or_else(|| state_dir.join("mcp.db"));
         let node = self.node(&agent, environment);
         let roles = self.roles(socket);
+        let backup = self.backup(&backup, &state_dir);
         let levels = crate::telemetry::LEVELS.map(Level::as_str);
         let level = self.word("log.level", &log.level, Level::Info, &levels);
         let format = self.word("log.format", &log.format, Format::Text, &["text", "json"]);
         let monitor = self.monitor(monitor);
+        let boot = self.boot(&boot);
         Some(Settings {
             server,
             database,
@@ -90,8 +123,10 @@ impl Reader<'_> {
             roles,
             log: LogSettings { level: level?, format: format? },
             monitor: monitor?,
+            backup: backup?,
             state_dir,
             uid: environment.uid,
+            boot: boot?,
         })
     }
 

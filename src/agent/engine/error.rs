@@ -1,8 +1,8 @@
 //! Why the engine did not do what was asked.
 
-use crate::deployment::ResolveError;
 use crate::deployment::ports::Exhausted;
-use crate::names::{ComponentName, Generation, ServiceName};
+use crate::deployment::{BootError, ImageId, ResolveError};
+use crate::names::{ComponentName, Generation, ImageRef, ServiceName};
 use crate::quadlet::RenderError;
 use crate::registry::RegistryError;
 use crate::systemd::SystemdError;
@@ -80,6 +80,19 @@ pub enum EngineError {
         /// The generation.
         number: Generation,
     },
+    /// An image that a generation ran can be had in no way.
+    #[error(
+        "component {component} ran the image {} under the name {image}; it is no longer on this node, and no image registry has it; load it again (podman load), or deploy another image",
+        id.short()
+    )]
+    ImageGone {
+        /// The component.
+        component: ComponentName,
+        /// The image's name.
+        image: ImageRef,
+        /// The image.
+        id: ImageId,
+    },
     /// Another operation on the service is under way.
     #[error("a {operation} of {service} is under way; wait for it to end")]
     Busy {
@@ -94,6 +107,15 @@ pub enum EngineError {
         /// The service.
         service: ServiceName,
     },
+    /// The service cannot be where the boot sequence puts it.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// What the boot order was made from cannot be written down.
+    #[error("the boot order cannot be written down")]
+    BootRecord(#[source] serde_json::Error),
+    /// The unit directories cannot be read.
+    #[error("cannot read the unit directories")]
+    LoadPath(#[source] std::io::Error),
     /// Something cannot be done to a single component.
     #[error("{0}")]
     WholeServiceOnly(&'static str),

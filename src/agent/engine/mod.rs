@@ -13,18 +13,24 @@
 //! generators that run at once were seen to corrupt their output.
 
 pub mod accepted;
+pub mod boot;
+pub mod boot_report;
+pub mod boot_verify;
 mod component;
 pub mod deploy;
 pub mod drift;
 pub mod error;
 pub mod failure;
 pub mod history;
+pub mod images;
 pub mod lifecycle;
 pub mod prepare;
+mod promotion;
 mod pulling;
-pub mod rebuild;
 pub mod reconcile;
+mod record;
 pub mod recovery;
+pub mod rescue;
 pub mod rollback;
 pub mod starting;
 pub mod status;
@@ -33,6 +39,7 @@ pub mod toolchain;
 pub mod undeploy;
 
 mod preflight;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -44,13 +51,15 @@ use tokio::sync::{Notify, watch};
 
 pub use accepted::Accepted;
 pub use error::EngineError;
+pub use images::ImageWish;
 pub use prepare::{Prepared, Request};
 pub use toolchain::Toolchain;
 
 use super::gate::now_ms;
 use super::monitor::Events;
+use super::problems::Problems;
 use super::settings::NodeSettings;
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, Sequence};
 use crate::names::{ServiceName, UnitName};
 use crate::quadlet::UnitSet;
 use crate::registry::Registry;
@@ -87,6 +96,12 @@ pub struct Tools {
     pub runtime: PathBuf,
     /// Where events go.
     pub events: Events,
+    /// Where the agent keeps its state.
+    pub state_dir: PathBuf,
+    /// The boot sequence of the configuration.
+    pub boot: Arc<Sequence>,
+    /// Where what keeps it from being in force is told.
+    pub problems: Problems,
 }
 
 #[derive(Debug)]
@@ -101,6 +116,10 @@ struct Inner {
     reload_owed: AtomicBool,
     /// What deploys under way will bring, by service.
     coming: Mutex<BTreeMap<ServiceName, Deployment>>,
+    /// Held while podman's record of a service is written.
+    records: tokio::sync::Mutex<()>,
+    /// Whether the registry knew no service when it was opened.
+    was_empty: bool,
     /// Told when an operation could be neither finished nor undone.
     stuck: Notify,
     /// What ended last, by service, and when.
@@ -109,6 +128,8 @@ struct Inner {
     changes: watch::Sender<u64>,
     /// The generations in force, as in the registry.
     accepted: Mutex<BTreeMap<ServiceName, Arc<Accepted>>>,
+    /// The boot sequence that is wanted, and the one on disk.
+    boot: Mutex<boot::BootOrder>,
 }
 
 impl Engine {
@@ -121,12 +142,16 @@ impl Engine {
         let store = tools.store.clone();
         tokio::task::spawn_blocking(move || store.clean()).await.map_err(EngineError::Lost)??;
         let accepted = accepted::load_all(&tools.registry).await?;
+        let boot = boot::BootOrder::load(&tools).await?;
         let inner = Inner {
+            boot: Mutex::new(boot),
             tools,
             units: tokio::sync::Mutex::new(()),
             busy: Mutex::new(BTreeMap::new()),
             reload_owed: AtomicBool::new(true),
             coming: Mutex::new(BTreeMap::new()),
+            records: tokio::sync::Mutex::new(()),
+            was_empty: accepted.is_empty(),
             stuck: Notify::new(),
             ended: Mutex::new(BTreeMap::new()),
             changes: watch::Sender::new(0),
@@ -231,11 +256,7 @@ impl Engine {
 
     /// Returns the operation by which a unit of the service came into a state:
     /// one that is under way, or that ended a moment ago and after that.
-    pub fn at_it(
-        &self,
-        service: &ServiceName,
-        since: Option<SystemTime>,
-    ) -> Option<&'static str> {
+    pub fn at_it(&self, service: &ServiceName, since: Option<SystemTime>) -> Option<&'static str> {
         self.under_way(service).or_else(|| {
             let ended = self.inner.ended.lock().unwrap_or_else(PoisonError::into_inner);
             let (operation, at, then) = ended.get(service)?;
@@ -244,21 +265,30 @@ impl Engine {
         })
     }
 
-    /// Puts a unit set in place and has systemd read it; tells whether there
-    /// was anything to do.
+    /// Puts a unit set in place, and what the boot order has to do with it,
+    /// and has systemd read it; tells whether there was anything to do.
     async fn install(
         &self,
         set: &UnitSet,
         previous: Option<&UnitSet>,
+        boots: boot::Boots<'_>,
     ) -> Result<bool, EngineError> {
         let one_at_a_time = self.inner.units.lock().await;
         let (store, set, previous) = (self.tools().store.clone(), set.clone(), previous.cloned());
         // Whatever happens from here on, systemd has to read the files again.
         let owed = self.inner.reload_owed.swap(true, Ordering::SeqCst);
+        let mut changed = match boots {
+            // No stage may wait for what is gone.
+            boot::Boots::Gone(_) => self.arrange_boot(boots).await?,
+            boot::Boots::As(_) | boot::Boots::Before => false,
+        };
         let installed = tokio::task::spawn_blocking(move || store.install(&set, previous.as_ref()))
             .await
             .map_err(EngineError::Lost)??;
-        let changed = installed != Installed::Unchanged;
+        changed |= installed != Installed::Unchanged;
+        if let boot::Boots::As(_) = boots {
+            changed |= self.arrange_boot(boots).await?;
+        }
         if changed || owed {
             self.manager().reload().await?;
         }

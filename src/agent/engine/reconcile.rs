@@ -1,10 +1,11 @@
 //! Bringing what is back to what was deployed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::boot::Boots;
 use super::status::ComponentState;
 use super::{Accepted, Engine, EngineError, now_ms};
 use crate::agent::monitor::drift::DriftKind;
@@ -62,7 +63,11 @@ impl Reconciliation {
                 parts.push(format!("{verb} {}", names(units)));
             }
         }
-        if parts.is_empty() { "had systemd read its files again".to_owned() } else { parts.join("; ") }
+        if parts.is_empty() {
+            "had systemd read its files again".to_owned()
+        } else {
+            parts.join("; ")
+        }
     }
 }
 
@@ -118,7 +123,10 @@ impl Engine {
             }
         }
         let side = plan::Side { deployment: &accepted.deployment, set: &accepted.set };
-        let present = plan::Present { accepted: Some(side), disk: disk.as_ref(), up: &up };
+        // What a tag means is a matter of deploys.
+        let images = BTreeMap::new();
+        let present =
+            plan::Present { accepted: Some(side), disk: disk.as_ref(), up: &up, images: &images };
         let mut plan = plan::plan(present, side);
         let left = with_dependants(left, &accepted.deployment);
         plan.effects.retain(|effect| !left.contains(&effect.component));
@@ -237,7 +245,8 @@ impl Engine {
             if !wanted.unread.is_empty() {
                 self.owe_reload();
             }
-            self.install(&accepted.set, wanted.disk.as_ref()).await?;
+            let boots = Boots::As(&accepted.deployment);
+            self.install(&accepted.set, wanted.disk.as_ref(), boots).await?;
             step.done().await;
         }
         if !accepted.deployment.active {
@@ -265,9 +274,7 @@ fn outcome(
     let message = match kind {
         OutcomeKind::Done => wanted.message(),
         OutcomeKind::Unchanged => "everything is as it was deployed".to_owned(),
-        OutcomeKind::RolledBack | OutcomeKind::Failed => {
-            "not every component is ready".to_owned()
-        }
+        OutcomeKind::RolledBack | OutcomeKind::Failed => "not every component is ready".to_owned(),
     };
     Outcome {
         service: wanted.accepted.row.name.clone(),

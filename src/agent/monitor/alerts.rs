@@ -287,10 +287,9 @@ pub async fn test(settings: &MonitorSettings, notice: &Notice) -> Vec<Finding> {
     let mut findings = Vec::new();
     if settings.alert_command.is_empty() && settings.webhooks.is_empty() {
         let message = "Nobody is told of anything: there is neither alert_command nor a webhook.";
-        findings.push(
-            Finding::warning(CHECK, "", message)
-                .mend("set alert_command under [monitor] in mcp-agent.toml, then: systemctl reload mcp-agent"),
-        );
+        findings.push(Finding::warning(CHECK, "", message).mend(
+            "set alert_command under [monitor] in mcp-agent.toml, then: systemctl reload mcp-agent",
+        ));
     }
     if let Some(program) = settings.alert_command.first() {
         findings.push(match command(&settings.alert_command, notice).await {

@@ -197,7 +197,9 @@ pub fn of_file(service: &str, name: &str, change: FileDrift) -> Drift {
     let (kind, what) = match change {
         FileDrift::Edited => (DriftKind::FileEdited, "was edited"),
         FileDrift::Removed => (DriftKind::FileRemoved, "was removed"),
-        FileDrift::Added => (DriftKind::FileAdded, "was added; it is not part of what was deployed"),
+        FileDrift::Added => {
+            (DriftKind::FileAdded, "was added; it is not part of what was deployed")
+        }
     };
     Drift {
         kind,
@@ -250,6 +252,16 @@ pub fn of_container(name: &str, image: &str) -> Drift {
         subject: name.to_owned(),
         reason: format!("the container {name} ({image}) belongs to no service"),
         mend: format!("podman rm -f {name}"),
+    }
+}
+
+/// Returns what it means that an image's name stands for another image.
+pub fn of_image(service: &str, name: &str, runs: &str, named: &str) -> Drift {
+    Drift {
+        kind: DriftKind::OtherImage,
+        subject: name.to_owned(),
+        reason: format!("it runs the image {runs}, and {name} means {named} by now"),
+        mend: format!("mcp deploy {service}"),
     }
 }
 
@@ -315,6 +327,7 @@ mod tests {
             of_unread("shop.service"),
             of_boot_link("shop", true),
             of_container("stray", "busybox"),
+            of_image("shop", "localhost/shop:1", "9e9e", "1a1a"),
         ];
         assert!(all.iter().all(|drift| drift.mend.contains(' ') && !drift.reason.ends_with('.')));
     }

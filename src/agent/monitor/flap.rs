@@ -119,8 +119,7 @@ mod tests {
     #[test]
     fn fifty_crashes_are_one_flapping_and_one_end() {
         let (mut flaps, unit) = (Flaps::default(), UnitName::from_systemd("a.service"));
-        let verdicts: Vec<Verdict> =
-            (0..50).map(|n| flaps.turn(&unit, at(n), LIMITS)).collect();
+        let verdicts: Vec<Verdict> = (0..50).map(|n| flaps.turn(&unit, at(n), LIMITS)).collect();
         assert_eq!(verdicts[..3], [Verdict::Tell; 3]);
         assert_eq!(verdicts[3], Verdict::Begin(4));
         assert!(verdicts[4..].iter().all(|v| *v == Verdict::Count));

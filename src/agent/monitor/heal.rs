@@ -63,9 +63,10 @@ impl Monitor {
         let heals = |service: &ServiceName| {
             self.known.of(service).any(|(_, kind)| kind.heals())
                 && self.tools.engine.under_way(service).is_none()
-                && !self.tracked.iter().any(|(unit, t)| {
-                    t.service == *service && self.flaps.is_flapping(unit)
-                })
+                && !self
+                    .tracked
+                    .iter()
+                    .any(|(unit, t)| t.service == *service && self.flaps.is_flapping(unit))
         };
         let all = self.tools.engine.all();
         let healing = all.iter().filter(|a| a.deployment.heal).map(|a| a.row.name.clone());
@@ -115,7 +116,8 @@ impl Monitor {
                 return;
             }
             Ok(outcome) => {
-                let why = outcome.failures.first().map_or(outcome.message, |f| f.explanation.clone());
+                let why =
+                    outcome.failures.first().map_or(outcome.message, |f| f.explanation.clone());
                 failed(&service, attempt, &why)
             }
             // Somebody is at it, who may well settle it.

@@ -111,13 +111,18 @@ impl Monitor {
         let gone: Vec<UnitName> =
             self.tracked.keys().filter(|unit| !units.contains(*unit)).cloned().collect();
         for unit in gone {
-            if self.tracked.get(&unit).is_some_and(|t| self.tools.engine.lately(&t.service).is_some()) {
+            if self
+                .tracked
+                .get(&unit)
+                .is_some_and(|t| self.tools.engine.lately(&t.service).is_some())
+            {
                 units.insert(unit);
                 continue;
             }
             self.flaps.forget(&unit);
             if let Some(tracked) = self.tracked.remove(&unit) {
-                let (service, component) = (tracked.service.to_string(), tracked.component.to_string());
+                let (service, component) =
+                    (tracked.service.to_string(), tracked.component.to_string());
                 let registry = self.tools.registry.clone();
                 tokio::spawn(async move {
                     if let Err(error) = registry.forget_observation(service, component).await {
@@ -208,7 +213,7 @@ impl Monitor {
         let seen = component_state(state) == now.state;
         let since = if seen { state.since } else { Some(SystemTime::now()) };
         let operation = self.tools.engine.at_it(&service, since);
-        let verdict = if operation.is_some() || self.catching_up {
+        let verdict = if operation.is_some() || self.catching_up.is_some() {
             Verdict::Tell
         } else {
             self.flaps.turn(unit, self.now(), self.settings().limits())
@@ -216,11 +221,11 @@ impl Monitor {
         let why = match operation {
             Some(operation) if turn.kind == EventKind::Failed => format!("during mcp {operation}"),
             Some(operation) => format!("by mcp {operation}"),
-            None if self.catching_up => "while no agent was looking".to_owned(),
-            None => String::new(),
+            None => self.catching_up.unwrap_or_default().to_owned(),
         };
         let parts = [turn.reason.clone(), why];
-        let reason: Vec<&str> = parts.iter().map(String::as_str).filter(|p| !p.is_empty()).collect();
+        let reason: Vec<&str> =
+            parts.iter().map(String::as_str).filter(|p| !p.is_empty()).collect();
         let mut event = Event {
             component: component.to_string(),
             unit: unit.to_string(),
@@ -236,7 +241,8 @@ impl Monitor {
                 let window = self.settings().flap_window;
                 event.kind = EventKind::Flapping;
                 event.count = transitions;
-                let last = if event.reason.is_empty() { turn.kind.to_string() } else { event.reason };
+                let last =
+                    if event.reason.is_empty() { turn.kind.to_string() } else { event.reason };
                 event.reason = format!(
                     "it came and went {transitions} times within {window}, the last time: {last}; what it does is counted from here on"
                 );

@@ -105,9 +105,9 @@ pub struct Turn {
 pub fn turn(before: &Seen, now: &Seen) -> Option<Turn> {
     use ComponentState::{Failed, Missing, Restarting, Running, Starting, Stopped, Stopping};
     let kind = match (before.state, now.state) {
-        (_, Starting | Stopping)
-        | (Stopped | Missing, Stopped | Missing)
-        | (Failed, Failed) => return None,
+        (_, Starting | Stopping) | (Stopped | Missing, Stopped | Missing) | (Failed, Failed) => {
+            return None;
+        }
         // The same run, or the same end: each attempt of one that never comes
         // up has an invocation of its own.
         (Running, Running) | (Restarting, Restarting) if before.invocation == now.invocation => {

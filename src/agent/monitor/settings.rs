@@ -137,7 +137,9 @@ const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3600), ('m', 60), ('s', 1)
 
 /// The text is no time span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a time span is a number and s, m, h or d, or several, such as 90s, 1h30m or 30d; at least 1 second, at most 3650 days")]
+#[error(
+    "a time span is a number and s, m, h or d, or several, such as 90s, 1h30m or 30d; at least 1 second, at most 3650 days"
+)]
 pub struct SpanError;
 
 impl FromStr for Span {

@@ -61,8 +61,8 @@ pub struct Monitor {
     pub(super) heals: JoinSet<Healed>,
     pub(super) due: Due,
     began: Instant,
-    /// Whether what is seen next happened while nobody looked.
-    pub(super) catching_up: bool,
+    /// When what is seen next happened, if not just now.
+    pub(super) catching_up: Option<&'static str>,
 }
 
 /// What is to be looked at, and when.
@@ -102,7 +102,7 @@ impl Monitor {
             heals: JoinSet::new(),
             due: Due { services: BTreeSet::new(), strangers: false, at: None, sweep: now },
             began: now,
-            catching_up: true,
+            catching_up: Some("while no agent was looking"),
         }
     }
 
@@ -129,13 +129,16 @@ impl Monitor {
             match self.tools.engine.manager().watch_units().await {
                 Ok(watch) => {
                     if std::mem::take(&mut lost) {
-                        let back = Event::of_node(EventKind::SystemdBack, "the user's systemd is back");
+                        let back =
+                            Event::of_node(EventKind::SystemdBack, "the user's systemd is back");
                         self.tools.events.record(back).await;
                     }
                     let error = self.watched(watch).await;
                     tracing::warn!(error = %Chain(&error), "the user's systemd cannot be watched; trying again");
-                    let gone = matches!(error, SystemdError::Disconnected);
+                    let gone =
+                        matches!(error, SystemdError::Disconnected | SystemdError::Connect { .. });
                     if gone && !std::mem::replace(&mut lost, true) {
+                        self.catching_up = Some("with the user's systemd");
                         let event = Event::of_node(
                             EventKind::SystemdLost,
                             "the user's systemd went away, and with it all that it runs",
@@ -169,7 +172,7 @@ impl Monitor {
     async fn start(&mut self, watch: &mut UnitWatch) -> Result<(), SystemdError> {
         watch.set(self.follow()).await?;
         self.look_at_all().await?;
-        self.catching_up = false;
+        self.catching_up = None;
         Ok(())
     }
 
@@ -268,6 +271,7 @@ impl Monitor {
         ];
         if let Some(store) = images::own_store(|name| std::env::var_os(name)) {
             roots.push(Root { path: containers::directory(&store), whole: false });
+            roots.push(Root { path: images::directory(&store), whole: false });
         }
         roots.push(Root { path: exits::directory(&self.tools.runtime), whole: false });
         Files::watch(roots)
@@ -288,11 +292,18 @@ impl Monitor {
         let (config, runtime) = (&self.tools.config, &self.tools.runtime);
         let ours = config.join("containers/systemd/mcp");
         let of_units = [config.join("containers/systemd"), config.join("systemd")];
+        let images =
+            images::own_store(|name| std::env::var_os(name)).map(|store| images::directory(&store));
         let of_run = [runtime.join("containers/systemd"), runtime.join("systemd")];
         for path in &paths {
             if let Some(service) = service_of(path, &ours) {
                 self.due.services.insert(service);
-            } else if of_units.iter().chain(&of_run).any(|root| path.starts_with(root)) {
+            } else if of_units
+                .iter()
+                .chain(&of_run)
+                .chain(&images)
+                .any(|root| path.starts_with(root))
+            {
                 let all = self.tools.engine.all();
                 self.due.services.extend(all.iter().map(|a| a.row.name.clone()));
             } else {

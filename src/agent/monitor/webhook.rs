@@ -18,11 +18,8 @@ use crate::rpc::tls::{self, TlsError, Trust};
 /// How long one attempt may take.
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Where systems keep the certificates that they trust.
-const SYSTEM: [&str; 3] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/cert.pem",
-];
+const SYSTEM: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
 /// Says why a webhook did not take a notice.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +77,10 @@ impl WebhookError {
         match self {
             Self::Status(status) => {
                 status.is_server_error()
-                    || matches!(*status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
+                    || matches!(
+                        *status,
+                        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
+                    )
             }
             // A file may be written by somebody who is at it just now.
             Self::Token { .. }
@@ -123,7 +123,10 @@ async fn attempt(webhook: &Webhook, notice: &Notice) -> Result<(), WebhookError>
     if status.is_success() { Ok(()) } else { Err(WebhookError::Status(status)) }
 }
 
-async fn request(webhook: &Webhook, notice: &Notice) -> Result<http::Request<String>, WebhookError> {
+async fn request(
+    webhook: &Webhook,
+    notice: &Notice,
+) -> Result<http::Request<String>, WebhookError> {
     let uri = webhook.url.uri();
     let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let host = uri.authority().map_or("", http::uri::Authority::as_str);

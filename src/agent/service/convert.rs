@@ -3,16 +3,17 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use crate::agent::engine::reconcile::Reconciliation;
 use crate::agent::engine::history::{Difference, Past};
+use crate::agent::engine::reconcile::Reconciliation;
 use crate::agent::engine::status::{ComponentStatus, ServiceStatus};
 use crate::agent::engine::{Accepted, Prepared};
 use crate::agent::finding::{Finding, Level};
 use crate::agent::monitor::drift::Drift;
-use crate::agent::plan::{Action, Effect, FileChange, FileChangeKind};
+use crate::agent::plan::{Action, Effect, FileChange, FileChangeKind, ImageChange};
 use crate::agent::progress::{Event, Failure, Outcome, OutcomeKind, StepState};
+use crate::agent::rescue::{self, Rescue};
 use crate::definition::service::Protocol;
-use crate::deployment::{Container, Deployment, Publish};
+use crate::deployment::{Container, Deployment, Image, Images, Publish};
 use crate::quadlet::{Place, proof};
 use crate::registry::EventRow;
 use crate::rpc::agent_v1 as pb;
@@ -93,6 +94,7 @@ pub(super) fn reconciliation(wanted: &Reconciliation) -> pb::PlanResponse {
         files,
         commands: Vec::new(),
         effects,
+        images: Vec::new(),
         warnings: Vec::new(),
     }
 }
@@ -134,16 +136,47 @@ pub(super) fn event(event: Event) -> pb::Progress {
     pb::Progress { event: Some(event) }
 }
 
+/// Converts the plan of a recovery.
+pub(super) fn rescue_plan(plan: Rescue) -> pb::RecoveryPlan {
+    let step = |step: rescue::Step| pb::RecoveryStep {
+        kind: step.kind().to_owned(),
+        service: step.service().to_string(),
+        message: step.to_string(),
+    };
+    pb::RecoveryPlan {
+        steps: plan.steps.into_iter().map(step).collect(),
+        left: plan.left.into_iter().map(pb::Finding::from).collect(),
+    }
+}
+
+/// Converts the end of a recovery.
+pub(super) fn rescue_end(
+    kind: OutcomeKind,
+    message: String,
+    failures: Vec<Failure>,
+    elapsed: Duration,
+) -> pb::RecoveryEnd {
+    pb::RecoveryEnd {
+        kind: self::kind(kind).into(),
+        message,
+        failures: failures.into_iter().map(failure).collect(),
+        elapsed_ms: milliseconds(elapsed),
+    }
+}
+
+fn kind(kind: OutcomeKind) -> pb::OutcomeKind {
+    match kind {
+        OutcomeKind::Done => pb::OutcomeKind::Done,
+        OutcomeKind::Unchanged => pb::OutcomeKind::Unchanged,
+        OutcomeKind::RolledBack => pb::OutcomeKind::RolledBack,
+        OutcomeKind::Failed => pb::OutcomeKind::Failed,
+    }
+}
+
 fn outcome(outcome: Outcome) -> pb::Outcome {
     pb::Outcome {
         service: outcome.service.to_string(),
-        kind: match outcome.kind {
-            OutcomeKind::Done => pb::OutcomeKind::Done,
-            OutcomeKind::Unchanged => pb::OutcomeKind::Unchanged,
-            OutcomeKind::RolledBack => pb::OutcomeKind::RolledBack,
-            OutcomeKind::Failed => pb::OutcomeKind::Failed,
-        }
-        .into(),
+        kind: kind(outcome.kind).into(),
         generation: outcome.generation.0,
         message: outcome.message,
         failures: outcome.failures.into_iter().map(failure).collect(),
@@ -207,6 +240,16 @@ pub(super) fn plan(
         commands,
         effects: prepared.plan.effects.iter().map(effect).collect(),
         warnings: prepared.warnings(),
+        images: prepared.plan.images.iter().map(image_change).collect(),
+    }
+}
+
+fn image_change(change: &ImageChange) -> pb::ImageChange {
+    pb::ImageChange {
+        component: change.component.to_string(),
+        image: change.image.to_string(),
+        before: change.before.to_string(),
+        after: change.after.to_string(),
     }
 }
 
@@ -238,11 +281,11 @@ pub(super) fn registered(accepted: &Accepted) -> pb::RegisteredService {
         deployed_at_ms: accepted.row.deployed_at_ms,
         deployed_by: accepted.row.deployed_by.clone(),
         comment: accepted.deployment.comment.clone().unwrap_or_default(),
-        components: registered_components(&accepted.deployment),
+        components: registered_components(&accepted.deployment, &accepted.images),
     }
 }
 
-fn registered_components(deployment: &Deployment) -> Vec<pb::RegisteredComponent> {
+fn registered_components(deployment: &Deployment, images: &Images) -> Vec<pb::RegisteredComponent> {
     let lease = |(route, port): &(crate::names::RouteName, u16)| pb::PortLease {
         route: route.to_string(),
         port: u32::from(*port),
@@ -251,8 +294,18 @@ fn registered_components(deployment: &Deployment) -> Vec<pb::RegisteredComponent
         name: c.spec.name.to_string(),
         image: c.image.to_string(),
         ports: c.leased.iter().map(lease).collect(),
+        image_id: image_id(images.get(&c.spec.name)),
+        image_digest: image_digest(images.get(&c.spec.name)),
     };
     deployment.containers.iter().map(component).collect()
+}
+
+fn image_id(image: Option<&Image>) -> String {
+    image.map(|i| i.id.to_string()).unwrap_or_default()
+}
+
+fn image_digest(image: Option<&Image>) -> String {
+    image.and_then(|i| i.digest.clone()).unwrap_or_default()
 }
 
 /// Converts a generation of the past.
@@ -263,7 +316,7 @@ pub(super) fn past(past: Past) -> pb::GenerationInfo {
         created_at_ms: past.summary.created_at_ms,
         created_by: past.summary.created_by,
         file_name: past.summary.file_name,
-        components: registered_components(&past.deployment),
+        components: registered_components(&past.deployment, &past.images),
     }
 }
 
@@ -288,12 +341,17 @@ pub(super) fn service_status(status: ServiceStatus) -> pb::ServiceStatus {
         generation: status.accepted.row.generation.0,
         operation: status.operation.unwrap_or_default().to_owned(),
         drifts: status.drift.into_iter().map(pb::Drift::from).collect(),
-        components: status.components.into_iter().map(component_status).collect(),
+        components: status
+            .components
+            .into_iter()
+            .map(|c| component_status(c, &status.accepted.images))
+            .collect(),
     }
 }
 
-fn component_status(status: ComponentStatus) -> pb::ComponentStatus {
+fn component_status(status: ComponentStatus, images: &Images) -> pb::ComponentStatus {
     let c = &status.container;
+    let image = images.get(&c.spec.name);
     pb::ComponentStatus {
         name: c.spec.name.to_string(),
         unit: c.name.unit().to_string(),
@@ -309,6 +367,8 @@ fn component_status(status: ComponentStatus) -> pb::ComponentStatus {
         sub_state: status.sub,
         drift: status.drift.iter().map(|d| format!("{}; {}", d.reason, d.mend)).collect(),
         drifts: status.drift.into_iter().map(pb::Drift::from).collect(),
+        image_id: image_id(image),
+        image_digest: image_digest(image),
     }
 }
 
@@ -333,4 +393,15 @@ fn port(port: &Publish) -> String {
         Protocol::Udp => "udp",
     };
     format!("{address}:{}->{}/{protocol}", port.host, port.container)
+}
+
+/// Returns a finding for the wire.
+pub(super) fn finding(finding: Finding) -> pb::Finding {
+    let Finding { check, subject, level, message, mend } = finding;
+    let level = match level {
+        Level::Fine => pb::FindingLevel::Fine,
+        Level::Warning => pb::FindingLevel::Warning,
+        Level::Failed => pb::FindingLevel::Failed,
+    };
+    pb::Finding { check: check.to_owned(), subject, level: level.into(), message, mend }
 }

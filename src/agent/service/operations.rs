@@ -6,7 +6,9 @@ use tokio_stream::StreamExt as _;
 use tonic::{Request, Response, Status};
 
 use super::deploy::channel;
-use super::{Agent, Answers, caller, component_name, convert, service_name, status::status, subject};
+use super::{
+    Agent, Answers, caller, component_name, convert, service_name, status::status, subject,
+};
 use crate::agent::engine::{Engine, EngineError};
 use crate::agent::gate::AuditNote;
 use crate::agent::progress::Progress;

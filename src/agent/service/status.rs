@@ -20,6 +20,8 @@ pub(super) fn status(error: &EngineError) -> Status {
         | EngineError::Preflight { .. }
         | EngineError::ComponentFirst { .. }
         | EngineError::Needed { .. }
+        | EngineError::ImageGone { .. }
+        | EngineError::Boot(_)
         | EngineError::Podman(_) => Code::FailedPrecondition,
         EngineError::Ports(_) => Code::ResourceExhausted,
         EngineError::Busy { .. } | EngineError::Overtaken { .. } => Code::Aborted,
@@ -29,6 +31,8 @@ pub(super) fn status(error: &EngineError) -> Status {
         | EngineError::Registry(_)
         | EngineError::Units(_)
         | EngineError::Stored { .. }
+        | EngineError::BootRecord(_)
+        | EngineError::LoadPath(_)
         | EngineError::Lost(_)
         | EngineError::Transition(_) => Code::Internal,
     };
