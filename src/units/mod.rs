@@ -7,6 +7,7 @@
 pub mod boot;
 mod carry;
 mod disk;
+pub mod drop_ins;
 pub mod generator;
 pub mod load_path;
 pub mod record;

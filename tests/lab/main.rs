@@ -33,6 +33,8 @@ mod by_hand;
 mod deploy;
 mod deploy_failures;
 mod doctor;
+mod drift;
+mod events;
 mod full_disk;
 mod history;
 mod hostile;

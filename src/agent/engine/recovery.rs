@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 
 use super::boot::{Boots, PODMAN};
 use super::deploy::{self, Cut, Deploy};
-use super::{Busy, Engine, EngineError, ImageWish, accepted, lifecycle, now_ms, rescue, undeploy};
+use super::{
+    Busy, Engine, EngineError, ImageWish, accepted, lifecycle, now_ms, reconcile, rescue, undeploy,
+};
 use crate::agent::deploy_state::{DeployEvent, DeployState, Trial};
 use crate::agent::plan::ImageState;
 use crate::agent::progress::Progress;
@@ -98,6 +100,7 @@ impl Engine {
                 Ok(())
             }
             lifecycle::START => self.carry_out_start(&accepted, row.id, &progress).await,
+            reconcile::KIND => self.recover_reconcile(&row.service, row.id, &row.state).await,
             kind @ (undeploy::UNDEPLOY | undeploy::PURGE) => {
                 let purge = kind == undeploy::PURGE;
                 self.carry_out_undeploy(&accepted, row.id, purge, &progress).await
