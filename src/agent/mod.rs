@@ -11,10 +11,12 @@
 
 pub mod commands;
 pub mod config;
+pub mod connections;
 pub mod deploy_state;
 pub mod engine;
 pub mod environment;
 pub mod finding;
+pub mod forward;
 pub mod gate;
 pub mod identity;
 pub mod last_good;
@@ -28,6 +30,7 @@ pub mod run;
 pub mod service;
 pub mod settings;
 pub mod signals;
+pub mod switch_file;
 
 pub use gate::{AuditNote, Caller};
 pub use problems::Problems;

@@ -6,5 +6,5 @@ pub mod model;
 pub mod ports;
 pub mod resolve;
 
-pub use model::{Container, Deployment, NodeFacts, Publish, Readiness};
+pub use model::{Container, Deployment, Forward, NodeFacts, Publish, Readiness, SWITCHES};
 pub use resolve::{Leases, ResolveError, conflicts, resolve};

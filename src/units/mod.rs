@@ -7,6 +7,7 @@
 pub mod carry;
 mod disk;
 pub mod generator;
+mod port_files;
 pub mod record;
 pub mod search;
 pub mod store;

@@ -152,7 +152,7 @@ impl Engine {
         let kept = p.old.iter().flat_map(|o| lease_rows(&o.deployment));
         leases.extend(kept.filter(|k| {
             p.deployment.containers.iter().all(|c| {
-                c.spec.name != k.component || c.leased.iter().all(|(route, _)| *route != k.route)
+                c.spec.name != k.component || c.leases().all(|(route, _)| route != k.route)
             })
         }));
         let prepared = async {
@@ -397,7 +397,7 @@ fn gives_port_away(old: &Container, new: &Deployment) -> bool {
     new.containers
         .iter()
         .filter(|n| n.name != old.name)
-        .any(|n| n.publish.iter().any(|p| old.publish.iter().any(|o| o.clashes(p))))
+        .any(|n| n.occupied().iter().any(|p| old.occupied().iter().any(|o| o.clashes(p))))
 }
 
 /// Returns the rows of a deployment's leases.
@@ -406,11 +406,11 @@ pub(super) fn lease_rows(deployment: &Deployment) -> Vec<LeaseRow> {
         .containers
         .iter()
         .flat_map(|c| {
-            c.leased.iter().map(|(route, port)| LeaseRow {
+            c.leases().map(|(route, port)| LeaseRow {
                 service: deployment.service.clone(),
                 component: c.spec.name.clone(),
-                route: route.clone(),
-                port: *port,
+                route,
+                port,
             })
         })
         .collect()

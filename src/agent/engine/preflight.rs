@@ -59,10 +59,10 @@ fn paths(container: &Container, problems: &mut Vec<String>) {
 /// Tries ports that the service does not hold already.
 fn ports(container: &Container, old: Option<&Deployment>, problems: &mut Vec<String>) {
     let held = |port: &Publish| {
-        let mut held = old.iter().flat_map(|o| &o.containers).flat_map(|c| &c.publish);
+        let mut held = old.iter().flat_map(|o| &o.containers).flat_map(Container::occupied);
         held.any(|h| h.host == port.host && h.protocol == port.protocol)
     };
-    for port in &container.publish {
+    for port in &container.occupied() {
         let Err(error) = bind(port) else { continue };
         if error.kind() == ErrorKind::AddrInUse && held(port) {
             continue;

@@ -251,7 +251,7 @@ fn since_epoch(time: SystemTime) -> i64 {
 
 /// The ports of a container as `address:host->container/protocol`.
 fn ports(container: &Container) -> Vec<String> {
-    container.publish.iter().map(port).collect()
+    container.reachable().iter().map(port).collect()
 }
 
 fn port(port: &Publish) -> String {
