@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::deployment::Deployment;
+use crate::definition::service::Strategy;
+use crate::deployment::{Container, Deployment};
 use crate::names::{ComponentName, ContainerName, UnitName};
 use crate::quadlet::unit_file::{self, Directive};
 use crate::quadlet::{Place, UnitSet, render};
@@ -43,6 +44,8 @@ pub enum Action {
     Restart,
     /// It runs and is stopped.
     Stop,
+    /// It runs, and its new generation is started beside it and takes over.
+    Switch,
 }
 
 /// One unit that systemd is asked to change.
@@ -114,7 +117,7 @@ pub fn plan(present: Present<'_>, new: Side<'_>) -> Plan {
         let change = change(present, new, &container.name);
         let (action, reason) = match (up.contains(&container.name.unit()), change) {
             (true, None) => continue,
-            (true, Some(keys)) => (Action::Restart, format!("changed: {keys}")),
+            (true, Some(keys)) => replaced(old, new.deployment, container, &keys),
             (false, _) if old.is_none_or(|o| o.deployment.container(component).is_none()) => {
                 (Action::Start, "new".to_owned())
             }
@@ -128,6 +131,31 @@ pub fn plan(present: Present<'_>, new: Side<'_>) -> Plan {
         });
     }
     Plan { files, effects }
+}
+
+/// Returns how a component that runs is made anew.
+fn replaced(
+    old: Option<Side<'_>>,
+    new: &Deployment,
+    container: &Container,
+    keys: &str,
+) -> (Action, String) {
+    let before = old.and_then(|o| o.deployment.container(&container.spec.name));
+    let changed = format!("changed: {keys}");
+    match (new.deploy.strategy, container.forwards.is_empty()) {
+        (Strategy::Recreate, _) => (Action::Restart, changed),
+        (Strategy::BlueGreen, true) => {
+            (Action::Restart, format!("{changed}; it has no ports, so it is recreated"))
+        }
+        (Strategy::BlueGreen, false)
+            if before.is_some_and(|before| before.forwards == container.forwards) =>
+        {
+            (Action::Switch, changed)
+        }
+        (Strategy::BlueGreen, false) => {
+            (Action::Restart, format!("{changed}; its ports change hands, so it is recreated"))
+        }
+    }
 }
 
 /// Returns stops for every component that runs.

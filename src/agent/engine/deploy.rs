@@ -6,7 +6,9 @@ use std::sync::PoisonError;
 use tokio::sync::oneshot;
 
 use super::accepted::container_units;
-use super::{Accepted, Busy, Engine, EngineError, KEEP_GENERATIONS, Prepared, Request, now_ms};
+use super::{
+    Accepted, Busy, Engine, EngineError, KEEP_GENERATIONS, Prepared, Request, now_ms, sockets,
+};
 use crate::agent::deploy_state::{DeployEvent, DeployState};
 use crate::agent::plan::{self, Action};
 use crate::agent::progress::{Event, Failure, Outcome, OutcomeKind, Progress};
@@ -264,10 +266,17 @@ impl Engine {
                     !deploy.new.active
                         || deploy.new.containers.iter().all(|n| n.name != c.name)
                         || gives_port_away(c, &deploy.new)
+                        || sockets::holder_changes(c, &deploy.new)
                 })
                 .collect(),
             None => Vec::new(),
         };
+        if let Some((old, _)) = &deploy.old {
+            let closing =
+                |c: &&Container| !deploy.new.active || sockets::hold_differs(c, &deploy.new);
+            let closing: Vec<&Container> = old.containers.iter().filter(closing).collect();
+            self.close_ports(old, &closing).await?;
+        }
         let units: Vec<UnitName> = stopping.iter().map(|c| c.name.unit()).collect();
         let up = self.invocations(&units).await?;
         stopping.retain(|c| up.get(&c.name.unit()).is_some_and(Option::is_some));
@@ -302,7 +311,7 @@ impl Engine {
         Ok(plan
             .effects
             .into_iter()
-            .filter(|e| matches!(e.action, Action::Start | Action::Restart))
+            .filter(|e| matches!(e.action, Action::Start | Action::Restart | Action::Switch))
             .map(|e| e.component)
             .collect())
     }
@@ -333,8 +342,11 @@ impl Engine {
             })
             .collect();
         let new = deploy.new.clone();
+        if !new.active {
+            return Ok(Vec::new());
+        }
         let failures = self.start_in_order(&new, &left, progress, Some(deploy)).await?;
-        if failures.is_empty() && new.active {
+        if failures.is_empty() {
             self.reach_target(&new).await?;
         }
         Ok(failures)

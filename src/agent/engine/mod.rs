@@ -24,6 +24,7 @@ mod pulling;
 pub mod rebuild;
 pub mod recovery;
 pub mod rollback;
+mod sockets;
 pub mod starting;
 pub mod status;
 mod things;

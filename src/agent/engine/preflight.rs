@@ -19,7 +19,7 @@ pub(super) async fn check(
     let touched: Vec<&Container> = plan
         .effects
         .iter()
-        .filter(|e| matches!(e.action, Action::Start | Action::Restart))
+        .filter(|e| matches!(e.action, Action::Start | Action::Restart | Action::Switch))
         .filter_map(|e| deployment.container(&e.component))
         .collect();
     let mut problems = Vec::new();

@@ -203,8 +203,9 @@ impl Engine {
         progress: &Progress,
         mut journal: Option<&mut Deploy>,
     ) -> Result<Vec<Failure>, EngineError> {
-        if wanted.is_empty() {
-            return Ok(Vec::new());
+        let closed = self.open_ports(deployment, progress).await?;
+        if wanted.is_empty() || !closed.is_empty() {
+            return Ok(closed);
         }
         let failing = if journal.is_some() { Failing::IsUndone } else { Failing::IsLeft };
         self.make_ground(deployment).await?;

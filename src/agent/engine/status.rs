@@ -7,7 +7,7 @@ use super::accepted::container_units;
 use super::{Accepted, Engine, EngineError};
 use crate::agent::plan::{self, FileChangeKind};
 use crate::deployment::{Container, Readiness};
-use crate::names::ServiceName;
+use crate::names::{ServiceName, UnitName};
 use crate::podman::{Health, health};
 use crate::quadlet::render;
 use crate::systemd::{ActiveState, LoadState, UnitState};
@@ -98,7 +98,11 @@ impl Engine {
         let changes = plan::files(disk.as_ref(), &accepted.set);
         for component in &mut status.components {
             let unit = component.container.name.unit();
-            let ours = changes.iter().filter(|c| render::unit_of(&c.name) == unit.as_str());
+            let ports = component.container.port_units();
+            let ours = changes.iter().filter(|c| {
+                let made = render::unit_of(&c.name);
+                made == unit.as_str() || ports.iter().any(|port| port.as_str() == made)
+            });
             component.drift.extend(ours.map(|change| {
                 let what = match change.kind {
                     FileChangeKind::Added => "was removed",
@@ -129,6 +133,8 @@ impl Engine {
         };
         let units: Vec<_> = wanted.iter().flat_map(|a| container_units(&a.deployment)).collect();
         let mut states = self.manager().unit_states(&units).await?.into_iter();
+        let deployments = wanted.iter().map(|a| &a.deployment);
+        let closed = self.closed_ports(deployments).await?;
         Ok(wanted
             .into_iter()
             .map(|accepted| {
@@ -137,7 +143,13 @@ impl Engine {
                     .containers
                     .iter()
                     .zip(states.by_ref())
-                    .map(|(container, state)| self.component(&accepted, container, state))
+                    .map(|(container, state)| {
+                        let mut component = self.component(&accepted, container, state);
+                        let told: Vec<String> =
+                            closed.iter().filter_map(|u| closed_drift(&component, u)).collect();
+                        component.drift.extend(told);
+                        component
+                    })
                     .collect();
                 ServiceStatus {
                     components,
@@ -180,6 +192,13 @@ impl Engine {
             drift,
         }
     }
+}
+
+/// Says that a component that runs cannot be reached.
+fn closed_drift(component: &ComponentStatus, unit: &UnitName) -> Option<String> {
+    let ours = component.container.port_units().contains(unit);
+    (ours && component.desired && component.state == ComponentState::Running)
+        .then(|| format!("{unit} is down, so it cannot be reached; systemctl --user start {unit}"))
 }
 
 fn component_state(unit: &UnitState) -> ComponentState {

@@ -135,6 +135,7 @@ pub(super) fn plan(
                     Action::Start => pb::UnitAction::Start,
                     Action::Restart => pb::UnitAction::Restart,
                     Action::Stop => pb::UnitAction::Stop,
+                    Action::Switch => pb::UnitAction::Switch,
                 }
                 .into(),
                 reason: e.reason.clone(),

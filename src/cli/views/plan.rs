@@ -57,7 +57,7 @@ pub struct PlanCommand {
 pub struct PlanEffect {
     /// The unit.
     pub unit: String,
-    /// `start`, `restart` or `stop`.
+    /// `start`, `restart`, `stop` or `switch`.
     pub action: &'static str,
     /// Why.
     pub reason: String,
@@ -84,6 +84,7 @@ fn action(action: proto::UnitAction) -> &'static str {
         proto::UnitAction::Start => "start",
         proto::UnitAction::Restart => "restart",
         proto::UnitAction::Stop => "stop",
+        proto::UnitAction::Switch => "switch",
     }
 }
 
