@@ -62,6 +62,17 @@ pub fn lease(
     Ok(leases)
 }
 
+/// Returns a port that is free for a moment, looked for from a place that
+/// depends on a name; `taken` and `is_free` are as for [`lease`].
+pub fn spare(
+    name: &str,
+    taken: &BTreeSet<u16>,
+    range: &RangeInclusive<u16>,
+    is_free: impl Fn(u16) -> bool,
+) -> Option<u16> {
+    candidates(range, place(&[name])).find(|port| !taken.contains(port) && is_free(*port))
+}
+
 /// Returns the names of the ports behind the forwarded ones.
 fn behind(service: &Service, leases: &Leases) -> Vec<(ComponentName, RouteName)> {
     let mut wanted = Vec::new();

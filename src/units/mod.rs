@@ -10,7 +10,9 @@ pub mod generator;
 mod port_files;
 pub mod record;
 pub mod search;
+pub mod stand_in;
 pub mod store;
 
 pub use generator::{Generator, GeneratorError, GeneratorReport};
+pub use stand_in::StandIns;
 pub use store::{Installed, OnDisk, Removed, UnitStore, UnitsError};

@@ -27,6 +27,7 @@ pub mod rollback;
 mod sockets;
 pub mod starting;
 pub mod status;
+mod switch;
 mod things;
 pub mod toolchain;
 pub mod undeploy;
@@ -52,7 +53,7 @@ use crate::names::{ServiceName, UnitName};
 use crate::quadlet::UnitSet;
 use crate::registry::Registry;
 use crate::systemd::Manager;
-use crate::units::{Installed, UnitStore};
+use crate::units::{Installed, UnitStore, UnitsError};
 
 /// How many accepted generations of a service are kept.
 const KEEP_GENERATIONS: usize = 10;
@@ -221,6 +222,23 @@ impl Engine {
         self.inner.reload_owed.store(false, Ordering::SeqCst);
         drop(one_at_a_time);
         Ok(changed)
+    }
+
+    /// Changes unit files outside the service's own directories, and has
+    /// systemd read them; `change` tells whether there was anything to do.
+    async fn change_units(
+        &self,
+        change: impl FnOnce() -> Result<bool, UnitsError> + Send + 'static,
+    ) -> Result<(), EngineError> {
+        let one_at_a_time = self.inner.units.lock().await;
+        let owed = self.inner.reload_owed.swap(true, Ordering::SeqCst);
+        let changed = tokio::task::spawn_blocking(change).await.map_err(EngineError::Lost)??;
+        if changed || owed {
+            self.manager().reload().await?;
+        }
+        self.inner.reload_owed.store(false, Ordering::SeqCst);
+        drop(one_at_a_time);
+        Ok(())
     }
 
     /// Returns the other services' deployments: those in force, and those

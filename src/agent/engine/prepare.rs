@@ -50,7 +50,7 @@ pub struct Prepared {
 
 /// Files that podman's generator reads as they are meant.
 #[derive(Debug, Default)]
-struct Proved {
+pub(super) struct Proved {
     report: GeneratorReport,
     additions: Vec<String>,
 }
@@ -194,7 +194,11 @@ impl Engine {
             .collect())
     }
 
-    async fn prove(&self, deployment: &Deployment, set: &UnitSet) -> Result<Proved, EngineError> {
+    pub(super) async fn prove(
+        &self,
+        deployment: &Deployment,
+        set: &UnitSet,
+    ) -> Result<Proved, EngineError> {
         let toolchain = self.toolchain()?;
         let (generator, agent) = (&toolchain.generator, toolchain.renderer.agent());
         // Files of another service must not change while they are copied.

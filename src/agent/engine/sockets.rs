@@ -55,6 +55,7 @@ impl Engine {
         containers: &[&Container],
     ) -> Result<(), EngineError> {
         for container in containers {
+            self.drop_stand_in(&deployment.service, container).await?;
             for socket in container.sockets() {
                 self.stop_unit(&socket, QUICK).await?;
             }

@@ -148,6 +148,7 @@ impl Engine {
                         let told: Vec<String> =
                             closed.iter().filter_map(|u| closed_drift(&component, u)).collect();
                         component.drift.extend(told);
+                        component.drift.extend(self.left_over(&component, &accepted.row.name));
                         component
                     })
                     .collect();
@@ -158,6 +159,19 @@ impl Engine {
                 }
             })
             .collect())
+    }
+
+    /// Says that a hand-over was never finished.
+    fn left_over(&self, component: &ComponentStatus, service: &ServiceName) -> Option<String> {
+        let container = &component.container;
+        let idle = self.under_way(service).is_none();
+        (idle && self.has_stand_in(service, container)).then(|| {
+            format!(
+                "{} still stands in for it; mcp restart {service}/{}",
+                container.name.stand_in(),
+                container.spec.name
+            )
+        })
     }
 
     fn component(

@@ -111,6 +111,7 @@ impl Agent {
         let mut cut_off = cut_off;
         loop {
             self.engine.recover(std::mem::take(&mut cut_off)).await;
+            self.engine.settle_restarts().await;
             // Wakes only for an operation that could be neither finished nor
             // undone: the user manager was away, the disk full.
             self.engine.stuck().await;
