@@ -9,6 +9,7 @@
 //!  SIGHUP ---------> signals --> log level, members (watch) --> gate
 //! ```
 
+pub mod backup;
 pub mod commands;
 pub mod config;
 pub mod connections;
@@ -18,14 +19,17 @@ pub mod environment;
 pub mod finding;
 pub mod forward;
 pub mod gate;
+pub mod host;
 pub mod identity;
 pub mod last_good;
 pub mod listen;
 pub mod main_process;
+pub mod memory;
 pub mod plan;
 pub mod probe;
 pub mod problems;
 pub mod progress;
+pub mod restored;
 pub mod run;
 pub mod service;
 pub mod settings;
