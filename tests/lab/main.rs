@@ -16,12 +16,14 @@
 
 mod definitions;
 mod fixture;
+mod load;
 mod observed;
 mod run;
 mod wait;
 
 mod access;
 mod agent_config;
+mod blue_green;
 mod by_hand;
 mod deploy;
 mod deploy_failures;
