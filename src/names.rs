@@ -266,6 +266,17 @@ impl ContainerName {
         UnitName(format!("{}-forward.service", self.0))
     }
 
+    /// Returns the file name of the forwarder's Unix socket: short, whatever
+    /// the container's name, for the path of a socket has 107 bytes
+    /// (`unix(7)`).
+    pub fn socket_file(&self) -> String {
+        // FNV-1a: a fixed function, unlike the standard hasher.
+        let hash = self.0.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        format!("{hash:016x}.sock")
+    }
+
     /// Returns the unit that listens on a port of the node for the container.
     pub fn socket_unit(&self, port: u16) -> UnitName {
         UnitName(format!("{}-{port}.socket", self.0))

@@ -25,10 +25,12 @@ use sd_notify::NotifyState;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::drained::{self, Counted, Open};
 use super::switch_file;
 use crate::telemetry::{self, Chain, Format, Level};
 
@@ -46,6 +48,9 @@ pub struct ForwardArgs {
     /// ports; there need not be one
     #[arg(long, value_name = "FILE")]
     pub switch: PathBuf,
+    /// Socket at which this tells when nobody is connected to a target
+    #[arg(long, value_name = "SOCKET")]
+    pub control: PathBuf,
     /// How long connections may go on when this ends
     #[arg(long, default_value = "10s", value_parser = super::probe::duration)]
     pub drain: Duration,
@@ -93,6 +98,15 @@ pub enum ForwardError {
     /// systemd handed over no socket.
     #[error("there is no socket; systemd starts this program and hands them over")]
     NoSockets,
+    /// Nobody could ask for connections that are open.
+    #[error("cannot listen at {}", path.display())]
+    Control {
+        /// The Unix socket.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// A socket is not what it should be.
     #[error("a socket cannot be used")]
     Socket(#[source] io::Error),
@@ -156,6 +170,9 @@ async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), ForwardError> {
     let drain = args.drain;
+    let open = Open::default();
+    let control = drained::listen(&args.control)
+        .map_err(|source| ForwardError::Control { path: args.control.clone(), source })?;
     let most = usize::try_from(args.max_connections).unwrap_or(Semaphore::MAX_PERMITS);
     let free = Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS)));
     let connections = TaskTracker::new();
@@ -166,7 +183,7 @@ async fn serve(
         let pair =
             *args.ports.iter().find(|pair| pair.port == port).ok_or(ForwardError::Port { port })?;
         let listener = TcpListener::from_std(listener).map_err(ForwardError::Socket)?;
-        let way = Way { pair, switch: args.switch.clone() };
+        let way = Way { pair, switch: args.switch.clone(), open: open.clone() };
         let (free, connections) = (Arc::clone(&free), connections.clone());
         let accepting = accept(listener, way, free, connections);
         let shutdown = shutdown.clone();
@@ -180,6 +197,7 @@ async fn serve(
         });
     }
     listening.close();
+    let answering = AbortOnDrop(tokio::spawn(drained::answer(control, open)).abort_handle());
     tell(&[NotifyState::Ready]);
     listening.wait().await;
     tell(&[NotifyState::Stopping]);
@@ -187,7 +205,17 @@ async fn serve(
     if tokio::time::timeout(drain, connections.wait()).await.is_err() {
         tracing::warn!(open = connections.len(), "connections are cut off");
     }
+    drop(answering);
     Ok(())
+}
+
+/// A task that ends with its owner.
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 fn tell(state: &[NotifyState<'_>]) {
@@ -223,7 +251,7 @@ async fn carry(
     way: Arc<Way>,
     _permit: OwnedSemaphorePermit,
 ) {
-    let mut server = match way.connect().await {
+    let (mut server, _counted) = match way.connect().await {
         Ok(server) => server,
         Err(error) => {
             tracing::warn!(%peer, error = %Chain(&error), "a connection is closed unserved");
@@ -241,6 +269,7 @@ async fn carry(
 struct Way {
     pair: Pair,
     switch: PathBuf,
+    open: Open,
 }
 
 /// Says why nobody serves a connection.
@@ -262,17 +291,20 @@ impl Way {
     /// Connects to the target of this moment. Should it take no connection,
     /// the usual one is tried too, and both again: what was switched to may
     /// have ended, what is usual may be about to start.
-    async fn connect(&self) -> Result<TcpStream, Unserved> {
+    async fn connect(&self) -> Result<(TcpStream, Counted), Unserved> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let mut refused = None;
             for port in self.targets() {
+                // Before anybody else has its turn: whoever switches and then
+                // asks finds it counted.
+                let counted = self.open.count(port);
                 match TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await {
                     Ok(stream) => {
                         if let Err(error) = stream.set_nodelay(true) {
                             tracing::debug!(%error, "small packets may wait");
                         }
-                        return Ok(stream);
+                        return Ok((stream, counted));
                     }
                     Err(error) => refused = Some(error),
                 }

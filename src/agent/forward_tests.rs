@@ -29,6 +29,7 @@ async fn answer(listener: TcpListener, name: &'static str) {
 /// A forwarder to a port, as long as the token is not cancelled.
 struct Forwarder {
     port: u16,
+    control: PathBuf,
     shutdown: CancellationToken,
     ended: tokio::task::JoinHandle<Result<(), ForwardError>>,
 }
@@ -38,13 +39,14 @@ fn forwarder(behind: u16, switch: &Path, most: u32) -> Forwarder {
     let port = listener.local_addr().unwrap().port();
     let args = ForwardArgs {
         switch: switch.to_owned(),
+        control: switch.with_extension("sock"),
         drain: Duration::from_millis(300),
         max_connections: most,
         ports: vec![Pair { port, behind }],
     };
     let shutdown = CancellationToken::new();
     let ended = tokio::spawn(serve(vec![listener], args, shutdown.clone()));
-    Forwarder { port, shutdown, ended }
+    Forwarder { port, control: switch.with_extension("sock"), shutdown, ended }
 }
 
 impl Forwarder {
@@ -77,7 +79,12 @@ async fn new_connections_follow_the_switch_and_open_ones_stay() {
     assert_eq!(ask(forwarder.open().await, "d").await, "new:d");
     let large = "e".repeat(3 << 20);
     assert_eq!(ask(forwarder.open().await, &large).await.len(), large.len() + 4);
+    let drained = drained::ask(&forwarder.control, old);
+    tokio::pin!(drained);
+    let soon = tokio::time::timeout(Duration::from_millis(50), &mut drained);
+    assert!(soon.await.is_err(), "one is still connected to the old one");
     assert_eq!(ask(open, "b").await, "old:bb");
+    drained.await.unwrap();
     switch_file::remove(&switch).unwrap();
     assert_eq!(ask(forwarder.open().await, "f").await, "old:f");
 }
@@ -120,18 +127,12 @@ async fn more_connections_than_allowed_wait_and_an_end_lets_open_ones_finish() {
     assert_eq!(second.await.unwrap(), "s:2");
     let mut last = forwarder.open().await;
     last.write_all(b"3").await.unwrap();
+    let drained = drained::ask(&forwarder.control, port);
     // Served once it is taken: what waits longer is systemd's to keep.
-    while forwarder_connections(port) == 0 {
-        tokio::task::yield_now().await;
-    }
+    assert!(tokio::time::timeout(Duration::from_millis(100), drained).await.is_err());
     forwarder.shutdown.cancel();
     assert_eq!(ask(last, "3").await, "s:33");
     forwarder.ended.await.unwrap().unwrap();
-}
-
-/// Connections to a port of this machine, as the kernel counts them.
-fn forwarder_connections(port: u16) -> usize {
-    super::super::connections::open_to(&std::fs::read_to_string("/proc/net/tcp").unwrap(), port)
 }
 
 #[test]

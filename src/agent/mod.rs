@@ -12,8 +12,8 @@
 pub mod backup;
 pub mod commands;
 pub mod config;
-pub mod connections;
 pub mod deploy_state;
+pub mod drained;
 pub mod engine;
 pub mod environment;
 pub mod finding;

@@ -356,12 +356,16 @@ impl ForwarderView {
         agent: &str,
     ) -> Result<Self, EscapeError> {
         // %t is the user's runtime directory, as the agent knows it.
-        let directory = format!("--switch=%t/{}/{}", crate::deployment::SWITCHES, c.name);
+        let switches = crate::deployment::SWITCHES;
+        let files = [
+            format!("--switch=%t/{switches}/{}", c.name),
+            format!("--control=%t/{switches}/{}", c.name.socket_file()),
+        ];
         let drain = format!("--drain={}", seconds(d.deploy.drain));
         let ports = c.forwards.iter().map(|f| format!("{}={}", f.port, f.behind));
         let words = [agent.to_owned(), "forward".to_owned(), drain].into_iter().chain(ports);
         let mut command: Vec<String> = words.map(|word| exec_word(&word)).collect();
-        command.insert(2, directory);
+        command.splice(2..2, files);
         Ok(Self {
             header: header(source, d, c.name.forward_unit().as_str()),
             description: escape::description(&format!("Connections of {}", c.name))?,

@@ -19,11 +19,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use futures_util::future::try_join_all;
 
 use super::starting::{Failing, MARGIN, Started};
 use super::{Engine, EngineError, preflight, status};
-use crate::agent::connections;
+use crate::agent::drained;
 use crate::agent::progress::Progress;
 use crate::agent::switch_file::{self, Targets};
 use crate::deployment::{Container, Deployment, ports};
@@ -31,14 +31,6 @@ use crate::names::{ComponentName, ServiceName, UnitName};
 use crate::quadlet::{Place, render};
 use crate::systemd::{ActiveState, JobMode, SystemdError};
 use crate::units::{StandIns, UnitsError};
-
-/// Time between two looks at the connections that are still open. Nobody
-/// tells when the last one ends.
-const LOOK: Duration = Duration::from_millis(100);
-
-/// Looks in a row that must find none: the forwarder may just have read its
-/// switch, and not have connected yet.
-const LOOKS: u32 = 3;
 
 impl Engine {
     fn stand_ins(&self) -> StandIns {
@@ -77,7 +69,9 @@ impl Engine {
             }
         }
         let usual: Vec<u16> = container.forwards.iter().map(|f| f.behind).collect();
-        self.drain(container.name.as_str(), &usual, deployment.deploy.drain, progress).await;
+        let step = progress.step("drain", container.name.as_str()).await;
+        self.drain(container, &usual, deployment.deploy.drain, progress).await;
+        step.done().await;
         let component = std::slice::from_ref(&container.spec.name);
         // Should it fail, the stand-in goes on serving.
         let started = self.start_layer(deployment, component, failing, progress).await?;
@@ -199,7 +193,9 @@ impl Engine {
             self.unswitch(container).await?;
             step.done().await;
             let ports: Vec<u16> = targets.into_values().collect();
-            self.drain(name.as_str(), &ports, deployment.deploy.drain, progress).await;
+            let step = progress.step("drain", name.as_str()).await;
+            self.drain(container, &ports, deployment.deploy.drain, progress).await;
+            step.done().await;
         }
         let step = progress.step("stop", name.as_str()).await;
         self.drop_stand_in(&deployment.service, container).await?;
@@ -312,30 +308,27 @@ impl Engine {
         Ok(())
     }
 
-    /// Waits until nobody is connected to some ports of the loopback address
-    /// any more, or the time for that is over.
-    async fn drain(&self, whose: &str, ports: &[u16], limit: Duration, progress: &Progress) {
-        let step = progress.step("drain", whose).await;
-        let end = Instant::now() + limit;
-        let mut quiet = 0;
-        let mut open = 0;
-        while quiet < LOOKS && (quiet > 0 || Instant::now() < end || open == 0) {
-            tokio::time::sleep(LOOK).await;
-            open = match tokio::fs::read_to_string("/proc/net/tcp").await {
-                Ok(table) => ports.iter().map(|port| connections::open_to(&table, *port)).sum(),
-                Err(error) => {
-                    tracing::warn!(%error, "connections cannot be counted; waiting for all of them");
-                    usize::MAX
-                }
-            };
-            quiet = if open == 0 { quiet + 1 } else { 0 };
-        }
-        if quiet == LOOKS {
-            step.done().await;
-        } else {
-            let text = format!("{whose}: {open} connections are cut off after {limit:?}");
-            step.done().await;
-            progress.warn(text).await;
+    /// Waits until the forwarder carries nothing to some ports of the loopback
+    /// address any more, or the time for that is over.
+    async fn drain(
+        &self,
+        container: &Container,
+        ports: &[u16],
+        limit: Duration,
+        progress: &Progress,
+    ) {
+        let path = drained::path(&self.tools().runtime, &container.name);
+        let all = ports.iter().map(|port| drained::ask(&path, *port));
+        match tokio::time::timeout(limit, try_join_all(all)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, path = %path.display(), "the forwarder cannot be asked");
+                tokio::time::sleep(limit).await;
+            }
+            Err(_) => {
+                let name = &container.name;
+                progress.warn(format!("{name}: after {limit:?} connections are cut off")).await;
+            }
         }
     }
 }
