@@ -10,6 +10,7 @@
 //! ```
 
 pub mod backup;
+pub mod boot_report;
 pub mod commands;
 pub mod config;
 pub mod deploy_state;

@@ -19,6 +19,7 @@ use super::listen::{self, Sinks};
 use super::memory::{self, Memory};
 use super::problems::Problems;
 use super::settings::{Settings, SocketRoles};
+use crate::deployment::Sequence;
 use crate::registry::snapshot::SnapshotError;
 use crate::registry::{Registry, RegistryError};
 use crate::rpc::agent_v1::agent_service_server::{self, AgentService, AgentServiceServer};
@@ -117,6 +118,8 @@ pub struct Parts {
     pub supervisor: Supervisor,
     /// Who may do what on the socket, as the last reload said.
     pub members: watch::Sender<Arc<Members>>,
+    /// The boot sequence, as the last reload said.
+    pub boot: watch::Sender<Arc<Sequence>>,
     /// Held while the agent uses its state directory.
     lock: File,
 }
@@ -136,6 +139,7 @@ impl Parts {
         }
         let members = members(&settings.roles, settings.uid, &problems);
         Ok(Self {
+            boot: watch::Sender::new(Arc::new(settings.boot.clone())),
             settings: Arc::new(settings),
             registry,
             problems,
@@ -206,7 +210,9 @@ pub async fn serve<F>(parts: Parts, routes: Routes, started: F) -> Result<(), Ru
 where
     F: FnOnce() + Send,
 {
-    let Parts { settings, registry, problems, mut supervisor, members, lock } = parts;
+    let Parts { settings, registry, problems, mut supervisor, members, boot, lock } = parts;
+    // Whoever heeds it has a receiver.
+    drop(boot);
     let shutdown = supervisor.shutdown();
     let socket = settings.server.socket.clone();
     let listener = server::bind_unix(&socket)?;
@@ -473,6 +479,19 @@ mod tests {
             _: Request<pb::RollbackRequest>,
         ) -> Result<Response<Progress>, Status> {
             Err(Status::unimplemented("rollback"))
+        }
+        async fn boot_report(
+            &self,
+            _: Request<pb::BootReportRequest>,
+        ) -> Result<Response<pb::BootReportResponse>, Status> {
+            Err(Status::unimplemented("boot_report"))
+        }
+
+        async fn boot_plan(
+            &self,
+            _: Request<pb::BootPlanRequest>,
+        ) -> Result<Response<pb::BootPlanResponse>, Status> {
+            Err(Status::unimplemented("boot_plan"))
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::backup::BackupSettings;
+use crate::deployment::Sequence;
 use crate::names::NodeName;
 use crate::telemetry::{Format, Level};
 
@@ -28,6 +29,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// The user that the agent runs as.
     pub uid: u32,
+    /// The boot stages.
+    pub boot: Sequence,
 }
 
 /// Where and how the agent is reached.

@@ -15,6 +15,7 @@ use super::last_good;
 use super::problems::Problems;
 use super::run::members;
 use super::settings::Settings;
+use crate::deployment::Sequence;
 use crate::telemetry::{Chain, LogHandle};
 
 /// The cause under which a bad configuration is told.
@@ -79,6 +80,8 @@ pub struct Reload {
     pub log: Option<LogHandle>,
     /// The roles on the socket, which change.
     pub members: watch::Sender<Arc<Members>>,
+    /// The boot sequence, which changes.
+    pub boot: watch::Sender<Arc<Sequence>>,
     /// Where a bad file is told.
     pub problems: Problems,
 }
@@ -106,16 +109,22 @@ impl Reload {
             tracing::error!(error = %Chain(&error), "the log level stays as it was");
         }
         self.members.send_replace(Arc::new(members(&new.roles, new.uid, &self.problems)));
+        self.boot.send_if_modified(|boot| {
+            let changed = **boot != new.boot;
+            *boot = Arc::new(new.boot.clone());
+            changed
+        });
         self.problems.clear(CAUSE);
         // What is compared is all but what was just applied.
         let mut rest = new.clone();
         rest.roles = self.settings.roles.clone();
         rest.log.level = self.settings.log.level;
+        rest.boot = self.settings.boot.clone();
         if rest == *self.settings {
             self.problems.clear(RESTART);
             tracing::info!("the configuration was reloaded");
         } else {
-            let text = "The configuration has changes that take effect when the agent is restarted; only [log] level and [socket] are reloaded.";
+            let text = "The configuration has changes that take effect when the agent is restarted; only [log] level, [socket] and [[boot.sequence]] are reloaded.";
             tracing::warn!("{text}");
             self.problems.set(RESTART, text.to_owned());
         }
@@ -147,6 +156,7 @@ mod tests {
             settings: Arc::new(settings),
             log: None,
             members: watch::Sender::new(Arc::new(Members::default())),
+            boot: watch::Sender::new(Arc::new(Sequence::default())),
             problems: Problems::default(),
         };
 
@@ -164,8 +174,11 @@ mod tests {
         reload.run();
         assert_eq!(reload.members.borrow().role(4242), None);
         assert!(reload.problems.list()[0].contains("restarted"));
-        write("");
+        write("[[boot.sequence]]\nname = \"one\"\nservices = [\"a\"]\n");
+        let seen = reload.boot.subscribe();
         reload.run();
         assert!(reload.problems.list().is_empty());
+        assert_eq!(seen.borrow().stages.len(), 1);
+        assert!(seen.has_changed().unwrap());
     }
 }

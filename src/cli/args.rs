@@ -86,6 +86,8 @@ pub enum Command {
     Service(commands::service::ServiceCommand),
     #[command(subcommand)]
     Node(commands::node::NodeCommand),
+    #[command(subcommand)]
+    Boot(commands::boot::BootCommand),
     Login(commands::login::LoginArgs),
     Lint(commands::lint::LintArgs),
     Render(commands::render::RenderArgs),

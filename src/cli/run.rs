@@ -77,6 +77,7 @@ async fn dispatch(context: &Context<'_>, command: &Command) -> Result<Exit, CliE
         Command::Rollback(args) => commands::rollback::run(context, args).await,
         Command::Service(command) => commands::service::run(context, command).await,
         Command::Node(command) => commands::node::run(context, command).await,
+        Command::Boot(command) => commands::boot::run(context, command).await,
         Command::Login(args) => commands::login::run(context, args).await,
         Command::Lint(args) => commands::lint::run(context, args),
         Command::Render(args) => commands::render::run(context, args),

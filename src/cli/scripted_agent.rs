@@ -168,6 +168,40 @@ impl AgentService for Scripted {
         }))
     }
 
+    async fn boot_report(
+        &self,
+        request: Request<proto::BootReportRequest>,
+    ) -> Answer<proto::BootReportResponse> {
+        if request.into_inner().boot < -1 {
+            return Err(Status::not_found("the journal holds no boot -2"));
+        }
+        let attempt = proto::BootAttempt {
+            from_us: 100_000,
+            to_us: Some(900_000),
+            ended: "ready".into(),
+            result: String::new(),
+        };
+        let unit = proto::BootUnit {
+            unit: "mcq.service".into(),
+            service: "mcq".into(),
+            component: "mcq".into(),
+            ours: true,
+            outcome: "ready".into(),
+            ready_us: Some(900_000),
+            attempts: vec![attempt],
+            ..proto::BootUnit::default()
+        };
+        Ok(Response::new(proto::BootReportResponse {
+            boot_id: "b0".into(),
+            began_at_us: 1_795_239_219_839_963,
+            machine_us: 1_900_000,
+            finished_us: Some(900_000),
+            span_us: 900_000,
+            units: vec![unit],
+            ..proto::BootReportResponse::default()
+        }))
+    }
+
     async fn logs(&self, request: Request<proto::LogsRequest>) -> Answer<Self::LogsStream> {
         let lines = request.into_inner().lines;
         let entry = |component: &str, message: String| proto::LogEntry {
@@ -177,6 +211,37 @@ impl AgentService for Scripted {
             ..proto::LogEntry::default()
         };
         Ok(answers(vec![entry("mcq", format!("{lines} lines")), entry("web", "a\u{7}\nb".into())]))
+    }
+
+    async fn boot_plan(
+        &self,
+        _: Request<proto::BootPlanRequest>,
+    ) -> Answer<proto::BootPlanResponse> {
+        let service = |name: &str, active: bool| proto::BootService {
+            name: name.into(),
+            active,
+            depends_on: Vec::new(),
+            components: vec![proto::BootComponent {
+                name: name.into(),
+                unit: format!("{name}.service"),
+                ready: "it runs".into(),
+                waits_for: Vec::new(),
+            }],
+            unordered: false,
+        };
+        let stage = proto::BootStage {
+            name: "foundation".into(),
+            unit: "mcp-foundation.target".into(),
+            required: true,
+            timeout_s: 120,
+            health: "tcp".into(),
+            state: "reached".into(),
+            services: vec![service("mcr", false)],
+            unknown: vec!["mcns".into()],
+        };
+        let plan =
+            proto::BootPlanResponse { stages: vec![stage], services: vec![service("mcq", true)] };
+        Ok(Response::new(plan))
     }
 }
 

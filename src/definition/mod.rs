@@ -12,7 +12,7 @@ pub mod graph;
 pub mod model;
 pub mod parse;
 pub mod service;
-mod suggest;
+pub mod suggest;
 mod validate;
 mod values;
 

@@ -401,7 +401,7 @@ fn own_names(deployment: &Deployment) -> Vec<ResolveError> {
 }
 
 /// The units of a service that nobody else may have.
-fn units(deployment: &Deployment) -> BTreeSet<UnitName> {
+pub(super) fn units(deployment: &Deployment) -> BTreeSet<UnitName> {
     let service = &deployment.service;
     let containers = deployment.containers.iter().flat_map(|c| {
         let own = [c.name.unit(), c.name.image_unit()];

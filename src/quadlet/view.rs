@@ -36,6 +36,7 @@ pub(super) struct ContainerView {
     description: String,
     target: String,
     podman_ready: String,
+    gate: String,
     requires: Vec<String>,
     sockets: Vec<String>,
     forwarder: Option<String>,
@@ -129,6 +130,7 @@ impl ContainerView {
             ))?,
             target: UnitName::service_target(&d.service).to_string(),
             podman_ready: UnitName::podman_ready().to_string(),
+            gate: UnitName::gate(&d.service).to_string(),
             requires: c.requires.iter().map(ToString::to_string).collect(),
             sockets: c.sockets().map(|unit| unit.to_string()).collect(),
             forwarder: c.forwarder().map(|unit| unit.to_string()),
@@ -270,6 +272,11 @@ fn variables(c: &Container) -> Vec<String> {
 /// Returns the command that waits until a container's probe succeeds.
 pub(super) fn probe_words(c: &Container, agent: &str) -> Option<Vec<String>> {
     let Readiness::Probe { probe, timing } = &c.readiness else { return None };
+    Some(probe_command(probe, timing, agent))
+}
+
+/// Returns the command that waits until a probe succeeds.
+pub(super) fn probe_command(probe: &Probe, timing: &Timing, agent: &str) -> Vec<String> {
     let mut words = vec![agent.to_owned(), "probe".to_owned()];
     let mut tls = false;
     match probe {
@@ -289,7 +296,7 @@ pub(super) fn probe_words(c: &Container, agent: &str) -> Option<Vec<String>> {
     words.push(format!("--interval={}", seconds(timing.interval.min(Timing::STARTING))));
     words.push(format!("--timeout={}", seconds(timing.timeout)));
     words.push(format!("--deadline={}", seconds(timing.window())));
-    Some(words)
+    words
 }
 
 /// `forward.socket.tera`.

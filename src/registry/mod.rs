@@ -21,6 +21,7 @@ pub mod events;
 pub mod generations;
 pub mod leases;
 mod migrate;
+pub mod peek;
 mod row;
 pub mod services;
 pub mod snapshot;

@@ -298,15 +298,13 @@ fn at<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Sna
 fn immutable(path: &Path) -> String {
     use std::os::unix::ffi::OsStrExt as _;
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let mut uri = "file:".to_owned();
-    for byte in path.as_os_str().as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/._-".contains(byte) {
-            uri.push(char::from(*byte));
-        } else {
-            uri.push_str(&format!("%{byte:02X}"));
+    let escaped = path.as_os_str().as_bytes().iter().map(|byte| match byte {
+        byte if byte.is_ascii_alphanumeric() || b"/._-".contains(byte) => {
+            char::from(*byte).to_string()
         }
-    }
-    uri + "?immutable=1"
+        byte => format!("%{byte:02X}"),
+    });
+    format!("file:{}?immutable=1", escaped.collect::<String>())
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

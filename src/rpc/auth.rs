@@ -95,6 +95,8 @@ const METHODS: &[(&str, Role)] = &[
     ("Start", Role::Operator),
     ("Stop", Role::Operator),
     ("Restart", Role::Operator),
+    ("BootReport", Role::Viewer),
+    ("BootPlan", Role::Viewer),
 ];
 
 /// Returns what a call asks of its caller, by its HTTP path

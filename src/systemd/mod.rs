@@ -12,6 +12,8 @@
 //! A task drains its signals at once, whether the caller reads or not: a
 //! stream of zbus that nobody polls blocks its whole connection.
 
+pub mod boot_journal;
+pub mod edges;
 pub mod jobs;
 pub mod journal;
 pub mod manager;
@@ -21,6 +23,8 @@ pub mod state;
 pub mod system;
 pub mod watch;
 
+pub use boot_journal::BootEvent;
+pub use edges::UnitEdges;
 pub use jobs::{JobMode, JobResult, Jobs};
 pub use manager::{BusAddress, Manager, SystemdError};
 pub use state::{ActiveState, Ended, ListedUnit, LoadState, UnitFiles, UnitState};

@@ -52,6 +52,14 @@ pub trait Systemd {
     #[zbus(property)]
     fn version(&self) -> zbus::Result<String>;
 
+    /// When the manager started, since the machine did, in microseconds.
+    #[zbus(property)]
+    fn userspace_timestamp_monotonic(&self) -> zbus::Result<u64>;
+
+    /// The same in microseconds since 1970.
+    #[zbus(property)]
+    fn userspace_timestamp(&self) -> zbus::Result<u64>;
+
     /// A job ended; it comes only after [`subscribe`](Self::subscribe).
     #[zbus(signal)]
     fn job_removed(

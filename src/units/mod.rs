@@ -4,7 +4,8 @@
 //! [`crate::atomic_file`]. No tasks: [`store`] is synchronous (call it from
 //! `spawn_blocking`), [`generator`] waits for a child process.
 
-pub mod carry;
+pub mod boot;
+mod carry;
 mod disk;
 pub mod generator;
 mod port_files;

@@ -153,7 +153,7 @@ impl UnitStore {
     }
 
     /// Writes files of systemd's that differ, and syncs their directory once.
-    fn put_all<'a>(
+    pub(super) fn put_all<'a>(
         &self,
         files: impl Iterator<Item = (&'a str, &'a str)>,
     ) -> Result<Vec<PathBuf>, UnitsError> {
@@ -378,7 +378,7 @@ fn targets(service: &ServiceName) -> [String; 2] {
         .map(|unit| unit.as_str().to_owned())
 }
 
-fn check_name(name: &str) -> Result<(), UnitsError> {
+pub(super) fn check_name(name: &str) -> Result<(), UnitsError> {
     let bad = name.is_empty() || name.starts_with('.') || name.contains(['/', '\0', '\n']);
     if bad { Err(UnitsError::Name { name: name.to_owned() }) } else { Ok(()) }
 }

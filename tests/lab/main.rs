@@ -14,6 +14,7 @@
 
 #![cfg(test)]
 
+mod boot_node;
 mod definitions;
 mod fixture;
 mod load;
@@ -24,6 +25,9 @@ mod wait;
 mod access;
 mod agent_config;
 mod blue_green;
+mod boot_refusals;
+mod boot_sequence;
+mod boot_stages;
 mod by_hand;
 mod deploy;
 mod deploy_failures;

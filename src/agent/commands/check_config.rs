@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::args::{CommandError, Output};
+use super::check_boot;
 use crate::agent::environment::Environment;
 use crate::agent::identity::{Members, Users};
 use crate::agent::last_good;
@@ -32,7 +33,8 @@ pub fn run(
     output: &mut Output<'_>,
 ) -> Result<(), CommandError> {
     let loaded = last_good::load(args.config.as_deref(), environment)?;
-    let Settings { server, database, node, roles, log, backup, state_dir, uid } = &loaded.settings;
+    let Settings { server, database, node, roles, log, backup, state_dir, uid, boot } =
+        &loaded.settings;
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "none".to_owned());
     for (key, value) in [
         ("file", loaded.path.display().to_string()),
@@ -52,6 +54,7 @@ pub fn run(
     ] {
         writeln!(output.data, "{key:<21} {value}")?;
     }
+    check_boot::print(boot, database, output)?;
     let (_, unknown) = Members::resolve(roles, Users::load_or_empty(), *uid);
     for user in unknown {
         writeln!(output.words, "warning: no user of this node is called {user}")?;

@@ -1,6 +1,7 @@
 //! The commands of `mcp-agent`, one file each.
 
 pub mod args;
+mod check_boot;
 pub mod check_config;
 pub mod install;
 pub mod restore;

@@ -86,6 +86,7 @@ where
         settings: Arc::clone(&parts.settings),
         log,
         members: parts.members.clone(),
+        boot: parts.boot.clone(),
         problems: parts.problems.clone(),
     };
     parts.supervisor.spawn("signals", signals.heed(reload, shutdown));

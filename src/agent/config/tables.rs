@@ -16,7 +16,12 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("socket", &["operators", "viewers"]),
     ("log", &["level", "format"]),
     ("backup", &["dir", "keep"]),
+    ("boot", &["sequence"]),
 ];
+
+/// The keys of tables in lists, by the list's path.
+pub(super) const LISTS: &[(&str, &[&str])] =
+    &[("boot.sequence", &["name", "services", "timeout", "health", "required"])];
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -27,6 +32,7 @@ pub(super) struct File {
     pub(super) socket: SocketTable,
     pub(super) log: LogTable,
     pub(super) backup: BackupTable,
+    pub(super) boot: BootTable,
 }
 
 pub(super) type Text = Option<Spanned<String>>;
@@ -76,9 +82,25 @@ pub(super) struct BackupTable {
     pub(super) keep: Option<Spanned<i64>>,
 }
 
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct BootTable {
+    pub(super) sequence: Vec<StageTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StageTable {
+    pub(super) name: Spanned<String>,
+    pub(super) services: Spanned<Vec<Spanned<String>>>,
+    pub(super) timeout: Text,
+    pub(super) health: Text,
+    pub(super) required: Option<bool>,
+}
+
 impl Reader<'_> {
     pub(super) fn settings(&mut self, file: File, environment: &Environment) -> Option<Settings> {
-        let File { server, database, agent, socket, log, backup } = file;
+        let File { server, database, agent, socket, log, backup, boot } = file;
         let state_dir = environment.state_dir();
         let server = self.server(&server, environment);
         let database =
@@ -89,6 +111,7 @@ impl Reader<'_> {
         let levels = crate::telemetry::LEVELS.map(Level::as_str);
         let level = self.word("log.level", &log.level, Level::Info, &levels);
         let format = self.word("log.format", &log.format, Format::Text, &["text", "json"]);
+        let boot = self.boot(&boot);
         Some(Settings {
             server,
             database,
@@ -98,6 +121,7 @@ impl Reader<'_> {
             backup: backup?,
             state_dir,
             uid: environment.uid,
+            boot: boot?,
         })
     }
 

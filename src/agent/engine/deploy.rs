@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use tokio::sync::oneshot;
 
 use super::accepted::container_units;
+use super::boot::Boots;
 use super::{Accepted, Busy, Engine, EngineError, ImageWish, Prepared, Request, now_ms, sockets};
 use crate::agent::deploy_state::{DeployEvent, DeployState};
 use crate::agent::plan::{self, Action, Plan};
@@ -342,7 +343,7 @@ impl Engine {
         let starts = plan.effects.into_iter().filter(|e| e.action != Action::Stop);
         let wanted = starts.map(|e| e.component).collect();
         let step = progress.step("install", deploy.service.as_str()).await;
-        self.install(&deploy.set, deploy.disk.as_ref()).await?;
+        self.install(&deploy.set, deploy.disk.as_ref(), Boots::As(&deploy.new)).await?;
         step.done().await;
         let before = self.invocations(&container_units(&deploy.new)).await?;
         Ok(DeployEvent::Installed { wanted, before })

@@ -13,6 +13,8 @@
 //! generators that run at once were seen to corrupt their output.
 
 pub mod accepted;
+pub mod boot;
+pub mod boot_report;
 mod component;
 pub mod deploy;
 pub mod error;
@@ -50,8 +52,9 @@ pub use prepare::{Prepared, Request};
 pub use toolchain::Toolchain;
 
 use super::gate::now_ms;
+use super::problems::Problems;
 use super::settings::NodeSettings;
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, Sequence};
 use crate::names::{ServiceName, UnitName};
 use crate::quadlet::UnitSet;
 use crate::registry::Registry;
@@ -82,6 +85,10 @@ pub struct Tools {
     pub node: NodeSettings,
     /// `$XDG_RUNTIME_DIR`.
     pub runtime: PathBuf,
+    /// The boot sequence of the configuration.
+    pub boot: Arc<Sequence>,
+    /// Where what keeps it from being in force is told.
+    pub problems: Problems,
 }
 
 #[derive(Debug)]
@@ -100,6 +107,8 @@ struct Inner {
     stuck: Notify,
     /// The generations in force, as in the registry.
     accepted: Mutex<BTreeMap<ServiceName, Arc<Accepted>>>,
+    /// The boot sequence that is wanted, and the one on disk.
+    boot: Mutex<boot::BootOrder>,
 }
 
 impl Engine {
@@ -112,7 +121,9 @@ impl Engine {
         let store = tools.store.clone();
         tokio::task::spawn_blocking(move || store.clean()).await.map_err(EngineError::Lost)??;
         let accepted = accepted::load_all(&tools.registry).await?;
+        let boot = boot::BootOrder::load(&tools).await?;
         let inner = Inner {
+            boot: Mutex::new(boot),
             tools,
             units: tokio::sync::Mutex::new(()),
             busy: Mutex::new(BTreeMap::new()),
@@ -204,21 +215,30 @@ impl Engine {
         self.inner.busy.lock().unwrap_or_else(PoisonError::into_inner).get(service).copied()
     }
 
-    /// Puts a unit set in place and has systemd read it; tells whether there
-    /// was anything to do.
+    /// Puts a unit set in place, and what the boot order has to do with it,
+    /// and has systemd read it; tells whether there was anything to do.
     async fn install(
         &self,
         set: &UnitSet,
         previous: Option<&UnitSet>,
+        boots: boot::Boots<'_>,
     ) -> Result<bool, EngineError> {
         let one_at_a_time = self.inner.units.lock().await;
         let (store, set, previous) = (self.tools().store.clone(), set.clone(), previous.cloned());
         // Whatever happens from here on, systemd has to read the files again.
         let owed = self.inner.reload_owed.swap(true, Ordering::SeqCst);
+        let mut changed = match boots {
+            // No stage may wait for what is gone.
+            boot::Boots::Gone(_) => self.arrange_boot(boots).await?,
+            boot::Boots::As(_) | boot::Boots::Before => false,
+        };
         let installed = tokio::task::spawn_blocking(move || store.install(&set, previous.as_ref()))
             .await
             .map_err(EngineError::Lost)??;
-        let changed = installed != Installed::Unchanged;
+        changed |= installed != Installed::Unchanged;
+        if let boot::Boots::As(_) = boots {
+            changed |= self.arrange_boot(boots).await?;
+        }
         if changed || owed {
             self.manager().reload().await?;
         }

@@ -28,6 +28,14 @@ pub(super) async fn check(
         ports(container, old.map(|o| &o.deployment), &mut problems);
     }
     names(engine, old, deployment, &mut problems).await?;
+    if !touched.is_empty() {
+        for stage in engine.blocking_stages(&deployment.service).await? {
+            problems.push(format!(
+                "the boot stage {stage} comes before {} and is not ready; wait for it, or mend what is in it: mcp boot plan",
+                deployment.service
+            ));
+        }
+    }
     if problems.is_empty() { Ok(()) } else { Err(EngineError::Preflight { problems }) }
 }
 

@@ -53,6 +53,7 @@ impl Engine {
         if let Some((old, _)) = &deploy.old {
             self.drop_networks(old, Some(&deploy.new), progress).await?;
         }
+        self.arrange_boot_again().await?;
         self.registry().prune_generations(&deploy.service, KEEP_GENERATIONS).await?;
         Ok(())
     }

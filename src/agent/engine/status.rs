@@ -226,6 +226,8 @@ fn component_state(unit: &UnitState) -> ComponentState {
         ActiveState::Activating => ComponentState::Starting,
         ActiveState::Deactivating => ComponentState::Stopping,
         ActiveState::Failed => ComponentState::Failed,
+        // It waits for what comes before it, say a boot stage.
+        ActiveState::Inactive if unit.job.as_deref() == Some("start") => ComponentState::Starting,
         ActiveState::Inactive if unit.load == LoadState::NotFound => ComponentState::Missing,
         ActiveState::Inactive | ActiveState::Maintenance | ActiveState::Other(_) => {
             ComponentState::Stopped

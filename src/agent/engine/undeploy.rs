@@ -1,5 +1,6 @@
 //! Taking a service off the node.
 
+use super::boot::Boots;
 use super::{Accepted, Engine, EngineError, now_ms};
 use crate::agent::progress::{Event, Outcome, OutcomeKind, Progress};
 use crate::names::{Generation, ServiceName};
@@ -73,7 +74,8 @@ impl Engine {
         tokio::task::spawn_blocking(move || store.remove_record(&name))
             .await
             .map_err(EngineError::Lost)??;
-        self.install(&nothing, Some(disk.as_ref().unwrap_or(&accepted.set))).await?;
+        let previous = Some(disk.as_ref().unwrap_or(&accepted.set));
+        self.install(&nothing, previous, Boots::Gone(service)).await?;
         step.done().await;
         self.drop_networks(deployment, None, progress).await?;
         let left = if purge_data { self.purge(service, progress).await? } else { Vec::new() };

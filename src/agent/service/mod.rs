@@ -1,6 +1,8 @@
 //! The agent's gRPC service: one file a call or group of calls; each
 //! converts, calls the engine once, and converts back.
 
+mod boot;
+mod boot_report;
 mod convert;
 mod deploy;
 mod history;
@@ -74,6 +76,8 @@ impl Agent {
             toolchain,
             node: parts.settings.node.clone(),
             runtime,
+            boot: Arc::new(parts.settings.boot.clone()),
+            problems: parts.problems.clone(),
         })
         .await?;
         let agent = Self {
@@ -84,6 +88,10 @@ impl Agent {
         };
         let cut_off = agent.engine.cut_off().await?;
         agent.engine.rebuild().await?;
+        parts.supervisor.spawn(
+            "boot order",
+            boot::follow(agent.clone(), parts.boot.subscribe(), parts.supervisor.shutdown()),
+        );
         let (settling, shutdown) = (agent.clone(), parts.supervisor.shutdown());
         parts.supervisor.spawn("settle", async move {
             // A recovery that the shutdown cuts off is taken up at the next
@@ -262,5 +270,18 @@ impl pb::agent_service_server::AgentService for Agent {
         request: Request<pb::RollbackRequest>,
     ) -> Result<Response<Self::RollbackStream>, Status> {
         self.answer_rollback(request).await
+    }
+    async fn boot_report(
+        &self,
+        request: Request<pb::BootReportRequest>,
+    ) -> Result<Response<pb::BootReportResponse>, Status> {
+        self.answer_boot_report(request).await
+    }
+
+    async fn boot_plan(
+        &self,
+        _: Request<pb::BootPlanRequest>,
+    ) -> Result<Response<pb::BootPlanResponse>, Status> {
+        self.answer_boot_plan().await
     }
 }

@@ -1,6 +1,7 @@
 //! The commands: one file each, with its argument struct, whose comment is
 //! the help text, and the function that runs it.
 
+pub mod boot;
 pub mod completions;
 pub mod deploy;
 pub mod diff;

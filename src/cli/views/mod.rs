@@ -5,6 +5,10 @@
 //! harmless here, before it is painted.
 
 pub mod age;
+pub mod boot_bars;
+pub mod boot_plan;
+pub mod boot_report;
+pub mod boot_svg;
 pub mod findings;
 pub mod history;
 pub mod info;
