@@ -2,7 +2,7 @@
 //! whatever happens in between.
 
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::definitions::with;
 use crate::fixture::{Machine, machine};
@@ -89,7 +89,7 @@ fn five_deploys_fail_no_request_and_recreate_is_measured_beside() {
         (pages.answered() + echoes.answered() >= 10_000).then_some(())
     });
     let (pages, echoes) = (pages.end(), echoes.end());
-    tell(format!(
+    tell(&format!(
         "blue-green: {} requests and {} exchanges on kept connections, {} failed; slowest page {:?}; deploys {took:?}",
         pages.good,
         echoes.good,
@@ -108,7 +108,7 @@ fn five_deploys_fail_no_request_and_recreate_is_measured_beside() {
     node.deploy(&with(&recreate, "web:v1", "web:v2")).ok();
     pages.goes_on(50);
     let tally = pages.end();
-    tell(format!("recreate: {} failed, over {:?}", tally.failures.len(), tally.gap()));
+    tell(&format!("recreate: {} failed, over {:?}", tally.failures.len(), tally.gap()));
 }
 
 #[test]
@@ -203,10 +203,14 @@ fn a_killed_agent_finishes_the_hand_over_when_it_is_back() {
         assert_eq!(fetch(address(&node, 8080)).unwrap(), accepted, "{moment}");
         load.goes_on(50);
         node.deploy(&next).ok();
-        tell(format!("killed in moment {moment:?}: {accepted} is in force"));
+        tell(&format!("killed in moment {moment:?}: {accepted} is in force"));
     }
     let tally = load.end();
-    tell(format!("agent killed 4 times: {} requests, {} failed", tally.good, tally.failures.len()));
+    tell(&format!(
+        "agent killed 4 times: {} requests, {} failed",
+        tally.good,
+        tally.failures.len()
+    ));
     tally.all_good();
 }
 
@@ -259,7 +263,7 @@ fn a_forwarder_that_crashes_loses_no_new_connection() {
     }
     // Only what it had in its hands can be lost: one request a client.
     let tally = load.end();
-    tell(format!(
+    tell(&format!(
         "forwarder killed 5 times: {} requests, {} cut",
         tally.good,
         tally.failures.len()

@@ -188,6 +188,6 @@ fn converse(address: SocketAddr) -> std::io::Result<usize> {
 
 /// Prints a figure; `--nocapture` shows it.
 #[expect(clippy::print_stdout, reason = "figures are for people; nothing depends on them")]
-pub fn tell(figure: String) {
+pub fn tell(figure: &str) {
     println!("{figure}");
 }
