@@ -68,6 +68,19 @@ impl Environment {
         }
     }
 
+    /// Returns the directory of the user's configuration, `~/.config`.
+    pub fn config_dir(&self, state_dir: &std::path::Path) -> PathBuf {
+        self.xdg_config_home
+            .clone()
+            .or_else(|| self.home.clone().map(|home| home.join(".config")))
+            .unwrap_or_else(|| state_dir.join(".config"))
+    }
+
+    /// Returns the user's runtime directory.
+    pub fn runtime_dir(&self) -> PathBuf {
+        self.xdg_runtime_dir.clone().unwrap_or_else(|| format!("/run/user/{}", self.uid).into())
+    }
+
     /// Returns the socket that is used when the configuration names none.
     pub fn default_socket(&self) -> PathBuf {
         match (&self.runtime_directory, &self.xdg_runtime_dir) {

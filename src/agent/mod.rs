@@ -11,9 +11,11 @@
 
 pub mod backup;
 pub mod boot_report;
+pub mod boot_verify;
 pub mod commands;
 pub mod config;
 pub mod deploy_state;
+pub mod doctor;
 pub mod drained;
 pub mod engine;
 pub mod environment;
@@ -30,6 +32,7 @@ pub mod plan;
 pub mod probe;
 pub mod problems;
 pub mod progress;
+pub mod rescue;
 pub mod restored;
 pub mod run;
 pub mod service;

@@ -379,6 +379,7 @@ mod tests {
         type RestartStream = Progress;
         type LogsStream = ReceiverStream<Result<pb::LogEntry, Status>>;
         type RollbackStream = Progress;
+        type RecoverStream = ReceiverStream<Result<pb::RecoverEvent, Status>>;
 
         async fn info(
             &self,
@@ -480,11 +481,30 @@ mod tests {
         ) -> Result<Response<Progress>, Status> {
             Err(Status::unimplemented("rollback"))
         }
+        async fn recover(
+            &self,
+            _: Request<pb::RecoverRequest>,
+        ) -> Result<Response<Self::RecoverStream>, Status> {
+            Err(Status::unimplemented("recover"))
+        }
+        async fn doctor(
+            &self,
+            _: Request<pb::DoctorRequest>,
+        ) -> Result<Response<pb::DoctorResponse>, Status> {
+            Err(Status::unimplemented("doctor"))
+        }
+
         async fn boot_report(
             &self,
             _: Request<pb::BootReportRequest>,
         ) -> Result<Response<pb::BootReportResponse>, Status> {
             Err(Status::unimplemented("boot_report"))
+        }
+        async fn boot_verify(
+            &self,
+            _: Request<pb::BootVerifyRequest>,
+        ) -> Result<Response<pb::BootVerifyResponse>, Status> {
+            Err(Status::unimplemented("boot_verify"))
         }
 
         async fn boot_plan(

@@ -93,6 +93,9 @@ pub enum Command {
     Render(commands::render::RenderArgs),
     Schema(commands::schema::SchemaArgs),
     Completions(commands::completions::CompletionsArgs),
+    #[command(subcommand)]
+    Agent(commands::agent::AgentCommand),
+    Doctor(commands::doctor::DoctorArgs),
     #[command(hide = true)]
     Man(commands::man::ManArgs),
 }

@@ -83,6 +83,8 @@ async fn dispatch(context: &Context<'_>, command: &Command) -> Result<Exit, CliE
         Command::Render(args) => commands::render::run(context, args),
         Command::Schema(args) => commands::schema::run(context, args),
         Command::Completions(args) => commands::completions::run(context, args),
+        Command::Agent(command) => commands::agent::run(context, command).await,
+        Command::Doctor(args) => commands::doctor::run(context, args).await,
         Command::Man(args) => commands::man::run(context, args),
     }
 }

@@ -24,6 +24,16 @@ fn known(service: &str) -> Result<(), Status> {
     if service == "mcq" { Ok(()) } else { Err(Status::not_found(format!("no service {service}"))) }
 }
 
+fn image_lost() -> proto::Finding {
+    proto::Finding {
+        check: "recover".into(),
+        subject: "mcq/mcq".into(),
+        level: proto::FindingLevel::Failed.into(),
+        message: "The image localhost/mcq:1 is gone.".into(),
+        mend: "podman load -i FILE".into(),
+    }
+}
+
 fn step(name: &str, state: proto::StepState) -> Event {
     Event::Step(proto::Step {
         name: name.into(),
@@ -70,6 +80,7 @@ impl AgentService for Scripted {
     type RestartStream = Answers<proto::Progress>;
     type LogsStream = Answers<proto::LogEntry>;
     type RollbackStream = Answers<proto::Progress>;
+    type RecoverStream = Answers<proto::RecoverEvent>;
 
     async fn info(&self, _: Request<proto::InfoRequest>) -> Answer<proto::InfoResponse> {
         Ok(Response::new(proto::InfoResponse {
@@ -168,6 +179,26 @@ impl AgentService for Scripted {
         }))
     }
 
+    async fn boot_verify(
+        &self,
+        _: Request<proto::BootVerifyRequest>,
+    ) -> Answer<proto::BootVerifyResponse> {
+        let finding = |check: &str, level: proto::FindingLevel, message: &str| proto::Finding {
+            check: check.into(),
+            level: level.into(),
+            message: message.into(),
+            ..proto::Finding::default()
+        };
+        let failed = proto::Finding {
+            subject: "mcp".into(),
+            mend: "sudo loginctl enable-linger mcp".into(),
+            ..finding("linger", proto::FindingLevel::Failed, "User mcp does not linger.")
+        };
+        let findings =
+            vec![finding("order", proto::FindingLevel::Fine, "There is no circle."), failed];
+        Ok(Response::new(proto::BootVerifyResponse { findings }))
+    }
+
     async fn boot_report(
         &self,
         request: Request<proto::BootReportRequest>,
@@ -211,6 +242,43 @@ impl AgentService for Scripted {
             ..proto::LogEntry::default()
         };
         Ok(answers(vec![entry("mcq", format!("{lines} lines")), entry("web", "a\u{7}\nb".into())]))
+    }
+
+    async fn recover(
+        &self,
+        request: Request<proto::RecoverRequest>,
+    ) -> Answer<Self::RecoverStream> {
+        use proto::recover_event::Event as Recovery;
+        let planned = proto::RecoveryStep {
+            kind: "pull".into(),
+            service: "mcq".into(),
+            message: "pull registry.lab/mcq:1".into(),
+        };
+        let plan = proto::RecoveryPlan { steps: vec![planned], left: vec![image_lost()] };
+        let mut events = vec![Recovery::Plan(plan)];
+        if !request.into_inner().dry_run {
+            if let Event::Step(step) = step("pull", proto::StepState::Done) {
+                events.push(Recovery::Step(step));
+            }
+            events.push(Recovery::End(proto::RecoveryEnd {
+                kind: proto::OutcomeKind::Done.into(),
+                message: "brought back: mcq".into(),
+                failures: Vec::new(),
+                elapsed_ms: 2_500,
+            }));
+        }
+        let event = |event| proto::RecoverEvent { event: Some(event) };
+        Ok(answers(events.into_iter().map(event).collect()))
+    }
+
+    async fn doctor(&self, _: Request<proto::DoctorRequest>) -> Answer<proto::DoctorResponse> {
+        let fine = proto::Finding {
+            check: "podman".into(),
+            level: proto::FindingLevel::Fine.into(),
+            message: "podman 5.4.2.".into(),
+            ..proto::Finding::default()
+        };
+        Ok(Response::new(proto::DoctorResponse { findings: vec![fine, image_lost()] }))
     }
 
     async fn boot_plan(

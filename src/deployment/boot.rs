@@ -120,6 +120,20 @@ fn listed(components: &[ComponentName]) -> String {
     components.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// Turns a way round so that it begins with what one service depends on.
+fn from_a_dependency(mut trail: Vec<String>) -> Vec<String> {
+    let is_stage = |node: &String| node.starts_with('(');
+    let edges = trail.windows(2);
+    let begin = edges
+        .enumerate()
+        .find_map(|(at, edge)| (!edge.iter().any(is_stage)).then_some(at))
+        .unwrap_or_default();
+    trail.pop();
+    trail.rotate_left(begin);
+    trail.extend(trail.first().cloned());
+    trail
+}
+
 impl Sequence {
     /// Returns the place of a service: the number of stages before it.
     pub fn position(&self, service: &ServiceName) -> usize {
@@ -178,10 +192,10 @@ format!("The boot stage {} has the service {service}, which is not deployed on t
         let edges = self.edges(deployments);
         for d in deployments.iter().filter(|d| only.is_none_or(|only| *only == d.service)) {
             let from = d.service.to_string();
-            for to in edges.get(&from).into_iter().flatten() {
-                if let Some(trail) = graph::cycle(&from, to, &edges) {
-                    return Err(BootError::Cycle(trail));
-                }
+            let ways = edges.get(&from).into_iter().flatten();
+            let ways = ways.filter_map(|to| graph::cycle(&from, to, &edges));
+            if let Some(trail) = ways.min_by_key(Vec::len) {
+                return Err(BootError::Cycle(from_a_dependency(trail)));
             }
             let units = resolve::units(d);
             for stage in &self.stages {
@@ -324,6 +338,13 @@ mod tests {
         assert!(error.ends_with(": a -> b -> (stage one) -> a"), "{error}");
         let error = told(&[d("b", &["c"]), d("c", &[])]).unwrap_err();
         assert!(error.ends_with(": b -> c -> (stage two) -> b"), "{error}");
+        // Whoever is looked at first, it begins with what somebody depends on.
+        let error = told(&[d("b", &["c2"]), d("c2", &[])]).unwrap_err();
+        assert!(error.ends_with(": b -> c2 -> (stage two) -> b"), "{error}");
+        let turned = sequence(&[("two", &["z"]), ("one", &["b"])]);
+        let (b, z) = (d("b", &[]), d("z", &["b"]));
+        let error = turned.check(&[&b, &z], None).unwrap_err().to_string();
+        assert!(error.ends_with(": z -> b -> (stage two) -> z"), "{error}");
         // Over two dependencies, too.
         let error = told(&[d("a", &["a2"]), d("a2", &["b"]), d("b", &[])]).unwrap_err();
         assert!(error.contains("-> (stage one) -> "), "{error}");

@@ -17,6 +17,11 @@ const COPY: &str = "VACUUM INTO ?1";
 const INTEGRITY: &str = "PRAGMA integrity_check(1)";
 const FOREIGN_KEYS: &str = "PRAGMA foreign_key_check";
 const SERVICES: &str = "SELECT count(*) FROM services";
+const QUICK: &str = "PRAGMA quick_check(1)";
+const SPAN: &str = "SELECT coalesce(min(at), 0), coalesce(max(at), 0) FROM (
+    SELECT started_at_ms AS at FROM operations UNION ALL SELECT finished_at_ms FROM operations
+    UNION ALL SELECT at_ms FROM audit UNION ALL SELECT created_at_ms FROM generations)
+    WHERE at IS NOT NULL";
 /// How long a copy waits for a writer.
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -142,6 +147,47 @@ pub fn verify(path: &Path) -> Result<Verified, SnapshotError> {
         }
         migrate::Origin::Empty | migrate::Origin::Foreign => {
             Err(SnapshotError::Foreign { path: path.to_owned() })
+        }
+    }
+}
+
+/// What a registry in use holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// How many services it knows.
+    pub services: u32,
+    /// Its earliest record, in milliseconds since the Unix epoch; 0: none.
+    pub oldest_ms: i64,
+    /// Its latest record; 0: none.
+    pub newest_ms: i64,
+}
+
+/// Looks into a registry, which may be in use; changes nothing.
+///
+/// # Errors
+///
+/// It is damaged, of something else, or of a later version.
+pub fn look(database: &Path) -> Result<Look, SnapshotError> {
+    let failed = |source| unusable(database, source);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(database, flags).map_err(failed)?;
+    connection.busy_timeout(BUSY).map_err(failed)?;
+    let text: String = connection.query_row(QUICK, [], |row| row.get(0)).map_err(failed)?;
+    if text != "ok" {
+        return Err(SnapshotError::Damaged { path: database.to_owned(), problem: text });
+    }
+    let known = migrate::newest();
+    match migrate::origin(&connection).map_err(failed)? {
+        migrate::Origin::Empty => Ok(Look { services: 0, oldest_ms: 0, newest_ms: 0 }),
+        migrate::Origin::Foreign => Err(SnapshotError::Foreign { path: database.to_owned() }),
+        migrate::Origin::Ours(found) if found > known => {
+            Err(SnapshotError::Newer { path: database.to_owned(), found, known })
+        }
+        migrate::Origin::Ours(_) => {
+            let services = connection.query_row(SERVICES, [], |row| row.get(0)).map_err(failed)?;
+            let span = connection.query_row(SPAN, [], |row| Ok((row.get(0)?, row.get(1)?)));
+            let (oldest_ms, newest_ms) = span.map_err(failed)?;
+            Ok(Look { services, oldest_ms, newest_ms })
         }
     }
 }

@@ -95,7 +95,10 @@ const METHODS: &[(&str, Role)] = &[
     ("Start", Role::Operator),
     ("Stop", Role::Operator),
     ("Restart", Role::Operator),
+    ("Recover", Role::Operator),
+    ("Doctor", Role::Viewer),
     ("BootReport", Role::Viewer),
+    ("BootVerify", Role::Viewer),
     ("BootPlan", Role::Viewer),
 ];
 

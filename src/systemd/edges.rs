@@ -1,5 +1,7 @@
 //! Which units wait for which, and what systemd remembers of their starts.
 
+use std::path::PathBuf;
+
 use futures_util::future::{try_join_all, try_join3};
 use zbus::Connection;
 
@@ -7,6 +9,7 @@ use super::manager::{Manager, SystemdError};
 use super::properties::{Properties, UNIT};
 use super::proxy::UnitRow;
 use super::state::LoadState;
+use super::system::{ServiceLimits, limit};
 use crate::names::UnitName;
 
 /// A unit in systemd's memory, and what it waits for.
@@ -26,6 +29,31 @@ pub struct UnitEdges {
 }
 
 impl Manager {
+    /// Returns the directories in which the manager searches units, the
+    /// strongest first.
+    ///
+    /// # Errors
+    ///
+    /// Any [`SystemdError`] but those that name a unit.
+    pub async fn unit_path(&self) -> Result<Vec<PathBuf>, SystemdError> {
+        let proxy = self.proxy().await?;
+        let path = proxy.unit_path().await.map_err(|e| SystemdError::call("UnitPath", e))?;
+        Ok(path.into_iter().map(PathBuf::from).collect())
+    }
+
+    /// Returns how long units may take that do not say so.
+    ///
+    /// # Errors
+    ///
+    /// Any [`SystemdError`] but those that name a unit.
+    pub async fn default_limits(&self) -> Result<ServiceLimits, SystemdError> {
+        let proxy = self.proxy().await?;
+        let call = |e| SystemdError::call("DefaultTimeout", e);
+        let start = proxy.default_timeout_start().await.map_err(call)?;
+        let stop = proxy.default_timeout_stop().await.map_err(call)?;
+        Ok(ServiceLimits { start: limit(start), stop: limit(stop) })
+    }
+
     /// Returns when the manager started: microseconds since the machine did,
     /// and since 1970.
     ///

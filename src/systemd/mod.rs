@@ -28,5 +28,5 @@ pub use edges::UnitEdges;
 pub use jobs::{JobMode, JobResult, Jobs};
 pub use manager::{BusAddress, Manager, SystemdError};
 pub use state::{ActiveState, Ended, ListedUnit, LoadState, UnitFiles, UnitState};
-pub use system::{SystemManager, SystemUnit};
+pub use system::{ServiceLimits, SystemManager, SystemUnit};
 pub use watch::{Change, Watch};

@@ -52,6 +52,19 @@ pub trait Systemd {
     #[zbus(property)]
     fn version(&self) -> zbus::Result<String>;
 
+    /// The directories in which units are searched, the strongest first.
+    #[zbus(property)]
+    fn unit_path(&self) -> zbus::Result<Vec<String>>;
+
+    /// How long a unit may take to start that does not say so, in
+    /// microseconds.
+    #[zbus(property, name = "DefaultTimeoutStartUSec")]
+    fn default_timeout_start(&self) -> zbus::Result<u64>;
+
+    /// How long a unit may take to stop that does not say so.
+    #[zbus(property, name = "DefaultTimeoutStopUSec")]
+    fn default_timeout_stop(&self) -> zbus::Result<u64>;
+
     /// When the manager started, since the machine did, in microseconds.
     #[zbus(property)]
     fn userspace_timestamp_monotonic(&self) -> zbus::Result<u64>;

@@ -430,7 +430,7 @@ pub(super) fn is_quadlet(name: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(_, suffix)| QUADLET_SUFFIXES.contains(&suffix))
 }
 
-fn stage(
+pub(super) fn stage(
     slot: &Path,
     files: &BTreeMap<&str, &str>,
     foreign: &[String],
@@ -448,7 +448,7 @@ fn stage(
     sync(slot)
 }
 
-fn exchange(slot: &Path, live: &Path) -> Result<(), Errno> {
+pub(super) fn exchange(slot: &Path, live: &Path) -> Result<(), Errno> {
     rustix::fs::renameat_with(CWD, slot, CWD, live, RenameFlags::EXCHANGE)
 }
 

@@ -35,7 +35,11 @@ fn deploy_everything(node: &Machine) -> Needs {
     deploy("ca", service("ca", "slow:v1", &["registry"], command), &["registry"]);
     let tcp = "env = { DELAY = \"1\" }\nhealth = { tcp = \"default\" }";
     deploy("proxy", service("proxy", "slow:v1", &["names", "ca"], tcp), &["names", "ca"]);
-    deploy("control", service("control", "static:v1", &[], "health = { http = \"/health\" }"), &[]);
+    deploy(
+        "control",
+        service("control", "web:v1", &[], "health = { cmd = [\"/bin/health\"] }"),
+        &[],
+    );
     for number in 0..OTHERS {
         let name = other(number);
         let before = number.checked_sub(5).map(other);

@@ -42,6 +42,7 @@ mod nodes;
 mod old_node;
 mod platform;
 mod ports;
+mod power_loss;
 mod property;
 mod ready;
 mod undeploy;

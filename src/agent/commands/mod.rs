@@ -3,6 +3,7 @@
 pub mod args;
 mod check_boot;
 pub mod check_config;
+pub mod doctor;
 pub mod install;
 pub mod restore;
 pub mod server;

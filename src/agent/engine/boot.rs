@@ -102,6 +102,12 @@ impl Engine {
         Arc::clone(&self.inner.boot.lock().unwrap_or_else(PoisonError::into_inner).in_force)
     }
 
+    /// Returns the units of the boot order as they were written last; none
+    /// when they were not.
+    pub(super) fn boot_files(&self) -> Vec<(String, String)> {
+        self.inner.boot.lock().unwrap_or_else(PoisonError::into_inner).written.clone()
+    }
+
     /// Returns the targets of the stages in force.
     pub(super) fn boot_targets(&self) -> Vec<UnitName> {
         self.boot_sequence().stages.iter().map(|stage| UnitName::stage(&stage.name)).collect()
@@ -240,13 +246,23 @@ impl Engine {
         sequence
     }
 
+    /// Returns the wanted sequence where what is deployed can be in it, else
+    /// that in force.
+    fn possible_boot(&self) -> Arc<Sequence> {
+        let known = self.boot_deployments(Boots::Before);
+        let boot = self.inner.boot.lock().unwrap_or_else(PoisonError::into_inner);
+        let possible = boot.wanted.check(&known.iter().collect::<Vec<_>>(), None).is_ok();
+        Arc::clone(if possible { &boot.wanted } else { &boot.in_force })
+    }
+
     /// Refuses a deployment that the boot sequence in force has no place for.
     pub(super) fn check_boot(
         &self,
         deployment: &Deployment,
         neighbours: &[Deployment],
     ) -> Result<(), EngineError> {
-        let sequence = self.boot_sequence();
+        // At a start the wanted one may not be on disk yet.
+        let sequence = self.possible_boot();
         let all: Vec<&Deployment> = neighbours.iter().chain([deployment]).collect();
         sequence.check(&all, Some(&deployment.service))?;
         sequence.check_health(deployment)?;

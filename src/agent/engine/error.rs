@@ -119,6 +119,9 @@ pub enum EngineError {
     /// What the boot order was made from cannot be written down.
     #[error("the boot order cannot be written down")]
     BootRecord(#[source] serde_json::Error),
+    /// The unit directories cannot be read.
+    #[error("cannot read the unit directories")]
+    LoadPath(#[source] std::io::Error),
     /// Something cannot be done to a single component.
     #[error("{0}")]
     WholeServiceOnly(&'static str),

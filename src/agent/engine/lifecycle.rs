@@ -159,6 +159,7 @@ impl Engine {
         })?;
         self.registry().set_service_active(service, deployment.active, files).await?;
         self.refresh(service).await?;
+        self.keep_in_podman(service);
         step.done().await;
         Ok(())
     }

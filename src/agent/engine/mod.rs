@@ -15,6 +15,7 @@
 pub mod accepted;
 pub mod boot;
 pub mod boot_report;
+pub mod boot_verify;
 mod component;
 pub mod deploy;
 pub mod error;
@@ -25,8 +26,9 @@ pub mod lifecycle;
 pub mod prepare;
 mod promotion;
 mod pulling;
-pub mod rebuild;
+mod record;
 pub mod recovery;
+pub mod rescue;
 pub mod rollback;
 mod sockets;
 pub mod starting;
@@ -34,9 +36,11 @@ pub mod status;
 mod switch;
 mod things;
 pub mod toolchain;
+mod trial;
 pub mod undeploy;
 
 mod preflight;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -59,7 +63,7 @@ use crate::names::{ServiceName, UnitName};
 use crate::quadlet::UnitSet;
 use crate::registry::Registry;
 use crate::systemd::Manager;
-use crate::units::{Installed, UnitStore, UnitsError};
+use crate::units::{Installed, TrialStore, UnitStore, UnitsError};
 
 /// How many accepted generations of a service are kept.
 const KEEP_GENERATIONS: usize = 10;
@@ -85,15 +89,30 @@ pub struct Tools {
     pub node: NodeSettings,
     /// `$XDG_RUNTIME_DIR`.
     pub runtime: PathBuf,
+    /// Where the agent keeps its state.
+    pub state_dir: PathBuf,
     /// The boot sequence of the configuration.
     pub boot: Arc<Sequence>,
     /// Where what keeps it from being in force is told.
     pub problems: Problems,
 }
 
+/// When systemd reads files that were changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reload {
+    /// Before anything else is done.
+    Now,
+    /// With the next files.
+    Later,
+}
+
 #[derive(Debug)]
 struct Inner {
     tools: Tools,
+    /// Where new generations are tried.
+    trial: TrialStore,
+    /// The boot that this is.
+    boot_id: String,
     /// Held while files are installed and systemd is reloaded.
     units: tokio::sync::Mutex<()>,
     /// What is under way, by service.
@@ -103,6 +122,10 @@ struct Inner {
     reload_owed: AtomicBool,
     /// What deploys under way will bring, by service.
     coming: Mutex<BTreeMap<ServiceName, Deployment>>,
+    /// Held while podman's record of a service is written.
+    records: tokio::sync::Mutex<()>,
+    /// Whether the registry knew no service when it was opened.
+    was_empty: bool,
     /// Told when an operation could be neither finished nor undone.
     stuck: Notify,
     /// The generations in force, as in the registry.
@@ -118,21 +141,35 @@ impl Engine {
     ///
     /// The registry does not answer, or what it holds cannot be read.
     pub async fn new(tools: Tools) -> Result<Self, EngineError> {
-        let store = tools.store.clone();
-        tokio::task::spawn_blocking(move || store.clean()).await.map_err(EngineError::Lost)??;
+        let (store, runtime) = (tools.store.clone(), tools.runtime.clone());
+        let trial = TrialStore::new(&runtime, store.clone());
+        let staged = trial.clone();
+        let clean = move || store.clean().and_then(|()| staged.clean());
+        tokio::task::spawn_blocking(clean).await.map_err(EngineError::Lost)??;
         let accepted = accepted::load_all(&tools.registry).await?;
         let boot = boot::BootOrder::load(&tools).await?;
         let inner = Inner {
             boot: Mutex::new(boot),
             tools,
+            trial,
+            boot_id: trial::boot_id(),
             units: tokio::sync::Mutex::new(()),
             busy: Mutex::new(BTreeMap::new()),
             reload_owed: AtomicBool::new(true),
             coming: Mutex::new(BTreeMap::new()),
+            records: tokio::sync::Mutex::new(()),
+            was_empty: accepted.is_empty(),
             stuck: Notify::new(),
             accepted: Mutex::new(accepted),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let engine = Self { inner: Arc::new(inner) };
+        let unfinished = engine.registry().unfinished_operations().await?;
+        engine.end_old_trials(unfinished.into_iter().map(|row| row.service).collect()).await?;
+        Ok(engine)
+    }
+
+    fn trial(&self) -> &TrialStore {
+        &self.inner.trial
     }
 
     fn tools(&self) -> &Tools {
@@ -223,8 +260,20 @@ impl Engine {
         previous: Option<&UnitSet>,
         boots: boot::Boots<'_>,
     ) -> Result<bool, EngineError> {
-        let one_at_a_time = self.inner.units.lock().await;
         let (store, set, previous) = (self.tools().store.clone(), set.clone(), previous.cloned());
+        let install = move || Ok(store.install(&set, previous.as_ref())? != Installed::Unchanged);
+        self.change_files(install, boots, Reload::Now).await
+    }
+
+    /// Changes files of units by `change`, which tells whether it did, and
+    /// what the boot order has to do with it, and has systemd read them.
+    async fn change_files(
+        &self,
+        change: impl FnOnce() -> Result<bool, UnitsError> + Send + 'static,
+        boots: boot::Boots<'_>,
+        reload: Reload,
+    ) -> Result<bool, EngineError> {
+        let one_at_a_time = self.inner.units.lock().await;
         // Whatever happens from here on, systemd has to read the files again.
         let owed = self.inner.reload_owed.swap(true, Ordering::SeqCst);
         let mut changed = match boots {
@@ -232,36 +281,17 @@ impl Engine {
             boot::Boots::Gone(_) => self.arrange_boot(boots).await?,
             boot::Boots::As(_) | boot::Boots::Before => false,
         };
-        let installed = tokio::task::spawn_blocking(move || store.install(&set, previous.as_ref()))
-            .await
-            .map_err(EngineError::Lost)??;
-        changed |= installed != Installed::Unchanged;
+        changed |= tokio::task::spawn_blocking(change).await.map_err(EngineError::Lost)??;
         if let boot::Boots::As(_) = boots {
             changed |= self.arrange_boot(boots).await?;
         }
-        if changed || owed {
+        let owed = owed || changed;
+        if owed && reload == Reload::Now {
             self.manager().reload().await?;
         }
-        self.inner.reload_owed.store(false, Ordering::SeqCst);
+        self.inner.reload_owed.store(owed && reload == Reload::Later, Ordering::SeqCst);
         drop(one_at_a_time);
         Ok(changed)
-    }
-
-    /// Changes unit files outside the service's own directories, and has
-    /// systemd read them; `change` tells whether there was anything to do.
-    async fn change_units(
-        &self,
-        change: impl FnOnce() -> Result<bool, UnitsError> + Send + 'static,
-    ) -> Result<(), EngineError> {
-        let one_at_a_time = self.inner.units.lock().await;
-        let owed = self.inner.reload_owed.swap(true, Ordering::SeqCst);
-        let changed = tokio::task::spawn_blocking(change).await.map_err(EngineError::Lost)??;
-        if changed || owed {
-            self.manager().reload().await?;
-        }
-        self.inner.reload_owed.store(false, Ordering::SeqCst);
-        drop(one_at_a_time);
-        Ok(())
     }
 
     /// Returns the other services' deployments: those in force, and those

@@ -103,7 +103,7 @@ fn unprivileged_start() -> String {
         .map_or_else(|_| "1024".to_owned(), |text| text.trim().to_owned())
 }
 
-fn bind(port: &Publish) -> std::io::Result<()> {
+pub(super) fn bind(port: &Publish) -> std::io::Result<()> {
     let address =
         SocketAddr::new(port.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port.host);
     match port.protocol {
@@ -130,11 +130,11 @@ async fn names(
         .filter(|c| old.is_none_or(|o| o.deployment.containers.iter().all(|b| b.name != c.name)))
         .map(|c| c.name.unit())
         .collect();
-    let ours = engine.tools().store.quadlet_root();
+    let ours = [engine.tools().store.quadlet_root(), engine.trial().root()];
     for state in engine.manager().unit_files(&new).await? {
         let source = state.source_path.or(state.fragment_path);
         if let Some(source) = source
-            && !Path::new(&source).starts_with(ours)
+            && !ours.iter().any(|root| Path::new(&source).starts_with(root))
         {
             problems.push(format!(
                 "there is a unit {} already, from {source}; rename the component, or move that file away",

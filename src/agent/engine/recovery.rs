@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 
 use super::boot::{Boots, PODMAN};
 use super::deploy::{self, Deploy};
-use super::{Busy, Engine, EngineError, accepted, lifecycle, now_ms, undeploy};
-use crate::agent::deploy_state::DeployState;
+use super::{Busy, Engine, EngineError, ImageWish, accepted, lifecycle, now_ms, rescue, undeploy};
+use crate::agent::deploy_state::{DeployState, Trial};
 use crate::agent::progress::Progress;
+use crate::quadlet::Place;
 use crate::quadlet::render::node_units;
 use crate::registry::OperationRow;
 use crate::systemd::JobMode;
@@ -87,6 +88,13 @@ impl Engine {
         };
         match row.kind.as_str() {
             lifecycle::STOP => self.carry_out_stop(&accepted, row.id, &progress).await,
+            rescue::RESCUE => {
+                let failures = self.carry_out_rescue(&accepted, row.id, &progress).await?;
+                for failure in failures {
+                    tracing::error!(service = %row.service, component = failure.component, "not brought back: {}", failure.explanation);
+                }
+                Ok(())
+            }
             lifecycle::START => self.carry_out_start(&accepted, row.id, &progress).await,
             kind @ (undeploy::UNDEPLOY | undeploy::PURGE) => {
                 let purge = kind == undeploy::PURGE;
@@ -111,6 +119,7 @@ impl Engine {
             DeployState::RollingBack {
                 before: BTreeMap::new(),
                 reason: "its state could not be read".to_owned(),
+                trial: Trial::default(),
             }
         });
         let Some(new) = accepted::stored(self.registry(), &row.service, row.to).await? else {
@@ -125,8 +134,9 @@ impl Engine {
         // either goes when the right ones are put in place.
         let disk = match state {
             DeployState::Planned | DeployState::Pulling => self.on_disk(&row.service).await?,
-            DeployState::Installing
+            DeployState::Installing { .. }
             | DeployState::Starting { .. }
+            | DeployState::Promoting { .. }
             | DeployState::RollingBack { .. } => old.as_ref().map(|(_, set)| set.clone()),
         };
         let mut deploy = Deploy {
@@ -135,18 +145,20 @@ impl Engine {
             service: row.service,
             old,
             old_images,
-            // Before `installing` it is undone; from there on it is as wished.
-            wish: super::ImageWish::AsThere,
+            wish: wish(&state),
             only: None,
             from: row.from,
             new: new.deployment,
             set: new.set,
             disk,
             state,
+            cut_off: None,
             changed: std::collections::BTreeSet::new(),
         };
+        self.after_a_reboot(&mut deploy).await?;
         if matches!(deploy.state, DeployState::Planned | DeployState::Pulling) {
             // Nothing that runs was touched: as if it had not been asked for.
+            deploy.cut_off = Some("the agent ended before anything was touched");
             let outcome = self.back(&mut deploy, Vec::new(), &progress).await;
             tracing::info!(service = %deploy.service, "the deploy is undone: {}", outcome.message);
             drop(busy);
@@ -154,5 +166,45 @@ impl Engine {
         }
         self.finish(deploy, busy, progress).await;
         Ok(())
+    }
+
+    /// Looks whether a deploy was cut off by more than the end of its agent.
+    /// Then the node has booted the generation before by itself, and the new
+    /// one is discarded; unless its files were in place already.
+    async fn after_a_reboot(&self, deploy: &mut Deploy) -> Result<(), EngineError> {
+        let is_there = self.trial().is_there(&deploy.service);
+        if !deploy.state.has_lost_its_trial(&self.inner.boot_id, is_there) {
+            return Ok(());
+        }
+        let images = deploy.state.trial().map(|t| t.images.clone()).unwrap_or_default();
+        let promoting = matches!(deploy.state, DeployState::Promoting { .. });
+        if promoting && self.has_files_of(deploy).await? {
+            tracing::warn!(service = %deploy.service, "the node went down while a generation was put in force; going on");
+            self.name_images(&deploy.new, &deploy.wish).await?;
+            deploy.state = DeployState::Installing { trial: Trial { boot: None, images } };
+            return Ok(());
+        }
+        tracing::warn!(service = %deploy.service, generation = %deploy.new.generation, "the node went down before this generation was ready; it is discarded");
+        let units = deploy.old.iter().flat_map(|(old, _)| accepted::container_units(old));
+        let before = self.invocations(&units.collect::<Vec<_>>()).await?;
+        let reason = "the node went down before it was ready";
+        deploy.cut_off = Some(reason);
+        let trial = Trial { boot: Some(self.inner.boot_id.clone()), images };
+        deploy.state = DeployState::RollingBack { before, reason: reason.to_owned(), trial };
+        Ok(())
+    }
+
+    /// Tells whether the configuration directory holds the new generation.
+    async fn has_files_of(&self, deploy: &Deploy) -> Result<bool, EngineError> {
+        let disk = self.on_disk(&deploy.service).await?;
+        Ok(disk.is_some_and(|disk| disk.of(Place::Quadlet).eq(deploy.set.of(Place::Quadlet))))
+    }
+}
+
+/// Returns which images a deploy that is gone on with is to run.
+fn wish(state: &DeployState) -> ImageWish {
+    match state.trial() {
+        Some(trial) if !trial.images.is_empty() => ImageWish::Exactly(trial.images.clone()),
+        Some(_) | None => ImageWish::AsThere,
     }
 }

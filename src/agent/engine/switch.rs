@@ -21,8 +21,9 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 
+use super::boot::Boots;
 use super::starting::{Failing, MARGIN, Started};
-use super::{Engine, EngineError, preflight, status};
+use super::{Engine, EngineError, Reload, preflight, status};
 use crate::agent::drained;
 use crate::agent::progress::Progress;
 use crate::agent::switch_file::{self, Targets};
@@ -174,8 +175,9 @@ impl Engine {
         self.prove(beside, &set).await?;
         let (stand_ins, store) = (self.stand_ins(), self.tools().store.clone());
         let (service, name) = (deployment.service.clone(), container.name.clone());
-        self.change_units(move || stand_ins.put((&service, &name), &text, &store).map(|()| true))
-            .await
+        let change = move || stand_ins.put((&service, &name), &text, &store).map(|()| true);
+        self.change_files(change, Boots::Before, Reload::Now).await?;
+        Ok(())
     }
 
     /// Sends new connections to a container again, and ends what stood in for
@@ -234,7 +236,9 @@ impl Engine {
         self.manager().reset_failed(&unit).await?;
         let (stand_ins, service) = (self.stand_ins(), service.clone());
         let name = container.name.clone();
-        self.change_units(move || stand_ins.remove(&service, &name)).await
+        let change = move || stand_ins.remove(&service, &name);
+        self.change_files(change, Boots::Before, Reload::Now).await?;
+        Ok(())
     }
 
     /// Ends every stand-in whose container is up: what a crash left, or what

@@ -84,6 +84,14 @@ impl Engine {
         self.registry().delete_service(service).await?;
         self.registry().finish_operation(operation, "done".to_owned(), now_ms()).await?;
         self.refresh(service).await?;
+        if let Err(error) = self.kept_in_podman(service).await {
+            // The journal says that it was removed: the next start makes up
+            // for it.
+            let why = Chain(&error).to_string();
+            progress
+                .warn(format!("podman's storage still holds the service's record: {why}"))
+                .await;
+        }
         let (kind, message) = match (purge_data, left.is_empty()) {
             (false, _) => (OutcomeKind::Done, "removed; its data is kept".to_owned()),
             (true, true) => (OutcomeKind::Done, "removed, with its volumes".to_owned()),

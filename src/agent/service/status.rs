@@ -32,6 +32,7 @@ pub(super) fn status(error: &EngineError) -> Status {
         | EngineError::Units(_)
         | EngineError::Stored { .. }
         | EngineError::BootRecord(_)
+        | EngineError::LoadPath(_)
         | EngineError::Lost(_)
         | EngineError::Transition(_) => Code::Internal,
     };

@@ -19,12 +19,18 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Follows what `default.target` brings in.
-    pub fn of_boot(found: &Found) -> Self {
+    /// Follows what `default.target` brings in. `waits` are units of which
+    /// the first starts the second while it starts itself, and waits for it:
+    /// a stage's check does so, and systemd does not know.
+    pub fn of_boot(found: &Found, waits: &[(String, String)]) -> Self {
         let mut graph = Self::default();
         let mut queue = VecDeque::from([(ROOT.to_owned(), None)]);
         while let Some((name, by)) = queue.pop_front() {
-            let unit = Loaded::load(found, &name);
+            let mut unit = Loaded::load(found, &name);
+            for (_, other) in waits.iter().filter(|(waiting, _)| unit.names.contains(waiting)) {
+                unit.wants.insert(other.clone());
+                unit.after.insert(other.clone());
+            }
             // What is masked or missing is not started.
             if unit.state != State::Loaded || graph.units.contains_key(&unit.name) {
                 continue;
@@ -147,7 +153,7 @@ pub(super) mod tests {
              off.service: masked
              idle.service",
         );
-        let graph = Graph::of_boot(&found);
+        let graph = Graph::of_boot(&found, &[]);
         let names: Vec<&str> = graph.units().map(|u| u.name.as_str()).collect();
         assert_eq!(
             names,
@@ -169,7 +175,7 @@ pub(super) mod tests {
              late.service: After=default.target
              basic.target",
         );
-        let graph = Graph::of_boot(&found);
+        let graph = Graph::of_boot(&found, &[]);
         let before = |unit: &str| graph.after()[unit].iter().cloned().collect::<Vec<_>>();
         assert_eq!(before("default.target"), ["a.service"]);
         assert_eq!(before("late.service"), ["basic.target", "default.target"]);

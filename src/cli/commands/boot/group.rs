@@ -2,8 +2,7 @@
 
 use clap::Subcommand;
 
-use super::plan;
-use super::report;
+use super::{plan, report, verify};
 use crate::cli::context::{Context, Exit};
 use crate::cli::error::CliError;
 
@@ -11,8 +10,9 @@ use crate::cli::error::CliError;
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "a comment here would replace the help text")]
 pub enum BootCommand {
-    Report(report::ReportArgs),
     Plan(plan::PlanArgs),
+    Verify(verify::VerifyArgs),
+    Report(report::ReportArgs),
 }
 
 /// Runs the command.
@@ -23,6 +23,7 @@ pub enum BootCommand {
 pub async fn run(context: &Context<'_>, command: &BootCommand) -> Result<Exit, CliError> {
     match command {
         BootCommand::Report(args) => report::run(context, args).await,
+        BootCommand::Verify(args) => verify::run(context, args).await,
         BootCommand::Plan(args) => plan::run(context, args).await,
     }
 }

@@ -3,5 +3,6 @@
 pub mod group;
 pub mod plan;
 pub mod report;
+pub mod verify;
 
 pub use group::{BootCommand, run};
