@@ -165,7 +165,7 @@ impl AgentService for Scripted {
             components: vec![component],
             operation: String::new(),
         };
-        Ok(Response::new(proto::StatusResponse { services: vec![service] }))
+        Ok(Response::new(proto::StatusResponse { services: vec![service], undone: Vec::new() }))
     }
 
     async fn definition(

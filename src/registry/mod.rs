@@ -29,7 +29,7 @@ pub mod tokens;
 
 pub use audit::AuditRow;
 pub use connection::Registry;
-pub use deploys::{NewOperation, OperationRow, UNDONE};
+pub use deploys::{NewOperation, OperationRow, UNDONE, UndoneRow};
 pub use error::RegistryError;
 pub use events::EventRow;
 pub use generations::{Commit, GenerationRow, GenerationState, GenerationSummary};

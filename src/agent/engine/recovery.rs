@@ -1,14 +1,16 @@
 //! What an agent does first: finish or undo what its predecessor was at when
 //! it ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use super::boot::{Boots, PODMAN};
 use super::deploy::{self, Deploy};
 use super::{Busy, Engine, EngineError, ImageWish, accepted, lifecycle, now_ms, rescue, undeploy};
 use crate::agent::deploy_state::{DeployState, Trial};
+use crate::agent::plan::ImageState;
 use crate::agent::progress::Progress;
+use crate::deployment::Container;
 use crate::quadlet::Place;
 use crate::quadlet::render::node_units;
 use crate::registry::OperationRow;
@@ -153,7 +155,7 @@ impl Engine {
             disk,
             state,
             cut_off: None,
-            changed: std::collections::BTreeSet::new(),
+            changed: BTreeSet::new(),
         };
         self.after_a_reboot(&mut deploy).await?;
         if matches!(deploy.state, DeployState::Planned | DeployState::Pulling) {
@@ -180,9 +182,7 @@ impl Engine {
         let promoting = matches!(deploy.state, DeployState::Promoting { .. });
         if promoting && self.has_files_of(deploy).await? {
             tracing::warn!(service = %deploy.service, "the node went down while a generation was put in force; going on");
-            self.name_images(&deploy.new, &deploy.wish).await?;
-            deploy.state = DeployState::Installing { trial: Trial { boot: None, images } };
-            return Ok(());
+            return self.go_on_after_a_reboot(deploy, Trial { boot: None, images }).await;
         }
         tracing::warn!(service = %deploy.service, generation = %deploy.new.generation, "the node went down before this generation was ready; it is discarded");
         let units = deploy.old.iter().flat_map(|(old, _)| accepted::container_units(old));
@@ -191,6 +191,29 @@ impl Engine {
         deploy.cut_off = Some(reason);
         let trial = Trial { boot: Some(self.inner.boot_id.clone()), images };
         deploy.state = DeployState::RollingBack { before, reason: reason.to_owned(), trial };
+        Ok(())
+    }
+
+    /// Has the rest of a generation in place whose units the node has booted,
+    /// and what a boot has not started of it started.
+    async fn go_on_after_a_reboot(
+        &self,
+        deploy: &mut Deploy,
+        trial: Trial,
+    ) -> Result<(), EngineError> {
+        self.name_images(&deploy.new, &deploy.wish).await?;
+        let boots = Boots::As(&deploy.new);
+        self.install(&deploy.set, deploy.disk.as_ref(), boots).await?;
+        let before = self.invocations(&accepted::container_units(&deploy.new)).await?;
+        let images = self.image_states_of(&deploy.new, &deploy.old_images, &deploy.wish).await?;
+        let is_wrong = |container: &&Container| {
+            let up = before.get(&container.name.unit()).is_some_and(Option::is_some);
+            let other = |i: &ImageState| i.running.is_some() && i.running != i.named;
+            !up || images.get(&container.name).is_some_and(other)
+        };
+        let wrong = deploy.new.containers.iter().filter(is_wrong);
+        let wanted = wrong.map(|c| c.spec.name.clone()).collect();
+        deploy.state = DeployState::Starting { wanted, before, ready: BTreeSet::new(), trial };
         Ok(())
     }
 

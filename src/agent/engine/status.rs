@@ -10,6 +10,7 @@ use crate::deployment::{Container, Readiness};
 use crate::names::{ServiceName, UnitName};
 use crate::podman::{Health, health};
 use crate::quadlet::render;
+use crate::registry::UndoneRow;
 use crate::systemd::{ActiveState, LoadState, UnitState};
 
 /// A service, desired and observed.
@@ -116,6 +117,16 @@ impl Engine {
             }));
         }
         Ok(())
+    }
+
+    /// Returns the deploys that were cut off and undone, and after which
+    /// nothing was done to their service.
+    ///
+    /// # Errors
+    ///
+    /// The registry does not answer.
+    pub async fn undone(&self) -> Result<Vec<UndoneRow>, EngineError> {
+        Ok(self.registry().undone().await?)
     }
 
     /// Looks at one service, or at all.

@@ -13,6 +13,7 @@ use crate::agent::rescue::{self, Rescue};
 use crate::definition::service::Protocol;
 use crate::deployment::{Container, Deployment, Image, Images, Publish};
 use crate::quadlet::{Place, proof};
+use crate::registry::UndoneRow;
 use crate::rpc::agent_v1 as pb;
 
 fn milliseconds(duration: Duration) -> u64 {
@@ -279,6 +280,17 @@ pub(super) fn service_status(status: ServiceStatus) -> pb::ServiceStatus {
             .into_iter()
             .map(|c| component_status(c, &status.accepted.images))
             .collect(),
+    }
+}
+
+/// Converts an operation that was cut off and undone.
+pub(super) fn undone(undone: UndoneRow) -> pb::Undone {
+    pb::Undone {
+        service: undone.service.to_string(),
+        generation: undone.to.0,
+        by: undone.by,
+        at_ms: undone.at_ms,
+        reason: undone.reason,
     }
 }
 

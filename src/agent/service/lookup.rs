@@ -27,7 +27,13 @@ impl Agent {
             }
         }
         let services = found.into_iter().map(convert::service_status).collect();
-        Ok(Response::new(pb::StatusResponse { services }))
+        let undone = self.engine.undone().await.map_err(|e| status(&e))?;
+        let undone = undone
+            .into_iter()
+            .filter(|undone| service.as_ref().is_none_or(|s| *s == undone.service))
+            .map(convert::undone)
+            .collect();
+        Ok(Response::new(pb::StatusResponse { services, undone }))
     }
 
     pub(super) fn answer_definition(

@@ -163,6 +163,7 @@ mod tests {
                 components: vec![api, web],
                 operation: String::new(),
             }],
+            undone: Vec::new(),
         }
     }
 
