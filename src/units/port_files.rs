@@ -36,7 +36,12 @@ pub(super) fn of(service: &ServiceName, directory: &Path) -> Result<Vec<String>,
 
 fn port_file(name: OsString) -> Option<String> {
     let name = name.into_string().ok()?;
-    (name.ends_with(".socket") || name.ends_with("-forward.service")).then_some(name)
+    is_one(&name).then_some(name)
+}
+
+/// Tells whether a file of systemd's may be one that holds ports.
+pub(super) fn is_one(name: &str) -> bool {
+    name.ends_with(".socket") || name.ends_with("-forward.service")
 }
 
 /// Tells whether a unit is one that we wrote for a service.

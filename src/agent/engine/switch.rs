@@ -23,7 +23,7 @@ use futures_util::future::try_join_all;
 
 use super::boot::Boots;
 use super::starting::{Failing, MARGIN, Started};
-use super::{Engine, EngineError, Reload, preflight, status};
+use super::{Engine, EngineError, Reload, preflight, status, trial};
 use crate::agent::drained;
 use crate::agent::progress::Progress;
 use crate::agent::switch_file::{self, Targets};
@@ -168,11 +168,19 @@ impl Engine {
         let Some(stand_in) = beside.containers.first() else { return Ok(()) };
         let renderer = &self.toolchain()?.renderer;
         let source = deployment.service.as_str();
-        let text = renderer.stand_in(deployment, stand_in, source)?;
+        let mut text = renderer.stand_in(deployment, stand_in, source)?;
         let mut set = renderer.render(beside, source)?;
         let file = (Place::Quadlet, render::container_file(&stand_in.name));
         set.files.insert(file, text.clone());
         self.prove(beside, &set).await?;
+        // What is tried may name an image by its number: its name means the
+        // old one until the new generation is ready.
+        let tried = self.trial().clone();
+        let (service, file) = (deployment.service.clone(), render::container_file(&container.name));
+        let tried = blocking(move || tried.read(&service, &file)).await?;
+        if let Some(image) = tried.as_deref().and_then(trial::image_of) {
+            text = trial::with_image(&text, image);
+        }
         let (stand_ins, store) = (self.stand_ins(), self.tools().store.clone());
         let (service, name) = (deployment.service.clone(), container.name.clone());
         let change = move || stand_ins.put((&service, &name), &text, &store).map(|()| true);
