@@ -42,9 +42,31 @@ pub(super) struct Deploy {
     /// Files on disk before anything was touched.
     pub(super) disk: Option<UnitSet>,
     pub(super) state: DeployState,
-    /// Why it is undone without having failed.
-    pub(super) cut_off: Option<&'static str>,
+    /// What cut it off, if it is undone without having failed.
+    pub(super) cut_off: Option<Cut>,
     pub(super) changed: BTreeSet<String>,
+}
+
+/// What cut a deploy off that is undone for that reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// The agent ended before anything was touched.
+    Early,
+    /// The node went down: it has booted the generation before by itself.
+    Reboot,
+    /// What was being tried is gone, and the node is still up.
+    TrialGone,
+}
+
+impl Cut {
+    /// Returns why, for people.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Early => "the agent ended before anything was touched",
+            Self::Reboot => "the node went down before it was ready",
+            Self::TrialGone => "its files were removed before it was ready",
+        }
+    }
 }
 
 impl Deploy {

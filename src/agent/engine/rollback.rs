@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::accepted::container_units;
 use super::boot::Boots;
-use super::deploy::{Deploy, lease_rows};
+use super::deploy::{Cut, Deploy, lease_rows};
 use super::{Engine, EngineError, Reload, now_ms, sockets};
 use crate::agent::deploy_state::{DeployEvent, DeployState};
 use crate::agent::progress::{Failure, Outcome, OutcomeKind, Progress};
@@ -78,7 +78,7 @@ impl Engine {
             Some((old, _)) if old.active => {
                 let old = old.clone();
                 let failures = self.start_in_order(&old, &touched, progress, None).await?;
-                if failures.is_empty() {
+                if failures.is_empty() && deploy.cut_off != Some(Cut::Reboot) {
                     self.reach_target(&old).await?;
                 }
                 failures
@@ -100,7 +100,7 @@ impl Engine {
         }
         let outcome = match (failures.is_empty(), deploy.cut_off) {
             (true, None) => "rolled back".to_owned(),
-            (true, Some(why)) => format!("{UNDONE}{why}"),
+            (true, Some(cut)) => format!("{UNDONE}{}", cut.reason()),
             (false, _) => "failed".to_owned(),
         };
         self.registry().finish_operation(deploy.operation, outcome, now_ms()).await?;
@@ -187,6 +187,10 @@ impl Engine {
     /// Returns the old components that are down, or run the new generation.
     async fn touched(&self, deploy: &Deploy) -> Result<BTreeSet<ComponentName>, EngineError> {
         let Some((old, _)) = &deploy.old else { return Ok(BTreeSet::new()) };
+        if deploy.cut_off == Some(Cut::Reboot) {
+            // The boot starts them, each at its time.
+            return Ok(BTreeSet::new());
+        }
         let DeployState::RollingBack { before, .. } = &deploy.state else {
             return Ok(BTreeSet::new());
         };
