@@ -293,7 +293,7 @@ fn ports_and_strategies_change_and_a_stopped_service_lets_go_of_them() {
         assert!(!closed.iter().any(|port| listening(*port)), "{closed:?}");
     }
     // A generation whose port cannot be had gives way to the one before.
-    let taken = node.in_background("exec nc -l -k -p 8083");
+    let taken = node.in_background("exec busybox nc -ll -p 8083 -e cat");
     until("the port is taken", || listening(8083).then_some(()));
     let other = with(&blue, "8080:8080", "8083:8080");
     node.deploy(&other).code(1).says("8083");

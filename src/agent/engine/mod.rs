@@ -22,6 +22,7 @@ pub mod error;
 pub mod failure;
 pub mod history;
 pub mod images;
+mod installing;
 pub mod lifecycle;
 pub mod prepare;
 mod promotion;
