@@ -17,6 +17,7 @@
 mod boot_node;
 mod definitions;
 mod fixture;
+mod load;
 mod observed;
 mod run;
 mod wait;
@@ -24,6 +25,7 @@ mod wait;
 mod access;
 mod agent_config;
 mod backup;
+mod blue_green;
 mod boot_refusals;
 mod boot_report;
 mod boot_sequence;

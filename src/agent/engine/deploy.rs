@@ -6,11 +6,10 @@ use std::sync::PoisonError;
 use tokio::sync::oneshot;
 
 use super::accepted::container_units;
-use super::boot::Boots;
 use super::{Accepted, Busy, Engine, EngineError, ImageWish, Prepared, Request, now_ms};
-use crate::agent::deploy_state::{DeployEvent, DeployState, Trial};
+use crate::agent::deploy_state::{DeployEvent, DeployState};
 use crate::agent::monitor::{self, EventKind};
-use crate::agent::plan::{self, Action, Plan};
+use crate::agent::plan::{self, Plan};
 use crate::agent::progress::{Event, Failure, Outcome, OutcomeKind, Progress};
 use crate::deployment::{Container, Deployment, Images, conflicts};
 use crate::names::{ComponentName, Generation, ServiceName, UnitName};
@@ -218,7 +217,7 @@ impl Engine {
         let kept = p.old.iter().flat_map(|o| lease_rows(&o.deployment));
         leases.extend(kept.filter(|k| {
             p.deployment.containers.iter().all(|c| {
-                c.spec.name != k.component || c.leased.iter().all(|(route, _)| *route != k.route)
+                c.spec.name != k.component || c.leases().all(|(route, _)| route != k.route)
             })
         }));
         let prepared = async {
@@ -370,68 +369,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Stops what is gone, and has systemd know the new units.
-    async fn put_in_place(
-        &self,
-        deploy: &mut Deploy,
-        trial: &Trial,
-        progress: &Progress,
-    ) -> Result<DeployEvent, EngineError> {
-        // A running unit whose file is gone no longer knows how to stop.
-        let mut stopping = deploy.gone();
-        let old = deploy.old.iter().flat_map(|(old, _)| &old.containers);
-        let gives: Vec<Container> = old
-            .filter(|c| gives_port_away(c, &deploy.new))
-            .filter(|c| stopping.iter().all(|s| s.name != c.name))
-            .cloned()
-            .collect();
-        stopping.extend(gives);
-        self.stop_first(deploy, stopping, progress).await?;
-        if !deploy.new.active {
-            self.leave_targets(&deploy.service).await?;
-        }
-        let plan = self.replan(deploy).await?;
-        let starts = plan.effects.into_iter().filter(|e| e.action != Action::Stop);
-        let wanted: BTreeSet<ComponentName> = starts.map(|e| e.component).collect();
-        // Where nothing is started there is nothing to be tried.
-        if !wanted.is_empty() {
-            let step = progress.step("install", deploy.service.as_str()).await;
-            if trial.boot.is_some() {
-                self.try_out(self.tried_set(deploy, trial).await?).await?;
-            } else {
-                let boots = Boots::As(&deploy.new);
-                self.install(&deploy.set, deploy.disk.as_ref(), boots).await?;
-            }
-            step.done().await;
-        }
-        let before = self.invocations(&container_units(&deploy.new)).await?;
-        Ok(DeployEvent::Installed { wanted, before })
-    }
-
-    /// Stops those containers that run.
-    pub(super) async fn stop_first(
-        &self,
-        deploy: &mut Deploy,
-        mut stopping: Vec<Container>,
-        progress: &Progress,
-    ) -> Result<(), EngineError> {
-        let units: Vec<UnitName> = stopping.iter().map(|c| c.name.unit()).collect();
-        let up = self.invocations(&units).await?;
-        stopping.retain(|c| up.get(&c.name.unit()).is_some_and(Option::is_some));
-        if stopping.is_empty() {
-            return Ok(());
-        }
-        let names = stopping.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
-        let step = progress.step("stop", names).await;
-        let stopped = self.stop_alone(&stopping.iter().collect::<Vec<_>>()).await?;
-        deploy.changed.extend(stopped.iter().map(ToString::to_string));
-        step.done().await;
-        Ok(())
-    }
-
     /// Plans once more, as things are now: images may have been pulled, and
     /// units may have died.
-    async fn replan(&self, deploy: &Deploy) -> Result<Plan, EngineError> {
+    pub(super) async fn replan(&self, deploy: &Deploy) -> Result<Plan, EngineError> {
         let up = self.invocations(&container_units(&deploy.new)).await?;
         let up: BTreeSet<UnitName> =
             up.into_iter().filter(|(_, id)| id.is_some()).map(|(unit, _)| unit).collect();
@@ -468,6 +408,9 @@ impl Engine {
             })
             .collect();
         let new = deploy.new.clone();
+        if !new.active {
+            return Ok(Vec::new());
+        }
         self.start_in_order(&new, &left, progress, Some(deploy)).await
     }
 }
@@ -510,25 +453,17 @@ pub(super) fn stored(
     text.map_err(|source| EngineError::Stored { what, service: service.clone(), source })
 }
 
-/// Tells whether a container holds a port that another one is to get.
-fn gives_port_away(old: &Container, new: &Deployment) -> bool {
-    new.containers
-        .iter()
-        .filter(|n| n.name != old.name)
-        .any(|n| n.publish.iter().any(|p| old.publish.iter().any(|o| o.clashes(p))))
-}
-
 /// Returns the rows of a deployment's leases.
 pub(super) fn lease_rows(deployment: &Deployment) -> Vec<LeaseRow> {
     deployment
         .containers
         .iter()
         .flat_map(|c| {
-            c.leased.iter().map(|(route, port)| LeaseRow {
+            c.leases().map(|(route, port)| LeaseRow {
                 service: deployment.service.clone(),
                 component: c.spec.name.clone(),
-                route: route.clone(),
-                port: *port,
+                route,
+                port,
             })
         })
         .collect()

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::accepted::container_units;
 use super::boot::Boots;
 use super::deploy::{Cut, Deploy, lease_rows};
-use super::{Engine, EngineError, Reload, now_ms};
+use super::{Engine, EngineError, Reload, now_ms, sockets};
 use crate::agent::deploy_state::{DeployEvent, DeployState};
 use crate::agent::progress::{Failure, Outcome, OutcomeKind, Progress};
 use crate::deployment::Container;
@@ -64,14 +64,7 @@ impl Engine {
         self.note_failure(deploy, reason).await;
         let step = progress.step("rollback", format!("generation {}", deploy.from)).await;
         let touched = self.touched(deploy).await?;
-        // Of a service that was stopped nothing may stay up.
-        let stays = |c: &Container| {
-            deploy.old.as_ref().is_some_and(|(old, _)| {
-                old.active && old.containers.iter().any(|o| o.name == c.name)
-            })
-        };
-        let gone: Vec<&Container> = deploy.new.containers.iter().filter(|c| !stays(c)).collect();
-        self.stop_alone(&gone).await?;
+        self.take_down_new(deploy).await?;
         let old_set = match &deploy.old {
             Some((_, set)) => set.clone(),
             None => UnitSet::new(deploy.service.clone(), false),
@@ -119,6 +112,27 @@ impl Engine {
             step.failed("the generation before did not come up".to_owned()).await;
         }
         Ok(failures)
+    }
+
+    /// Stops what only the new generation has, and what would be in the way
+    /// of the old one.
+    async fn take_down_new(&self, deploy: &Deploy) -> Result<(), EngineError> {
+        // Of a service that was stopped nothing may stay up.
+        let stays = |c: &Container| {
+            deploy.old.as_ref().is_some_and(|(old, _)| {
+                old.active && old.containers.iter().any(|o| o.name == c.name)
+            })
+        };
+        let old = deploy.old.as_ref().map(|(old, _)| old);
+        let closing =
+            |c: &&Container| !stays(c) || old.is_none_or(|old| sockets::hold_differs(c, old));
+        let closing: Vec<&Container> = deploy.new.containers.iter().filter(closing).collect();
+        self.close_ports(&deploy.new, &closing).await?;
+        let gone =
+            |c: &&Container| !stays(c) || old.is_some_and(|old| sockets::holder_changes(c, old));
+        let gone: Vec<&Container> = deploy.new.containers.iter().filter(gone).collect();
+        self.stop_alone(&gone).await?;
+        Ok(())
     }
 
     /// Ends the trial, and has the old files in place: they were never

@@ -9,7 +9,7 @@ use crate::agent::monitor::drift::{self, Drift, UnitFile};
 pub use crate::agent::monitor::seen::ComponentState;
 use crate::definition::service::Restart;
 use crate::deployment::{Container, Readiness};
-use crate::names::ServiceName;
+use crate::names::{ServiceName, UnitName};
 use crate::podman::{Health, health};
 use crate::registry::UndoneRow;
 use crate::systemd::{ActiveState, LoadState, UnitState};
@@ -84,6 +84,8 @@ impl Engine {
         };
         let units: Vec<_> = wanted.iter().flat_map(|a| container_units(&a.deployment)).collect();
         let mut states = self.manager().unit_states(&units).await?.into_iter();
+        let deployments = wanted.iter().map(|a| &a.deployment);
+        let closed = self.closed_ports(deployments).await?;
         Ok(wanted
             .into_iter()
             .map(|accepted| {
@@ -92,7 +94,14 @@ impl Engine {
                     .containers
                     .iter()
                     .zip(states.by_ref())
-                    .map(|(container, state)| self.component(&accepted, container, state))
+                    .map(|(container, state)| {
+                        let mut component = self.component(&accepted, container, state);
+                        let told: Vec<Drift> =
+                            closed.iter().filter_map(|u| closed_drift(&component, u)).collect();
+                        component.drift.extend(told);
+                        component.drift.extend(self.left_over(&component, &accepted.row.name));
+                        component
+                    })
                     .collect();
                 ServiceStatus {
                     components,
@@ -102,6 +111,16 @@ impl Engine {
                 }
             })
             .collect())
+    }
+
+    /// Says that a hand-over was never finished.
+    fn left_over(&self, component: &ComponentStatus, service: &ServiceName) -> Option<Drift> {
+        let container = &component.container;
+        let idle = self.under_way(service).is_none();
+        (idle && self.has_stand_in(service, container)).then(|| {
+            let path = format!("{service}/{}", container.spec.name);
+            drift::of_left_over(container.name.stand_in().as_str(), &path)
+        })
     }
 
     fn component(
@@ -137,6 +156,13 @@ impl Engine {
             drift,
         }
     }
+}
+
+/// Says that a component that runs cannot be reached.
+fn closed_drift(component: &ComponentStatus, unit: &UnitName) -> Option<Drift> {
+    let ours = component.container.port_units().contains(unit);
+    (ours && component.desired && component.state == ComponentState::Running)
+        .then(|| drift::of_closed_port(unit.as_str()))
 }
 
 /// Returns a unit's state in one word.

@@ -106,6 +106,7 @@ fn effect(effect: &Effect) -> pb::UnitEffect {
             Action::Start => pb::UnitAction::Start,
             Action::Restart => pb::UnitAction::Restart,
             Action::Stop => pb::UnitAction::Stop,
+            Action::Switch => pb::UnitAction::Switch,
         }
         .into(),
         reason: effect.reason.clone(),
@@ -390,7 +391,7 @@ fn since_epoch(time: SystemTime) -> i64 {
 
 /// The ports of a container as `address:host->container/protocol`.
 fn ports(container: &Container) -> Vec<String> {
-    container.publish.iter().map(port).collect()
+    container.reachable().iter().map(port).collect()
 }
 
 fn port(port: &Publish) -> String {

@@ -152,6 +152,7 @@ impl Agent {
         }
         self.problems.clear("systemd");
         self.engine.recover(cut_off).await;
+        self.engine.settle_restarts().await;
         tokio::join!(self.finish_what_is_stuck(), self.bring_back(), self.examine());
     }
 
