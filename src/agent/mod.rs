@@ -26,6 +26,7 @@ pub mod last_good;
 pub mod listen;
 pub mod main_process;
 pub mod memory;
+pub mod monitor;
 pub mod plan;
 pub mod probe;
 pub mod problems;

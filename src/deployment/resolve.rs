@@ -128,6 +128,7 @@ pub fn resolve(
         service: service.name.clone(),
         generation,
         active: service.active,
+        heal: service.heal,
         comment: service.comment.clone(),
         depends_on: service.depends_on.clone(),
         containers,
@@ -210,8 +211,10 @@ fn image(
     let (Some(registry), Some(version)) = (&facts.image_registry, &service.version) else {
         return Err(ResolveError::NoImage { component: component.name.clone() });
     };
-    // The platform's convention: the component "api" has the plain name.
-    let name = if component.name.as_str() == "api" {
+    // The platform's convention: the component "api" has the plain name, as
+    // has one that is named like its service.
+    let plain = ["api", service.name.as_str()];
+    let name = if plain.contains(&component.name.as_str()) {
         service.name.to_string()
     } else {
         ContainerName::new(&service.name, &component.name).to_string()

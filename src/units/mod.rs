@@ -7,11 +7,14 @@
 pub mod boot;
 mod carry;
 mod disk;
+pub mod drop_ins;
 pub mod generator;
 pub mod load_path;
 pub mod record;
 pub mod search;
 pub mod store;
+pub mod trial;
 
 pub use generator::{Generator, GeneratorError, GeneratorReport};
 pub use store::{Installed, OnDisk, Removed, UnitStore, UnitsError};
+pub use trial::TrialStore;

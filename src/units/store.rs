@@ -336,6 +336,11 @@ impl UnitStore {
         (directory.join(target.as_str()), Path::new("..").join(target.as_str()))
     }
 
+    /// Returns the link that pulls a service in at boot.
+    pub(super) fn boot_link(&self, service: &ServiceName) -> PathBuf {
+        self.wants(service).0
+    }
+
     /// Returns the targets to remove: those of the previous set, or all that
     /// carry the service's name, less the new ones.
     fn stale_targets(set: &UnitSet, previous: Option<&UnitSet>) -> Vec<String> {
@@ -364,7 +369,7 @@ impl UnitStore {
     }
 }
 
-fn targets(service: &ServiceName) -> [String; 2] {
+pub(super) fn targets(service: &ServiceName) -> [String; 2] {
     [UnitName::service_target(service), UnitName::ready_target(service)]
         .map(|unit| unit.as_str().to_owned())
 }
@@ -421,7 +426,7 @@ pub(super) fn is_quadlet(name: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(_, suffix)| QUADLET_SUFFIXES.contains(&suffix))
 }
 
-fn stage(
+pub(super) fn stage(
     slot: &Path,
     files: &BTreeMap<&str, &str>,
     foreign: &[String],
@@ -439,7 +444,7 @@ fn stage(
     sync(slot)
 }
 
-fn exchange(slot: &Path, live: &Path) -> Result<(), Errno> {
+pub(super) fn exchange(slot: &Path, live: &Path) -> Result<(), Errno> {
     rustix::fs::renameat_with(CWD, slot, CWD, live, RenameFlags::EXCHANGE)
 }
 

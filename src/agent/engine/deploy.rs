@@ -8,11 +8,13 @@ use tokio::sync::oneshot;
 use super::accepted::container_units;
 use super::boot::Boots;
 use super::{Accepted, Busy, Engine, EngineError, ImageWish, Prepared, Request, now_ms};
-use crate::agent::deploy_state::{DeployEvent, DeployState};
+use crate::agent::deploy_state::{DeployEvent, DeployState, Trial};
+use crate::agent::monitor::{self, EventKind};
 use crate::agent::plan::{self, Action, Plan};
 use crate::agent::progress::{Event, Failure, Outcome, OutcomeKind, Progress};
 use crate::deployment::{Container, Deployment, Images, conflicts};
 use crate::names::{ComponentName, Generation, ServiceName, UnitName};
+use crate::podman::Stored;
 use crate::quadlet::UnitSet;
 use crate::registry::{GenerationRow, LeaseRow, NewOperation};
 use crate::systemd::ActiveState;
@@ -41,7 +43,41 @@ pub(super) struct Deploy {
     /// Files on disk before anything was touched.
     pub(super) disk: Option<UnitSet>,
     pub(super) state: DeployState,
+    /// What cut it off, if it is undone without having failed.
+    pub(super) cut_off: Option<Cut>,
     pub(super) changed: BTreeSet<String>,
+}
+
+/// What cut a deploy off that is undone for that reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// The agent ended before anything was touched.
+    Early,
+    /// The node went down: it has booted the generation before by itself.
+    Reboot,
+    /// What was being tried is gone, and the node is still up.
+    TrialGone,
+}
+
+impl Cut {
+    /// Returns why, for people.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Early => "the agent ended before anything was touched",
+            Self::Reboot => "the node went down before it was ready",
+            Self::TrialGone => "its files were removed before it was ready",
+        }
+    }
+}
+
+impl Deploy {
+    /// Returns the containers that the new generation has not, or does not
+    /// run.
+    pub(super) fn gone(&self) -> Vec<Container> {
+        let old = self.old.iter().flat_map(|(old, _)| &old.containers);
+        let stays = |c: &&Container| self.new.containers.iter().any(|n| n.name == c.name);
+        old.filter(|c| !self.new.active || !stays(c)).cloned().collect()
+    }
 }
 
 /// How far a deploy went.
@@ -69,11 +105,13 @@ impl Engine {
         if now != prepared.old.as_ref().map(|o| (o.row.generation, o.row.active)) {
             return Err(EngineError::Overtaken { service: service.clone() });
         }
+        let same = |old: &Accepted| {
+            // What only the agent acts on is in no file.
+            old.set == prepared.set && old.deployment.heal == prepared.deployment.heal
+        };
         let pulls = prepared.request.images == ImageWish::PullAgain;
-        if let Some(old) = prepared
-            .old
-            .as_ref()
-            .filter(|o| !pulls && prepared.plan.is_empty() && o.set == prepared.set)
+        if let Some(old) =
+            prepared.old.as_ref().filter(|o| !pulls && prepared.plan.is_empty() && same(o))
         {
             let outcome = self.nothing_to_do(old, &prepared.request, &progress).await?;
             progress.tell(Event::Outcome(outcome)).await;
@@ -204,6 +242,7 @@ impl Engine {
             set: p.set,
             disk: p.disk,
             state: DeployState::Planned,
+            cut_off: None,
             changed: BTreeSet::new(),
         })
     }
@@ -227,7 +266,24 @@ impl Engine {
         };
         tracing::info!(service = %deploy.service, generation = %outcome.generation, outcome = ?outcome.kind, "deploy ended: {}", outcome.message);
         drop(busy);
+        self.record_outcome(&outcome, &deploy.by).await;
         progress.tell(Event::Outcome(outcome)).await;
+    }
+
+    /// Records how a deploy ended.
+    async fn record_outcome(&self, outcome: &Outcome, by: &str) {
+        let (generation, service) = (outcome.generation, outcome.service.as_str());
+        let why = outcome.failures.first().map_or(&outcome.message, |f| &f.explanation);
+        let (kind, reason) = match outcome.kind {
+            OutcomeKind::Done | OutcomeKind::Unchanged => {
+                (EventKind::Deployed, format!("generation {generation}, by {by}"))
+            }
+            OutcomeKind::RolledBack => {
+                (EventKind::RolledBack, format!("{}: {why}", outcome.message))
+            }
+            OutcomeKind::Failed => (EventKind::DeployFailed, format!("{}: {why}", outcome.message)),
+        };
+        self.tools().events.record(monitor::Event::of_service(kind, service, reason)).await;
     }
 
     /// Saves the state that comes after an event, before acting on it.
@@ -248,29 +304,35 @@ impl Engine {
             return Ok(Went::Wrong(vec![interrupted(reason)]));
         }
         if matches!(deploy.state, DeployState::Planned | DeployState::Pulling) {
+            let pulls = deploy.wish == ImageWish::PullAgain;
             let failures = self.get_images(deploy, progress).await?;
             if !failures.is_empty() {
                 return Ok(Went::Wrong(failures));
             }
-            if deploy.wish == ImageWish::PullAgain && self.is_in_force(deploy).await? {
+            if pulls && self.is_in_force(deploy).await? {
                 self.forget(deploy).await?;
                 return Ok(Went::Nowhere);
             }
-            self.advance(deploy, DeployEvent::ImagesThere).await?;
+            let trial = self.trial_of(deploy).await?;
+            self.advance(deploy, DeployEvent::ImagesThere(trial)).await?;
         }
-        if deploy.state == DeployState::Installing {
-            let event = self.put_in_place(deploy, progress).await?;
+        if let DeployState::Installing { trial } = deploy.state.clone() {
+            let event = self.put_in_place(deploy, &trial, progress).await?;
             self.advance(deploy, event).await?;
         }
-        let failures = self.start_wanted(deploy, progress).await?;
-        if !failures.is_empty() {
-            return Ok(Went::Wrong(failures));
+        if let DeployState::Starting { .. } = deploy.state {
+            let failures = self.start_wanted(deploy, progress).await?;
+            if !failures.is_empty() {
+                return Ok(Went::Wrong(failures));
+            }
+            self.advance(deploy, DeployEvent::AllReady).await?;
         }
-        self.commit(deploy, progress).await?;
+        self.promote(deploy, progress).await?;
         Ok(Went::Through)
     }
 
-    /// Has every image there, under its name.
+    /// Has every image there. A name that was pulled and means another image
+    /// now goes on meaning the old one until the new generation is ready.
     async fn get_images(
         &self,
         deploy: &mut Deploy,
@@ -281,12 +343,15 @@ impl Engine {
             if deploy.state == DeployState::Planned {
                 self.advance(deploy, DeployEvent::ImagesMissing).await?;
             }
+            let before = Stored::read().await;
             let failures = self.pull(deploy, &wanted, progress).await?;
             if !failures.is_empty() {
                 return Ok(failures);
             }
+            if deploy.wish == ImageWish::PullAgain && self.can_try() {
+                deploy.wish = self.hold_back(deploy, &before).await?;
+            }
         }
-        self.name_images(&deploy.new, &deploy.wish).await?;
         Ok(Vec::new())
     }
 
@@ -298,52 +363,70 @@ impl Engine {
 
     /// Ends a deploy that has changed nothing.
     async fn forget(&self, deploy: &Deploy) -> Result<(), EngineError> {
+        self.end_trial(&deploy.service).await?;
         let outcome = "unchanged".to_owned();
         self.registry().finish_operation(deploy.operation, outcome, now_ms()).await?;
         self.registry().discard_generation(&deploy.service, deploy.new.generation).await?;
         Ok(())
     }
 
-    /// Stops what is gone, swaps the files, reloads.
+    /// Stops what is gone, and has systemd know the new units.
     async fn put_in_place(
         &self,
         deploy: &mut Deploy,
+        trial: &Trial,
         progress: &Progress,
     ) -> Result<DeployEvent, EngineError> {
-        let mut stopping: Vec<&Container> = match &deploy.old {
-            Some((old, _)) => old
-                .containers
-                .iter()
-                .filter(|c| {
-                    !deploy.new.active
-                        || deploy.new.containers.iter().all(|n| n.name != c.name)
-                        || gives_port_away(c, &deploy.new)
-                })
-                .collect(),
-            None => Vec::new(),
-        };
-        let units: Vec<UnitName> = stopping.iter().map(|c| c.name.unit()).collect();
-        let up = self.invocations(&units).await?;
-        stopping.retain(|c| up.get(&c.name.unit()).is_some_and(Option::is_some));
         // A running unit whose file is gone no longer knows how to stop.
-        if !stopping.is_empty() {
-            let names = stopping.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
-            let step = progress.step("stop", names).await;
-            let stopped = self.stop_alone(&stopping).await?;
-            deploy.changed.extend(stopped.iter().map(ToString::to_string));
-            step.done().await;
-        }
+        let mut stopping = deploy.gone();
+        let old = deploy.old.iter().flat_map(|(old, _)| &old.containers);
+        let gives: Vec<Container> = old
+            .filter(|c| gives_port_away(c, &deploy.new))
+            .filter(|c| stopping.iter().all(|s| s.name != c.name))
+            .cloned()
+            .collect();
+        stopping.extend(gives);
+        self.stop_first(deploy, stopping, progress).await?;
         if !deploy.new.active {
             self.leave_targets(&deploy.service).await?;
         }
         let plan = self.replan(deploy).await?;
         let starts = plan.effects.into_iter().filter(|e| e.action != Action::Stop);
-        let wanted = starts.map(|e| e.component).collect();
-        let step = progress.step("install", deploy.service.as_str()).await;
-        self.install(&deploy.set, deploy.disk.as_ref(), Boots::As(&deploy.new)).await?;
-        step.done().await;
+        let wanted: BTreeSet<ComponentName> = starts.map(|e| e.component).collect();
+        // Where nothing is started there is nothing to be tried.
+        if !wanted.is_empty() {
+            let step = progress.step("install", deploy.service.as_str()).await;
+            if trial.boot.is_some() {
+                self.try_out(self.tried_set(deploy, trial).await?).await?;
+            } else {
+                let boots = Boots::As(&deploy.new);
+                self.install(&deploy.set, deploy.disk.as_ref(), boots).await?;
+            }
+            step.done().await;
+        }
         let before = self.invocations(&container_units(&deploy.new)).await?;
         Ok(DeployEvent::Installed { wanted, before })
+    }
+
+    /// Stops those containers that run.
+    pub(super) async fn stop_first(
+        &self,
+        deploy: &mut Deploy,
+        mut stopping: Vec<Container>,
+        progress: &Progress,
+    ) -> Result<(), EngineError> {
+        let units: Vec<UnitName> = stopping.iter().map(|c| c.name.unit()).collect();
+        let up = self.invocations(&units).await?;
+        stopping.retain(|c| up.get(&c.name.unit()).is_some_and(Option::is_some));
+        if stopping.is_empty() {
+            return Ok(());
+        }
+        let names = stopping.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
+        let step = progress.step("stop", names).await;
+        let stopped = self.stop_alone(&stopping.iter().collect::<Vec<_>>()).await?;
+        deploy.changed.extend(stopped.iter().map(ToString::to_string));
+        step.done().await;
+        Ok(())
     }
 
     /// Plans once more, as things are now: images may have been pulled, and
@@ -364,7 +447,7 @@ impl Engine {
         deploy: &mut Deploy,
         progress: &Progress,
     ) -> Result<Vec<Failure>, EngineError> {
-        let DeployState::Starting { wanted, before, ready } = deploy.state.clone() else {
+        let DeployState::Starting { wanted, before, ready, .. } = deploy.state.clone() else {
             return Ok(Vec::new());
         };
         // After a crash: what is up under a new invocation was started from the
@@ -385,11 +468,7 @@ impl Engine {
             })
             .collect();
         let new = deploy.new.clone();
-        let failures = self.start_in_order(&new, &left, progress, Some(deploy)).await?;
-        if failures.is_empty() && new.active {
-            self.reach_target(&new).await?;
-        }
-        Ok(failures)
+        self.start_in_order(&new, &left, progress, Some(deploy)).await
     }
 }
 

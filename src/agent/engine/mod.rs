@@ -18,6 +18,7 @@ pub mod boot_report;
 pub mod boot_verify;
 mod component;
 pub mod deploy;
+pub mod drift;
 pub mod error;
 pub mod failure;
 pub mod history;
@@ -26,6 +27,7 @@ pub mod lifecycle;
 pub mod prepare;
 mod promotion;
 mod pulling;
+pub mod reconcile;
 mod record;
 pub mod recovery;
 pub mod rescue;
@@ -34,6 +36,7 @@ pub mod starting;
 pub mod status;
 mod things;
 pub mod toolchain;
+mod trial;
 pub mod undeploy;
 
 mod preflight;
@@ -43,8 +46,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 pub use accepted::Accepted;
 pub use error::EngineError;
@@ -53,6 +57,7 @@ pub use prepare::{Prepared, Request};
 pub use toolchain::Toolchain;
 
 use super::gate::now_ms;
+use super::monitor::Events;
 use super::problems::Problems;
 use super::settings::NodeSettings;
 use crate::deployment::{Deployment, Sequence};
@@ -60,10 +65,14 @@ use crate::names::{ServiceName, UnitName};
 use crate::quadlet::UnitSet;
 use crate::registry::Registry;
 use crate::systemd::Manager;
-use crate::units::{Installed, UnitStore};
+use crate::units::{Installed, TrialStore, UnitStore, UnitsError};
 
 /// How many accepted generations of a service are kept.
 const KEEP_GENERATIONS: usize = 10;
+
+/// How long an operation that ended is remembered: systemd may tell its
+/// listeners late what a unit has done by then.
+const AFTERMATH: Duration = Duration::from_secs(10);
 
 /// Changes what runs on the node, and says what does.
 #[derive(Debug, Clone)]
@@ -86,6 +95,8 @@ pub struct Tools {
     pub node: NodeSettings,
     /// `$XDG_RUNTIME_DIR`.
     pub runtime: PathBuf,
+    /// Where events go.
+    pub events: Events,
     /// Where the agent keeps its state.
     pub state_dir: PathBuf,
     /// The boot sequence of the configuration.
@@ -94,9 +105,22 @@ pub struct Tools {
     pub problems: Problems,
 }
 
+/// When systemd reads files that were changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reload {
+    /// Before anything else is done.
+    Now,
+    /// With the next files.
+    Later,
+}
+
 #[derive(Debug)]
 struct Inner {
     tools: Tools,
+    /// Where new generations are tried.
+    trial: TrialStore,
+    /// The boot that this is.
+    boot_id: String,
     /// Held while files are installed and systemd is reloaded.
     units: tokio::sync::Mutex<()>,
     /// What is under way, by service.
@@ -112,6 +136,10 @@ struct Inner {
     was_empty: bool,
     /// Told when an operation could be neither finished nor undone.
     stuck: Notify,
+    /// What ended last, by service, and when.
+    ended: Mutex<BTreeMap<ServiceName, (&'static str, Instant, SystemTime)>>,
+    /// Counts whatever changes what is desired or who is busy.
+    changes: watch::Sender<u64>,
     /// The generations in force, as in the registry.
     accepted: Mutex<BTreeMap<ServiceName, Arc<Accepted>>>,
     /// The boot sequence that is wanted, and the one on disk.
@@ -125,13 +153,18 @@ impl Engine {
     ///
     /// The registry does not answer, or what it holds cannot be read.
     pub async fn new(tools: Tools) -> Result<Self, EngineError> {
-        let store = tools.store.clone();
-        tokio::task::spawn_blocking(move || store.clean()).await.map_err(EngineError::Lost)??;
+        let (store, runtime) = (tools.store.clone(), tools.runtime.clone());
+        let trial = TrialStore::new(&runtime, store.clone());
+        let staged = trial.clone();
+        let clean = move || store.clean().and_then(|()| staged.clean());
+        tokio::task::spawn_blocking(clean).await.map_err(EngineError::Lost)??;
         let accepted = accepted::load_all(&tools.registry).await?;
         let boot = boot::BootOrder::load(&tools).await?;
         let inner = Inner {
             boot: Mutex::new(boot),
             tools,
+            trial,
+            boot_id: trial::boot_id(),
             units: tokio::sync::Mutex::new(()),
             busy: Mutex::new(BTreeMap::new()),
             reload_owed: AtomicBool::new(true),
@@ -139,9 +172,18 @@ impl Engine {
             records: tokio::sync::Mutex::new(()),
             was_empty: accepted.is_empty(),
             stuck: Notify::new(),
+            ended: Mutex::new(BTreeMap::new()),
+            changes: watch::Sender::new(0),
             accepted: Mutex::new(accepted),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let engine = Self { inner: Arc::new(inner) };
+        let unfinished = engine.registry().unfinished_operations().await?;
+        engine.end_old_trials(unfinished.into_iter().map(|row| row.service).collect()).await?;
+        Ok(engine)
+    }
+
+    fn trial(&self) -> &TrialStore {
+        &self.inner.trial
     }
 
     fn tools(&self) -> &Tools {
@@ -152,7 +194,8 @@ impl Engine {
         &self.inner.tools.registry
     }
 
-    fn manager(&self) -> &Manager {
+    /// Returns the user manager.
+    pub(super) fn manager(&self) -> &Manager {
         &self.inner.tools.manager
     }
 
@@ -206,7 +249,15 @@ impl Engine {
             Some(accepted) => all.insert(service.clone(), Arc::new(accepted)),
             None => all.remove(service),
         };
+        drop(all);
+        self.inner.changes.send_modify(|count| *count = count.wrapping_add(1));
         Ok(())
+    }
+
+    /// Returns what wakes whoever wants to know that an operation ended, or
+    /// that something else is desired than before.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.changes.subscribe()
     }
 
     /// Takes a service for one operation.
@@ -224,6 +275,22 @@ impl Engine {
         self.inner.busy.lock().unwrap_or_else(PoisonError::into_inner).get(service).copied()
     }
 
+    /// Returns what is under way on a service, or ended a moment ago.
+    pub fn lately(&self, service: &ServiceName) -> Option<&'static str> {
+        self.at_it(service, None)
+    }
+
+    /// Returns the operation by which a unit of the service came into a state:
+    /// one that is under way, or that ended a moment ago and after that.
+    pub fn at_it(&self, service: &ServiceName, since: Option<SystemTime>) -> Option<&'static str> {
+        self.under_way(service).or_else(|| {
+            let ended = self.inner.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            let (operation, at, then) = ended.get(service)?;
+            let before = since.is_none_or(|since| since <= *then);
+            (at.elapsed() < AFTERMATH && before).then_some(*operation)
+        })
+    }
+
     /// Puts a unit set in place, and what the boot order has to do with it,
     /// and has systemd read it; tells whether there was anything to do.
     async fn install(
@@ -232,8 +299,20 @@ impl Engine {
         previous: Option<&UnitSet>,
         boots: boot::Boots<'_>,
     ) -> Result<bool, EngineError> {
-        let one_at_a_time = self.inner.units.lock().await;
         let (store, set, previous) = (self.tools().store.clone(), set.clone(), previous.cloned());
+        let install = move || Ok(store.install(&set, previous.as_ref())? != Installed::Unchanged);
+        self.change_files(install, boots, Reload::Now).await
+    }
+
+    /// Changes files of units by `change`, which tells whether it did, and
+    /// what the boot order has to do with it, and has systemd read them.
+    async fn change_files(
+        &self,
+        change: impl FnOnce() -> Result<bool, UnitsError> + Send + 'static,
+        boots: boot::Boots<'_>,
+        reload: Reload,
+    ) -> Result<bool, EngineError> {
+        let one_at_a_time = self.inner.units.lock().await;
         // Whatever happens from here on, systemd has to read the files again.
         let owed = self.inner.reload_owed.swap(true, Ordering::SeqCst);
         let mut changed = match boots {
@@ -241,28 +320,52 @@ impl Engine {
             boot::Boots::Gone(_) => self.arrange_boot(boots).await?,
             boot::Boots::As(_) | boot::Boots::Before => false,
         };
-        let installed = tokio::task::spawn_blocking(move || store.install(&set, previous.as_ref()))
-            .await
-            .map_err(EngineError::Lost)??;
-        changed |= installed != Installed::Unchanged;
+        changed |= tokio::task::spawn_blocking(change).await.map_err(EngineError::Lost)??;
         if let boot::Boots::As(_) = boots {
             changed |= self.arrange_boot(boots).await?;
         }
-        if changed || owed {
+        let owed = owed || changed;
+        if owed && reload == Reload::Now {
             self.manager().reload().await?;
         }
-        self.inner.reload_owed.store(false, Ordering::SeqCst);
+        self.inner.reload_owed.store(owed && reload == Reload::Later, Ordering::SeqCst);
         drop(one_at_a_time);
         Ok(changed)
+    }
+
+    /// Has the next installation reload systemd, whatever it changes.
+    fn owe_reload(&self) {
+        self.inner.reload_owed.store(true, Ordering::SeqCst);
+    }
+
+    /// Returns a number that differs when a service's files on disk, or the
+    /// drop-ins of its units, have changed.
+    ///
+    /// # Errors
+    ///
+    /// The unit directories cannot be read.
+    pub async fn stamp(
+        &self,
+        service: &ServiceName,
+        units: &[UnitName],
+    ) -> Result<u64, EngineError> {
+        let (store, service) = (self.tools().store.clone(), service.clone());
+        let units: Vec<String> = units.iter().map(ToString::to_string).collect();
+        let stamp = tokio::task::spawn_blocking(move || store.stamp(&service, &units));
+        Ok(stamp.await.map_err(EngineError::Lost)??)
+    }
+
+    /// Returns every deployment: those in force, and those under way.
+    pub(super) fn deployments(&self) -> Vec<Deployment> {
+        let coming = self.inner.coming.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_force = self.all();
+        in_force.iter().map(|a| &a.deployment).chain(coming.values()).cloned().collect()
     }
 
     /// Returns the other services' deployments: those in force, and those
     /// that are under way.
     fn neighbours(&self, service: &ServiceName) -> Vec<Deployment> {
-        let coming = self.inner.coming.lock().unwrap_or_else(PoisonError::into_inner);
-        let in_force = self.all();
-        let in_force = in_force.iter().map(|a| &a.deployment);
-        in_force.chain(coming.values()).filter(|d| d.service != *service).cloned().collect()
+        self.deployments().into_iter().filter(|d| d.service != *service).collect()
     }
 
     /// Waits until an operation could be neither finished nor undone.
@@ -312,6 +415,12 @@ impl Drop for Busy {
     fn drop(&mut self) {
         let inner = &self.engine.inner;
         inner.coming.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.service);
-        inner.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.service);
+        let done = inner.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.service);
+        if let Some(operation) = done {
+            let mut ended = inner.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            ended.retain(|_, (_, at, _)| at.elapsed() < AFTERMATH);
+            ended.insert(self.service.clone(), (operation, Instant::now(), SystemTime::now()));
+        }
+        inner.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 }

@@ -130,11 +130,11 @@ async fn names(
         .filter(|c| old.is_none_or(|o| o.deployment.containers.iter().all(|b| b.name != c.name)))
         .map(|c| c.name.unit())
         .collect();
-    let ours = engine.tools().store.quadlet_root();
+    let ours = [engine.tools().store.quadlet_root(), engine.trial().root()];
     for state in engine.manager().unit_files(&new).await? {
         let source = state.source_path.or(state.fragment_path);
         if let Some(source) = source
-            && !Path::new(&source).starts_with(ours)
+            && !ours.iter().any(|root| Path::new(&source).starts_with(root))
         {
             problems.push(format!(
                 "there is a unit {} already, from {source}; rename the component, or move that file away",

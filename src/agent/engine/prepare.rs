@@ -238,6 +238,16 @@ impl Engine {
             found.iter().map(ToString::to_string).collect()
         };
         let additions = shown(proof::compare(deployment, agent, &report.units));
+        if deployment.active && self.can_try() {
+            let tried = generator.check_trial(set, self.tools().store.search_root()).await?;
+            let odd = shown(proof::compare(deployment, agent, &tried.units));
+            if odd != additions || !tried.refused(set).is_empty() || !tried.fatal().is_empty() {
+                let odd = odd.into_iter().map(|line| format!("while it is tried: {line}"));
+                return Err(EngineError::Proof {
+                    messages: tried.messages.into_iter().chain(odd).collect(),
+                });
+            }
+        }
         if additions.is_empty() {
             return Ok(Proved { report, additions });
         }
