@@ -181,13 +181,17 @@ fn arguments(boot: i32, of_the_manager: bool) -> Vec<OsString> {
 /// journalctl says that there is no such boot, in words that changed, and
 /// ends with 1.
 fn absent(boot: i32, error: JournalError) -> BootJournalError {
-    match error {
+    match &error {
         JournalError::Failed { stderr, .. }
             if stderr.contains("specified boot") || stderr.contains("no persistent journal") =>
         {
             BootJournalError::NoSuchBoot { boot }
         }
-        other => BootJournalError::Journal(other),
+        JournalError::Failed { .. }
+        | JournalError::Unreadable { .. }
+        | JournalError::Start(_)
+        | JournalError::Read(_)
+        | JournalError::Deadline { .. } => BootJournalError::Journal(error),
     }
 }
 

@@ -266,7 +266,7 @@ impl Engine {
                 count += 1;
                 match self.image_now(&stored, accepted, container).await {
                     Ok(now) => {
-                        findings.extend(surroundings::image(&accepted.row.name, container, &now))
+                        findings.extend(surroundings::image(&accepted.row.name, container, &now));
                     }
                     Err(error) => findings.push(Finding::failed(
                         "image",

@@ -100,7 +100,8 @@ pub fn bars(boot: &BootView, canvas: &Canvas) -> String {
     if !groups.is_empty() {
         let end = seconds(scale.drawn_ms);
         let ruler = format!("0{end:>width$}", width = scale.columns.saturating_sub(1));
-        text.push_str(&format!("{:taken$}{}\n", "", canvas.palette.paint(Tone::Faint, &ruler)));
+        let piece = format!("{:taken$}{}\n", "", canvas.palette.paint(Tone::Faint, &ruler));
+        text.push_str(&piece);
     }
     for (title, units) in groups {
         text.push_str(&canvas.palette.paint(Tone::Strong, &visible(&title)));

@@ -286,7 +286,8 @@ impl BootView {
         }
         for note in &self.notes {
             let label = canvas.palette.paint(Tone::Unsure, "note:");
-            text.push_str(&format!("\n{label} {}\n", visible(note)));
+            let piece = format!("\n{label} {}\n", visible(note));
+            text.push_str(&piece);
         }
         text
     }
@@ -325,17 +326,20 @@ impl BootView {
         };
         let mut text = format!("\nFirst broken link: {unit} {how}");
         if let Some(line) = line.filter(|line| line.failures() > 1) {
-            text.push_str(&format!(", {} tries failed", line.failures()));
+            let piece = format!(", {} tries failed", line.failures());
+            text.push_str(&piece);
         }
         text.push_str(".\n");
         if !broken.waited.is_empty() {
             let waited: Vec<_> = broken.waited.iter().map(|unit| visible(unit)).collect();
-            text.push_str(&format!("  In vain waited for it: {}\n", waited.join(", ")));
+            let piece = format!("  In vain waited for it: {}\n", waited.join(", "));
+            text.push_str(&piece);
         }
         let said = line.and_then(|line| line.said.iter().next());
         for line in said.into_iter().chain(&broken.journal) {
             let line = canvas.palette.paint(Tone::Faint, &visible(line));
-            text.push_str(&format!("  | {line}\n"));
+            let piece = format!("  | {line}\n");
+            text.push_str(&piece);
         }
         text
     }
@@ -365,11 +369,12 @@ impl BootView {
                 ms => format!(", begun {} after the one above", seconds(ms)),
             };
             let unit = canvas.palette.paint(Tone::Strong, &unit);
-            text.push_str(&format!(
+            let piece = format!(
                 "  {unit}{pad}  took {:>7}, ready at {:>7}{gap}\n",
                 seconds(took),
                 seconds(link.ready_ms)
-            ));
+            );
+            text.push_str(&piece);
         }
         text
     }
@@ -382,7 +387,8 @@ fn difference_text(found: &BootDifferenceView, canvas: &Canvas) -> String {
         for unit in units {
             nothing = false;
             let word = canvas.palette.paint(tone, &format!("{word:<7}"));
-            text.push_str(&format!("  {word}  {unit}\n"));
+            let piece = format!("  {word}  {unit}\n");
+            text.push_str(&piece);
         }
     };
     let plain = |units: &[String]| units.iter().map(|unit| visible(unit).into_owned()).collect();
@@ -446,6 +452,10 @@ pub(super) mod tests {
         }
     }
 
+    fn link(unit: &str, begun_us: u64, ready_us: u64, gap_us: u64) -> pb::BootLink {
+        pb::BootLink { unit: unit.into(), begun_us, ready_us, gap_us }
+    }
+
     /// A boot with one of everything; its names are not to be trusted.
     pub(in super::super) fn boot() -> BootView {
         let stage = |stage: &str, unit: pb::BootUnit| pb::BootUnit { stage: stage.into(), ..unit };
@@ -477,18 +487,8 @@ pub(super) mod tests {
                 unit("<b>&\"foreign\u{7}.service", "", &[(3, Some(505), "ready")]),
             ],
             chain: vec![
-                pb::BootLink {
-                    unit: "pair-api.service".into(),
-                    begun_us: 700_000,
-                    ready_us: 2_900_000,
-                    gap_us: 700_000,
-                },
-                pb::BootLink {
-                    unit: "pair-front.service".into(),
-                    begun_us: 2_900_000,
-                    ready_us: 4_000_000,
-                    gap_us: 0,
-                },
+                link("pair-api.service", 700_000, 2_900_000, 700_000),
+                link("pair-front.service", 2_900_000, 4_000_000, 0),
             ],
             broken: Some(pb::BootBroken {
                 unit: "bad.service".into(),
@@ -597,7 +597,7 @@ pub(super) mod tests {
 
         note: There is a note.
         "#);
-        assert!(text(10, false).lines().take(20).all(|line| line.is_ascii()));
+        assert!(text(10, false).lines().take(20).all(str::is_ascii));
     }
 
     #[test]

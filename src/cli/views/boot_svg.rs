@@ -106,10 +106,12 @@ fn state(unit: &BootUnitView) -> String {
         None => unit.outcome.clone(),
     };
     if unit.failures() > 0 {
-        text.push_str(&format!(", {} failed", unit.failures()));
+        let piece = format!(", {} failed", unit.failures());
+        text.push_str(&piece);
     }
     if let Some(said) = &unit.said {
-        text.push_str(&format!("; {said}"));
+        let piece = format!("; {said}");
+        text.push_str(&piece);
     }
     text
 }

@@ -217,7 +217,7 @@ fn names(found: &Found, name: &str) -> BTreeSet<String> {
     let aliases = found
         .sources
         .keys()
-        .filter(|other| matches!(alias(found, other), Some(_)) && resolve(found, other).0 == name);
+        .filter(|other| alias(found, other).is_some() && resolve(found, other).0 == name);
     aliases.cloned().chain([name.to_owned()]).collect()
 }
 
