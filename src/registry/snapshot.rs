@@ -387,7 +387,7 @@ fn sync_parent(path: &Path) -> Result<(), SnapshotError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::{EventRow, Registry};
+    use crate::registry::{EventQuery, EventRow, Registry};
 
     fn event(kind: &str) -> EventRow {
         EventRow {
@@ -402,10 +402,10 @@ mod tests {
     async fn kinds(path: &Path) -> Vec<String> {
         let events = Registry::open(path)
             .unwrap()
-            .events(crate::registry::EventQuery { limit: 9, ..Default::default() })
+            .events(EventQuery { limit: 9, ..EventQuery::default() })
             .await
             .unwrap();
-        events.into_iter().map(|event| event.kind).collect()
+        events.into_iter().rev().map(|event| event.kind).collect()
     }
 
     #[tokio::test]
