@@ -134,7 +134,8 @@ fn what_another_start_cannot_cure_ends_with_its_reason() {
         node.as_root("cp -a /srv/mcp/good /srv/mcp/mcp.db; rm -f /srv/mcp/mcp.db-*").ok();
         node.as_root(damage).ok();
         assert_ne!(node.as_root("systemctl start mcp-agent").code, 0, "{reason}");
-        let state = "systemctl show -P ActiveState mcp-agent; systemctl show -P NRestarts mcp-agent";
+        let state =
+            "systemctl show -P ActiveState mcp-agent; systemctl show -P NRestarts mcp-agent";
         let state = node.as_root(state).ok();
         assert_eq!(state.text(), "failed\n0", "{reason}: it is not tried again");
         node.as_root("journalctl -u mcp-agent -n 15 -o cat").ok().says(reason);

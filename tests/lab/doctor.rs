@@ -52,7 +52,10 @@ fn each_trouble_is_named_and_its_command_mends_it() {
         ("subids", "sed -i '/^mcp:/d' /etc/subuid"),
         ("subids", "sed -i 's/^\\(mcp:[0-9]*\\):.*/\\1:1000/' /etc/subgid"),
         ("subids", "grep '^mcp:' /etc/subuid | sed 's/^mcp/eve/' >>/etc/subuid"),
-        ("uidmap", "cp /usr/bin/newuidmap /tmp/bare; mv /tmp/bare /usr/bin/newuidmap; chmod 755 /usr/bin/newuidmap"),
+        (
+            "uidmap",
+            "cp /usr/bin/newuidmap /tmp/bare; mv /tmp/bare /usr/bin/newuidmap; chmod 755 /usr/bin/newuidmap",
+        ),
         ("journal", "gpasswd -d mcp systemd-journal"),
         ("podman", "pkill -9 -u mcp catatonit; rm -f /run/user/850/libpod/tmp/pause.pid"),
         (
