@@ -158,7 +158,7 @@ pub enum ArgumentError {
 }
 
 /// Parses `500ms`, `2s`, `1m`, `1h`.
-fn duration(text: &str) -> Result<Duration, ArgumentError> {
+pub(super) fn duration(text: &str) -> Result<Duration, ArgumentError> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits).ok_or(ArgumentError::Unit)?;
     let number: u64 = number.parse().map_err(ArgumentError::Number)?;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::backup::BackupSettings;
+use super::monitor::MonitorSettings;
 use crate::deployment::Sequence;
 use crate::names::NodeName;
 use crate::telemetry::{Format, Level};
@@ -23,6 +24,8 @@ pub struct Settings {
     pub roles: SocketRoles,
     /// How the agent logs.
     pub log: LogSettings,
+    /// How it watches, and whom it tells.
+    pub monitor: MonitorSettings,
     /// Copies of the registry.
     pub backup: BackupSettings,
     /// Where the agent keeps what it needs to start again.

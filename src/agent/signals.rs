@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::environment::Environment;
 use super::identity::Members;
 use super::last_good;
+use super::monitor::MonitorSettings;
 use super::problems::Problems;
 use super::run::members;
 use super::settings::Settings;
@@ -80,6 +81,8 @@ pub struct Reload {
     pub log: Option<LogHandle>,
     /// The roles on the socket, which change.
     pub members: watch::Sender<Arc<Members>>,
+    /// How the agent watches, which changes.
+    pub monitor: watch::Sender<Arc<MonitorSettings>>,
     /// The boot sequence, which changes.
     pub boot: watch::Sender<Arc<Sequence>>,
     /// Where a bad file is told.
@@ -109,6 +112,7 @@ impl Reload {
             tracing::error!(error = %Chain(&error), "the log level stays as it was");
         }
         self.members.send_replace(Arc::new(members(&new.roles, new.uid, &self.problems)));
+        self.monitor.send_replace(Arc::new(new.monitor.clone()));
         self.boot.send_if_modified(|boot| {
             let changed = **boot != new.boot;
             *boot = Arc::new(new.boot.clone());
@@ -119,12 +123,13 @@ impl Reload {
         let mut rest = new.clone();
         rest.roles = self.settings.roles.clone();
         rest.log.level = self.settings.log.level;
+        rest.monitor = self.settings.monitor.clone();
         rest.boot = self.settings.boot.clone();
         if rest == *self.settings {
             self.problems.clear(RESTART);
             tracing::info!("the configuration was reloaded");
         } else {
-            let text = "The configuration has changes that take effect when the agent is restarted; only [log] level, [socket] and [[boot.sequence]] are reloaded.";
+            let text = "The configuration has changes that take effect when the agent is restarted; only [log] level, [monitor], [socket] and [[boot.sequence]] are reloaded.";
             tracing::warn!("{text}");
             self.problems.set(RESTART, text.to_owned());
         }
@@ -156,6 +161,7 @@ mod tests {
             settings: Arc::new(settings),
             log: None,
             members: watch::Sender::new(Arc::new(Members::default())),
+            monitor: watch::Sender::new(Arc::new(MonitorSettings::default())),
             boot: watch::Sender::new(Arc::new(Sequence::default())),
             problems: Problems::default(),
         };
@@ -163,6 +169,11 @@ mod tests {
         write("[socket]\nviewers = [\"4242\"]\n");
         reload.run();
         assert_eq!(reload.members.borrow().role(4242), Some(Role::Viewer));
+        assert!(reload.problems.list().is_empty());
+
+        write("[monitor]\nflap_threshold = 9\n[socket]\nviewers = [\"4242\"]\n");
+        reload.run();
+        assert_eq!(reload.monitor.borrow().flap_threshold, 9);
         assert!(reload.problems.list().is_empty());
 
         write("[socket]\nviewer = []\n");

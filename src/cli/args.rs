@@ -98,6 +98,9 @@ pub enum Command {
     Doctor(commands::doctor::DoctorArgs),
     #[command(hide = true)]
     Man(commands::man::ManArgs),
+    Events(commands::events::EventsArgs),
+    Reconcile(commands::reconcile::ReconcileArgs),
+    AlertTest(commands::alert_test::AlertTestArgs),
 }
 
 /// A service, or one component of it: `mcq` or `metacrypt/api`.

@@ -86,5 +86,8 @@ async fn dispatch(context: &Context<'_>, command: &Command) -> Result<Exit, CliE
         Command::Agent(command) => commands::agent::run(context, command).await,
         Command::Doctor(args) => commands::doctor::run(context, args).await,
         Command::Man(args) => commands::man::run(context, args),
+        Command::Events(args) => commands::events::run(context, args).await,
+        Command::Reconcile(args) => commands::reconcile::run(context, args).await,
+        Command::AlertTest(args) => commands::alert_test::run(context, args).await,
     }
 }

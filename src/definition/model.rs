@@ -23,6 +23,9 @@ pub struct Definition {
     pub active: Option<bool>,
     /// Directory of the service's source, relative to the workspace.
     pub path: Option<String>,
+    /// Whether the agent brings the service back by itself when it is not as
+    /// it was deployed. Default false.
+    pub heal: Option<bool>,
     /// A remark for people; it goes into the units' descriptions.
     pub comment: Option<String>,
     /// Tag of images that are not written out; see `image`.
@@ -33,6 +36,8 @@ pub struct Definition {
     pub build: Option<Build>,
     /// How the service's data is saved.
     pub snapshot: Option<Snapshot>,
+    /// How a new generation takes the place of the old one.
+    pub deploy: Option<Deploy>,
     /// The containers of the service.
     #[schemars(required)]
     pub components: Option<Vec<Component>>,
@@ -58,6 +63,18 @@ pub struct Snapshot {
     pub exclude: Option<Vec<String>>,
     /// The same, as older definitions spell it.
     pub excludes: Option<Vec<String>>,
+}
+
+/// How a new generation takes the place of the old one.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Deploy {
+    /// "recreate" (default): stop the old one, start the new one.
+    /// "blue-green": start the new one beside the old one, and hand its
+    /// connections over when it is ready.
+    pub strategy: Option<String>,
+    /// How long connections to the old one may go on. Default "10s".
+    pub drain: Option<String>,
 }
 
 /// One container of the service.

@@ -213,10 +213,24 @@ label!(
     VolumeName, "volume", |_| Ok(())
 );
 
+/// What the names of ports behind a forwarder start with.
+const BEHIND: &str = "mcp-behind-";
+
 impl RouteName {
     /// Returns the name of a route that was given none: `default`.
     pub fn unnamed() -> Self {
         Self("default".to_owned())
+    }
+
+    /// Returns the name under which the port behind a forwarded port of the
+    /// node is leased.
+    pub fn behind(port: u16) -> Self {
+        Self(format!("{BEHIND}{port}"))
+    }
+
+    /// Tells whether this is a name that [`RouteName::behind`] makes.
+    pub fn is_behind(&self) -> bool {
+        self.0.starts_with(BEHIND)
     }
 
     /// Returns the variable that carries the route's port: `PORT_<NAME>`,
@@ -228,6 +242,10 @@ impl RouteName {
 
 /// Names a container and its `.service`: `<service>-<component>`, or just
 /// `<service>` when the component is named like its service.
+///
+/// Not where that alone would be hexadecimal, such as `db` or `ca`: podman
+/// takes it for the beginning of a container's ID too, and `podman run
+/// --replace`, which the generator writes, would remove that other container.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ContainerName(String);
@@ -235,7 +253,8 @@ pub struct ContainerName(String);
 impl ContainerName {
     /// Joins the two names.
     pub fn new(service: &ServiceName, component: &ComponentName) -> Self {
-        if service.as_str() == component.as_str() {
+        let hexadecimal = service.as_str().bytes().all(|b| b.is_ascii_hexdigit());
+        if service.as_str() == component.as_str() && !hexadecimal {
             Self(service.as_str().to_owned())
         } else {
             Self(format!("{service}-{component}"))
@@ -250,6 +269,34 @@ impl ContainerName {
     /// Returns the unit that runs the container.
     pub fn unit(&self) -> UnitName {
         UnitName(format!("{}.service", self.0))
+    }
+
+    /// Returns the name of the container that stands in for this one while a
+    /// deploy hands over from one generation to the next.
+    #[must_use]
+    pub fn stand_in(&self) -> Self {
+        Self(format!("{}-next", self.0))
+    }
+
+    /// Returns the unit that forwards connections to the container.
+    pub fn forward_unit(&self) -> UnitName {
+        UnitName(format!("{}-forward.service", self.0))
+    }
+
+    /// Returns the file name of the forwarder's Unix socket: short, whatever
+    /// the container's name, for the path of a socket has 107 bytes
+    /// (`unix(7)`).
+    pub fn socket_file(&self) -> String {
+        // FNV-1a: a fixed function, unlike the standard hasher.
+        let hash = self.0.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        format!("{hash:016x}.sock")
+    }
+
+    /// Returns the unit that listens on a port of the node for the container.
+    pub fn socket_unit(&self, port: u16) -> UnitName {
+        UnitName(format!("{}-{port}.socket", self.0))
     }
 
     /// Returns the unit that pulls the container's image.
@@ -381,5 +428,9 @@ mod tests {
         let service: ServiceName = "mc-proxy".parse().unwrap();
         assert_eq!(ContainerName::new(&service, &"mc-proxy".parse().unwrap()).as_str(), "mc-proxy");
         assert_eq!(ContainerName::new(&service, &"web".parse().unwrap()).as_str(), "mc-proxy-web");
+        for (name, container) in [("db", "db-db"), ("0", "0-0"), ("dbx", "dbx"), ("d-b", "d-b")] {
+            let made = ContainerName::new(&name.parse().unwrap(), &name.parse().unwrap());
+            assert_eq!(made.as_str(), container);
+        }
     }
 }

@@ -3,6 +3,8 @@
 //! removing data, for keeping records of services, never to start or stop a container.
 
 pub mod command;
+pub mod containers;
+pub mod exits;
 pub mod health;
 pub mod images;
 pub mod pause;

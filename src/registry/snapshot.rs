@@ -395,12 +395,16 @@ mod tests {
             service: "a".to_owned(),
             component: String::new(),
             kind: kind.to_owned(),
-            detail: String::new(),
+            ..Default::default()
         }
     }
 
     async fn kinds(path: &Path) -> Vec<String> {
-        let events = Registry::open(path).unwrap().recent_events(9).await.unwrap();
+        let events = Registry::open(path)
+            .unwrap()
+            .events(crate::registry::EventQuery { limit: 9, ..Default::default() })
+            .await
+            .unwrap();
         events.into_iter().map(|event| event.kind).collect()
     }
 

@@ -52,6 +52,9 @@ pub trait Systemd {
     #[zbus(property)]
     fn version(&self) -> zbus::Result<String>;
 
+    /// The state of the whole, such as `running` or `stopping`.
+    #[zbus(property)]
+    fn system_state(&self) -> zbus::Result<String>;
     /// The directories in which units are searched, the strongest first.
     #[zbus(property)]
     fn unit_path(&self) -> zbus::Result<Vec<String>>;

@@ -11,7 +11,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::disk::{at, discard, entries, make_directory};
+use super::disk::{at, discard, entries, make_directory, put, read_text, take};
+use super::port_files;
 use super::store::{UnitStore, UnitsError, check_name, exchange, is_quadlet, stage};
 use crate::names::ServiceName;
 use crate::quadlet::{Place, UnitSet};
@@ -21,6 +22,9 @@ use crate::quadlet::{Place, UnitSet};
 pub struct TrialStore {
     root: PathBuf,
     staging: PathBuf,
+    /// Where systemd looks before it looks into the configuration directory
+    /// (`systemd.unit(5)`, "Unit File Load Path").
+    control: PathBuf,
     config: UnitStore,
 }
 
@@ -31,6 +35,7 @@ impl TrialStore {
             root: runtime.join("containers/systemd/mcp"),
             // Outside the generator's search path, on the same file system.
             staging: runtime.join("containers/.mcp-staging"),
+            control: runtime.join("systemd/user.control"),
             config,
         }
     }
@@ -41,9 +46,9 @@ impl TrialStore {
         &self.root
     }
 
-    /// Has exactly the Quadlet files of a set be tried; its targets are
-    /// systemd's, which looks into the configuration directory first, and are
-    /// left out.
+    /// Has exactly the Quadlet files of a set be tried, and the sockets and
+    /// forwarders that hold its ports. Its targets are left out: those in
+    /// force do until then.
     ///
     /// # Errors
     ///
@@ -56,6 +61,7 @@ impl TrialStore {
         if new.is_empty() {
             return self.remove(&set.service).map(drop);
         }
+        self.put_ports(set)?;
         let (slot, live) = (self.staging.join(set.service.as_str()), self.directory(&set.service));
         discard(&slot)?;
         make_directory(&self.staging)?;
@@ -68,6 +74,30 @@ impl TrialStore {
             fs::rename(&slot, &live).map_err(at("put in place", &live))?;
         }
         discard(&slot)
+    }
+
+    fn put_ports(&self, set: &UnitSet) -> Result<(), UnitsError> {
+        let new: BTreeMap<&str, &str> =
+            set.of(Place::Systemd).filter(|(name, _)| port_files::is_one(name)).collect();
+        for name in port_files::of(&set.service, &self.control)? {
+            if !new.contains_key(name.as_str()) {
+                take(&self.control.join(name))?;
+            }
+        }
+        for (name, text) in new {
+            check_name(name)?;
+            put(&self.control, name, text)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the text of a file that is being tried.
+    ///
+    /// # Errors
+    ///
+    /// [`UnitsError`]
+    pub fn read(&self, service: &ServiceName, name: &str) -> Result<Option<String>, UnitsError> {
+        read_text(&self.directory(service).join(name))
     }
 
     /// Links what a person put beside the service's files, such as an
@@ -93,8 +123,12 @@ impl TrialStore {
     /// [`UnitsError`]; repeat it.
     pub fn remove(&self, service: &ServiceName) -> Result<bool, UnitsError> {
         let live = self.directory(service);
+        let ports = port_files::of(service, &self.control)?;
+        for name in &ports {
+            take(&self.control.join(name))?;
+        }
         if live.symlink_metadata().is_err() {
-            return Ok(false);
+            return Ok(!ports.is_empty());
         }
         discard(&live)?;
         Ok(true)
@@ -191,5 +225,39 @@ mod tests {
         set.files.insert((Place::Quadlet, "../evil.container".to_owned()), String::new());
         assert!(matches!(trial.put(&set), Err(UnitsError::Name { .. })));
         assert_eq!(listing(dir.path()), [""; 0]);
+    }
+
+    #[test]
+    fn what_holds_ports_is_tried_where_systemd_looks_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let trial = TrialStore::new(&dir.path().join("run"), UnitStore::new(dir.path()));
+        let control = dir.path().join("run/systemd/user.control");
+        let unit = "# Made by MCP from a.toml, generation 1.\n[Unit]\nPartOf=web.target\n";
+        write(&control.join("hand.socket"), "[Unit]\nPartOf=web.target\n");
+        let mut set = UnitSet::new("web".parse().unwrap(), true);
+        for (place, name) in [
+            (Place::Quadlet, "web.container"),
+            (Place::Systemd, "web-80.socket"),
+            (Place::Systemd, "web-forward.service"),
+            (Place::Systemd, "web.target"),
+        ] {
+            set.files.insert((place, name.to_owned()), unit.to_owned());
+        }
+        trial.put(&set).unwrap();
+        let there = |expected: &[&str]| {
+            let mut names: Vec<String> =
+                entries(&control).unwrap().into_iter().map(|(name, _)| name).collect();
+            names.sort();
+            assert_eq!(names, expected);
+        };
+        there(&["hand.socket", "web-80.socket", "web-forward.service"]);
+        let socket = set.files.remove(&(Place::Systemd, "web-80.socket".to_owned())).unwrap();
+        set.files.insert((Place::Systemd, "web-81.socket".to_owned()), socket);
+        trial.put(&set).unwrap();
+        there(&["hand.socket", "web-81.socket", "web-forward.service"]);
+        assert_eq!(trial.read(&set.service, "web.container").unwrap().unwrap(), unit);
+        assert!(trial.remove(&set.service).unwrap());
+        there(&["hand.socket"]);
+        assert!(!trial.remove(&set.service).unwrap());
     }
 }

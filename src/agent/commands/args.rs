@@ -9,7 +9,7 @@ use tonic::service::Routes;
 use super::{check_config, doctor, install, restore, server, snapshot, token};
 use crate::agent::Parts;
 use crate::agent::environment::Environment;
-use crate::agent::probe;
+use crate::agent::{forward, probe};
 use crate::supervise::TaskError;
 use crate::telemetry::Chain;
 
@@ -39,6 +39,9 @@ pub enum Command {
     /// Wait until something answers; run by units that have no check of
     /// podman's
     Probe(probe::ProbeArgs),
+    /// Hand connections to the container that serves now; run by units of
+    /// services that are deployed blue-green
+    Forward(forward::ForwardArgs),
     /// Print the version
     Version,
     /// Make a copy of the registry and prove it; the agent may run
@@ -64,6 +67,9 @@ pub enum CommandError {
     /// What was probed never answered.
     #[error(transparent)]
     Probe(Box<probe::ProbeError>),
+    /// Nothing could be forwarded.
+    #[error(transparent)]
+    Forward(#[from] forward::ForwardError),
     /// There is no new copy of the registry.
     #[error(transparent)]
     Snapshot(#[from] snapshot::SnapshotCommandError),
@@ -112,6 +118,7 @@ where
         Command::Probe(args) => {
             probe::run(args).await.map_err(|e| CommandError::Probe(Box::new(e)))
         }
+        Command::Forward(args) => forward::run(args).await.map_err(CommandError::Forward),
         Command::Version => writeln!(output.data, "mcp-agent {}", env!("CARGO_PKG_VERSION"))
             .map_err(CommandError::Output),
         Command::Snapshot(args) => snapshot::run(args, &environment, &mut output),
@@ -129,6 +136,7 @@ where
                 CommandError::Token(_)
                 | CommandError::Install(_)
                 | CommandError::Probe(_)
+                | CommandError::Forward(_)
                 | CommandError::Snapshot(_)
                 | CommandError::Restore(_)
                 | CommandError::Doctor(_)

@@ -33,7 +33,7 @@ pub fn run(
     output: &mut Output<'_>,
 ) -> Result<(), CommandError> {
     let loaded = last_good::load(args.config.as_deref(), environment)?;
-    let Settings { server, database, node, roles, log, backup, state_dir, uid, boot } =
+    let Settings { server, database, node, roles, log, monitor, backup, state_dir, uid, boot } =
         &loaded.settings;
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "none".to_owned());
     for (key, value) in [
@@ -49,10 +49,21 @@ pub fn run(
         ("socket.operators", roles.operators.join(", ")),
         ("socket.viewers", roles.viewers.join(", ")),
         ("log.level", log.level.as_str().to_owned()),
+        ("monitor.interval", monitor.interval.to_string()),
+        ("monitor.alert_command", words(&monitor.alert_command)),
+        ("monitor.cooldown", monitor.cooldown.to_string()),
+        ("monitor.flap_threshold", monitor.flap_threshold.to_string()),
+        ("monitor.flap_window", monitor.flap_window.to_string()),
+        ("monitor.retention", monitor.retention.to_string()),
         ("backup.dir", backup.dir.display().to_string()),
         ("backup.keep", backup.keep.to_string()),
     ] {
         writeln!(output.data, "{key:<21} {value}")?;
+    }
+    for webhook in &monitor.webhooks {
+        let kinds: Vec<&str> = webhook.kinds.iter().map(|kind| kind.as_str()).collect();
+        let kinds = if kinds.is_empty() { "alerts".to_owned() } else { kinds.join(", ") };
+        writeln!(output.data, "{:<21} {} ({kinds})", "monitor.webhook", webhook.url)?;
     }
     check_boot::print(boot, database, output)?;
     let (_, unknown) = Members::resolve(roles, Users::load_or_empty(), *uid);
@@ -72,4 +83,9 @@ pub fn run(
         }
     }
     Ok(())
+}
+
+/// Shows a command as a list of its words, so that blanks are seen.
+fn words(command: &[String]) -> String {
+    if command.is_empty() { "none".to_owned() } else { format!("{command:?}") }
 }

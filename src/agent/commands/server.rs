@@ -86,6 +86,7 @@ where
         settings: Arc::clone(&parts.settings),
         log,
         members: parts.members.clone(),
+        monitor: parts.monitor.clone(),
         boot: parts.boot.clone(),
         problems: parts.problems.clone(),
     };

@@ -6,6 +6,7 @@
 
 mod backup;
 mod boot;
+mod monitor;
 mod node;
 pub mod problem;
 mod reader;

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::monitor::MonitorTable;
 use super::reader::Reader;
 use crate::agent::environment::Environment;
 use crate::agent::settings::{LogSettings, Settings, SocketRoles};
@@ -15,6 +16,7 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("agent", &["node_name", "address", "image_registry", "port_range"]),
     ("socket", &["operators", "viewers"]),
     ("log", &["level", "format"]),
+    ("monitor", super::monitor::KEYS),
     ("backup", &["dir", "keep"]),
     ("boot", &["sequence"]),
 ];
@@ -31,6 +33,7 @@ pub(super) struct File {
     pub(super) agent: AgentTable,
     pub(super) socket: SocketTable,
     pub(super) log: LogTable,
+    pub(super) monitor: MonitorTable,
     pub(super) backup: BackupTable,
     pub(super) boot: BootTable,
 }
@@ -100,7 +103,7 @@ pub(super) struct StageTable {
 
 impl Reader<'_> {
     pub(super) fn settings(&mut self, file: File, environment: &Environment) -> Option<Settings> {
-        let File { server, database, agent, socket, log, backup, boot } = file;
+        let File { server, database, agent, socket, log, monitor, backup, boot } = file;
         let state_dir = environment.state_dir();
         let server = self.server(&server, environment);
         let database =
@@ -111,6 +114,7 @@ impl Reader<'_> {
         let levels = crate::telemetry::LEVELS.map(Level::as_str);
         let level = self.word("log.level", &log.level, Level::Info, &levels);
         let format = self.word("log.format", &log.format, Format::Text, &["text", "json"]);
+        let monitor = self.monitor(monitor);
         let boot = self.boot(&boot);
         Some(Settings {
             server,
@@ -118,6 +122,7 @@ impl Reader<'_> {
             node: node?,
             roles,
             log: LogSettings { level: level?, format: format? },
+            monitor: monitor?,
             backup: backup?,
             state_dir,
             uid: environment.uid,

@@ -6,6 +6,7 @@ use super::parse;
 use super::tables::{KEYS, LISTS};
 use crate::agent::backup::BackupSettings;
 use crate::agent::environment::Environment;
+use crate::agent::monitor::EventKind;
 use crate::agent::settings::{LogSettings, PortRange};
 use crate::deployment::StageHealth;
 use crate::telemetry::{Format, Level};
@@ -56,6 +57,14 @@ fn every_key_is_taken() {
         [log]
         level = "debug"
         format = "json"
+        [monitor]
+        interval = "30s"
+        alert_command = ["/usr/bin/alert", "a b"]
+        cooldown = "1h"
+        flap_threshold = 5
+        flap_window = "1m"
+        retention = "7d"
+        webhook = [{ url="http://hook:8080/x", token_file="/t", ca_cert="/c", kinds=["drift"] }]
         [backup]
         dir = "/b"
         keep = 3
@@ -70,6 +79,9 @@ fn every_key_is_taken() {
     assert_eq!(settings.node.image_registry.as_deref(), Some("mcr.example.net:8443/x"));
     assert_eq!(settings.log, LogSettings { level: Level::Debug, format: Format::Json });
     assert_eq!(settings.server.socket, PathBuf::from("/s"));
+    assert_eq!(settings.monitor.alert_command, ["/usr/bin/alert", "a b"]);
+    assert_eq!(settings.monitor.retention.to_string(), "7d");
+    assert_eq!(settings.monitor.webhooks[0].kinds, [EventKind::Drift]);
     assert_eq!(settings.backup, BackupSettings { dir: "/b".into(), keep: 3 });
     let written = text.lines().filter(|line| line.contains(" = ")).count();
     // A list is not written as a key.
@@ -92,7 +104,7 @@ fn every_bad_value_is_told_at_once() {
     let told = errors(
         "[server]\ngrpc_addr = \"nine\"\ntls_cert = \"/a\"\n[agent]\naddress = \"0.0.0.0\"\n\
          image_registry = \"web\"\nport_range = \"1-2\"\nnode_name = \"A b\"\n[log]\nlevel = \"inof\"\n\
-         [database]\npath = \"rel\"\n[socket]\noperators = [\"a\"]\nviewers = [\"a\"]\n\
+         [database]\npath = \"rel\"\n[monitor]\ninterval = \"2d\"\nalert_command = [\"alert\"]\nflap_threshold = 0\ncooldown = \"15\"\n[[monitor.webhook]]\nurl = \"hook\"\nkinds = [\"broken\"]\n[socket]\noperators = [\"a\"]\nviewers = [\"a\"]\n\
          [backup]\ndir = \"b\"\nkeep = 0\n",
     );
     for expected in [
@@ -104,9 +116,15 @@ fn every_bad_value_is_told_at_once() {
         "a.toml:8:13: agent.node_name: node name \"A b\"",
         "a.toml:10:9: log.level: \"inof\" is not a log level; there are error, warn, info, debug and trace; did you mean \"info\"?",
         "a.toml:12:8: database.path: the path has to be absolute",
-        "a.toml:15:12: socket.viewers: \"a\" is one of socket.operators already",
-        "a.toml:17:7: backup.dir: the path has to be absolute",
-        "a.toml:18:8: backup.keep: the number of copies to keep is from 1 to 1000",
+        "a.toml:14:12: monitor.interval: the interval is at most 24h",
+        "a.toml:15:17: monitor.alert_command: the first word is the program, with its whole path",
+        "a.toml:16:18: monitor.flap_threshold: the threshold is at least 1",
+        "a.toml:17:12: monitor.cooldown: a time span is a number",
+        "a.toml:19:7: monitor.webhook.url: a webhook's URL is http",
+        "a.toml:20:10: monitor.webhook.kinds: \"broken\" is not a kind of event",
+        "a.toml:23:12: socket.viewers: \"a\" is one of socket.operators already",
+        "a.toml:25:7: backup.dir: the path has to be absolute",
+        "a.toml:26:8: backup.keep: the number of copies to keep is from 1 to 1000",
     ] {
         assert!(told.contains(expected), "{expected}\n--\n{told}");
     }

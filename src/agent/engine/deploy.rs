@@ -6,10 +6,10 @@ use std::sync::PoisonError;
 use tokio::sync::oneshot;
 
 use super::accepted::container_units;
-use super::boot::Boots;
 use super::{Accepted, Busy, Engine, EngineError, ImageWish, Prepared, Request, now_ms};
-use crate::agent::deploy_state::{DeployEvent, DeployState, Trial};
-use crate::agent::plan::{self, Action, Plan};
+use crate::agent::deploy_state::{DeployEvent, DeployState};
+use crate::agent::monitor::{self, EventKind};
+use crate::agent::plan::{self, Plan};
 use crate::agent::progress::{Event, Failure, Outcome, OutcomeKind, Progress};
 use crate::deployment::{Container, Deployment, Images, conflicts};
 use crate::names::{ComponentName, Generation, ServiceName, UnitName};
@@ -42,9 +42,31 @@ pub(super) struct Deploy {
     /// Files on disk before anything was touched.
     pub(super) disk: Option<UnitSet>,
     pub(super) state: DeployState,
-    /// Why it is undone without having failed.
-    pub(super) cut_off: Option<&'static str>,
+    /// What cut it off, if it is undone without having failed.
+    pub(super) cut_off: Option<Cut>,
     pub(super) changed: BTreeSet<String>,
+}
+
+/// What cut a deploy off that is undone for that reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// The agent ended before anything was touched.
+    Early,
+    /// The node went down: it has booted the generation before by itself.
+    Reboot,
+    /// What was being tried is gone, and the node is still up.
+    TrialGone,
+}
+
+impl Cut {
+    /// Returns why, for people.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Early => "the agent ended before anything was touched",
+            Self::Reboot => "the node went down before it was ready",
+            Self::TrialGone => "its files were removed before it was ready",
+        }
+    }
 }
 
 impl Deploy {
@@ -82,11 +104,13 @@ impl Engine {
         if now != prepared.old.as_ref().map(|o| (o.row.generation, o.row.active)) {
             return Err(EngineError::Overtaken { service: service.clone() });
         }
+        let same = |old: &Accepted| {
+            // What only the agent acts on is in no file.
+            old.set == prepared.set && old.deployment.heal == prepared.deployment.heal
+        };
         let pulls = prepared.request.images == ImageWish::PullAgain;
-        if let Some(old) = prepared
-            .old
-            .as_ref()
-            .filter(|o| !pulls && prepared.plan.is_empty() && o.set == prepared.set)
+        if let Some(old) =
+            prepared.old.as_ref().filter(|o| !pulls && prepared.plan.is_empty() && same(o))
         {
             let outcome = self.nothing_to_do(old, &prepared.request, &progress).await?;
             progress.tell(Event::Outcome(outcome)).await;
@@ -193,7 +217,7 @@ impl Engine {
         let kept = p.old.iter().flat_map(|o| lease_rows(&o.deployment));
         leases.extend(kept.filter(|k| {
             p.deployment.containers.iter().all(|c| {
-                c.spec.name != k.component || c.leased.iter().all(|(route, _)| *route != k.route)
+                c.spec.name != k.component || c.leases().all(|(route, _)| route != k.route)
             })
         }));
         let prepared = async {
@@ -241,7 +265,24 @@ impl Engine {
         };
         tracing::info!(service = %deploy.service, generation = %outcome.generation, outcome = ?outcome.kind, "deploy ended: {}", outcome.message);
         drop(busy);
+        self.record_outcome(&outcome, &deploy.by).await;
         progress.tell(Event::Outcome(outcome)).await;
+    }
+
+    /// Records how a deploy ended.
+    async fn record_outcome(&self, outcome: &Outcome, by: &str) {
+        let (generation, service) = (outcome.generation, outcome.service.as_str());
+        let why = outcome.failures.first().map_or(&outcome.message, |f| &f.explanation);
+        let (kind, reason) = match outcome.kind {
+            OutcomeKind::Done | OutcomeKind::Unchanged => {
+                (EventKind::Deployed, format!("generation {generation}, by {by}"))
+            }
+            OutcomeKind::RolledBack => {
+                (EventKind::RolledBack, format!("{}: {why}", outcome.message))
+            }
+            OutcomeKind::Failed => (EventKind::DeployFailed, format!("{}: {why}", outcome.message)),
+        };
+        self.tools().events.record(monitor::Event::of_service(kind, service, reason)).await;
     }
 
     /// Saves the state that comes after an event, before acting on it.
@@ -328,68 +369,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Stops what is gone, and has systemd know the new units.
-    async fn put_in_place(
-        &self,
-        deploy: &mut Deploy,
-        trial: &Trial,
-        progress: &Progress,
-    ) -> Result<DeployEvent, EngineError> {
-        // A running unit whose file is gone no longer knows how to stop.
-        let mut stopping = deploy.gone();
-        let old = deploy.old.iter().flat_map(|(old, _)| &old.containers);
-        let gives: Vec<Container> = old
-            .filter(|c| gives_port_away(c, &deploy.new))
-            .filter(|c| stopping.iter().all(|s| s.name != c.name))
-            .cloned()
-            .collect();
-        stopping.extend(gives);
-        self.stop_first(deploy, stopping, progress).await?;
-        if !deploy.new.active {
-            self.leave_targets(&deploy.service).await?;
-        }
-        let plan = self.replan(deploy).await?;
-        let starts = plan.effects.into_iter().filter(|e| e.action != Action::Stop);
-        let wanted: BTreeSet<ComponentName> = starts.map(|e| e.component).collect();
-        // Where nothing is started there is nothing to be tried.
-        if !wanted.is_empty() {
-            let step = progress.step("install", deploy.service.as_str()).await;
-            if trial.boot.is_some() {
-                self.try_out(self.tried_set(deploy, trial).await?).await?;
-            } else {
-                let boots = Boots::As(&deploy.new);
-                self.install(&deploy.set, deploy.disk.as_ref(), boots).await?;
-            }
-            step.done().await;
-        }
-        let before = self.invocations(&container_units(&deploy.new)).await?;
-        Ok(DeployEvent::Installed { wanted, before })
-    }
-
-    /// Stops those containers that run.
-    pub(super) async fn stop_first(
-        &self,
-        deploy: &mut Deploy,
-        mut stopping: Vec<Container>,
-        progress: &Progress,
-    ) -> Result<(), EngineError> {
-        let units: Vec<UnitName> = stopping.iter().map(|c| c.name.unit()).collect();
-        let up = self.invocations(&units).await?;
-        stopping.retain(|c| up.get(&c.name.unit()).is_some_and(Option::is_some));
-        if stopping.is_empty() {
-            return Ok(());
-        }
-        let names = stopping.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
-        let step = progress.step("stop", names).await;
-        let stopped = self.stop_alone(&stopping.iter().collect::<Vec<_>>()).await?;
-        deploy.changed.extend(stopped.iter().map(ToString::to_string));
-        step.done().await;
-        Ok(())
-    }
-
     /// Plans once more, as things are now: images may have been pulled, and
     /// units may have died.
-    async fn replan(&self, deploy: &Deploy) -> Result<Plan, EngineError> {
+    pub(super) async fn replan(&self, deploy: &Deploy) -> Result<Plan, EngineError> {
         let up = self.invocations(&container_units(&deploy.new)).await?;
         let up: BTreeSet<UnitName> =
             up.into_iter().filter(|(_, id)| id.is_some()).map(|(unit, _)| unit).collect();
@@ -426,6 +408,9 @@ impl Engine {
             })
             .collect();
         let new = deploy.new.clone();
+        if !new.active {
+            return Ok(Vec::new());
+        }
         self.start_in_order(&new, &left, progress, Some(deploy)).await
     }
 }
@@ -468,25 +453,17 @@ pub(super) fn stored(
     text.map_err(|source| EngineError::Stored { what, service: service.clone(), source })
 }
 
-/// Tells whether a container holds a port that another one is to get.
-fn gives_port_away(old: &Container, new: &Deployment) -> bool {
-    new.containers
-        .iter()
-        .filter(|n| n.name != old.name)
-        .any(|n| n.publish.iter().any(|p| old.publish.iter().any(|o| o.clashes(p))))
-}
-
 /// Returns the rows of a deployment's leases.
 pub(super) fn lease_rows(deployment: &Deployment) -> Vec<LeaseRow> {
     deployment
         .containers
         .iter()
         .flat_map(|c| {
-            c.leased.iter().map(|(route, port)| LeaseRow {
+            c.leases().map(|(route, port)| LeaseRow {
                 service: deployment.service.clone(),
                 component: c.spec.name.clone(),
-                route: route.clone(),
-                port: *port,
+                route,
+                port,
             })
         })
         .collect()

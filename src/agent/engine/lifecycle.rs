@@ -215,6 +215,8 @@ impl Engine {
             up.into_iter().filter(|(_, id)| id.is_some()).map(|(unit, _)| unit).collect();
         let effects = plan::stops(deployment, &up);
         self.leave_targets(&deployment.service).await?;
+        let held: Vec<&Container> = deployment.containers.iter().collect();
+        self.close_ports(deployment, &held).await?;
         for layer in deployment.layers().iter().rev() {
             let containers: Vec<&Container> = layer
                 .iter()
@@ -247,11 +249,11 @@ impl Engine {
 
     /// Closes the row of an operation that failed, so that it can be asked
     /// for again at once.
-    pub(super) async fn close(
+    pub(super) async fn close<T>(
         &self,
         operation: i64,
-        done: Result<(), EngineError>,
-    ) -> Result<(), EngineError> {
+        done: Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
         if done.is_err()
             && let Err(error) =
                 self.registry().finish_operation(operation, "failed".to_owned(), now_ms()).await

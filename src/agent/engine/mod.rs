@@ -18,20 +18,25 @@ pub mod boot_report;
 pub mod boot_verify;
 mod component;
 pub mod deploy;
+pub mod drift;
 pub mod error;
 pub mod failure;
 pub mod history;
 pub mod images;
+mod installing;
 pub mod lifecycle;
 pub mod prepare;
 mod promotion;
 mod pulling;
+pub mod reconcile;
 mod record;
 pub mod recovery;
 pub mod rescue;
 pub mod rollback;
+mod sockets;
 pub mod starting;
 pub mod status;
+mod switch;
 mod things;
 pub mod toolchain;
 mod trial;
@@ -44,8 +49,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 pub use accepted::Accepted;
 pub use error::EngineError;
@@ -54,6 +60,7 @@ pub use prepare::{Prepared, Request};
 pub use toolchain::Toolchain;
 
 use super::gate::now_ms;
+use super::monitor::Events;
 use super::problems::Problems;
 use super::settings::NodeSettings;
 use crate::deployment::{Deployment, Sequence};
@@ -65,6 +72,10 @@ use crate::units::{Installed, TrialStore, UnitStore, UnitsError};
 
 /// How many accepted generations of a service are kept.
 const KEEP_GENERATIONS: usize = 10;
+
+/// How long an operation that ended is remembered: systemd may tell its
+/// listeners late what a unit has done by then.
+const AFTERMATH: Duration = Duration::from_secs(10);
 
 /// Changes what runs on the node, and says what does.
 #[derive(Debug, Clone)]
@@ -87,6 +98,8 @@ pub struct Tools {
     pub node: NodeSettings,
     /// `$XDG_RUNTIME_DIR`.
     pub runtime: PathBuf,
+    /// Where events go.
+    pub events: Events,
     /// Where the agent keeps its state.
     pub state_dir: PathBuf,
     /// The boot sequence of the configuration.
@@ -126,6 +139,10 @@ struct Inner {
     was_empty: bool,
     /// Told when an operation could be neither finished nor undone.
     stuck: Notify,
+    /// What ended last, by service, and when.
+    ended: Mutex<BTreeMap<ServiceName, (&'static str, Instant, SystemTime)>>,
+    /// Counts whatever changes what is desired or who is busy.
+    changes: watch::Sender<u64>,
     /// The generations in force, as in the registry.
     accepted: Mutex<BTreeMap<ServiceName, Arc<Accepted>>>,
     /// The boot sequence that is wanted, and the one on disk.
@@ -158,6 +175,8 @@ impl Engine {
             records: tokio::sync::Mutex::new(()),
             was_empty: accepted.is_empty(),
             stuck: Notify::new(),
+            ended: Mutex::new(BTreeMap::new()),
+            changes: watch::Sender::new(0),
             accepted: Mutex::new(accepted),
         };
         let engine = Self { inner: Arc::new(inner) };
@@ -178,7 +197,8 @@ impl Engine {
         &self.inner.tools.registry
     }
 
-    fn manager(&self) -> &Manager {
+    /// Returns the user manager.
+    pub(super) fn manager(&self) -> &Manager {
         &self.inner.tools.manager
     }
 
@@ -232,7 +252,15 @@ impl Engine {
             Some(accepted) => all.insert(service.clone(), Arc::new(accepted)),
             None => all.remove(service),
         };
+        drop(all);
+        self.inner.changes.send_modify(|count| *count = count.wrapping_add(1));
         Ok(())
+    }
+
+    /// Returns what wakes whoever wants to know that an operation ended, or
+    /// that something else is desired than before.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.changes.subscribe()
     }
 
     /// Takes a service for one operation.
@@ -248,6 +276,22 @@ impl Engine {
     /// Returns what is under way on a service.
     pub fn under_way(&self, service: &ServiceName) -> Option<&'static str> {
         self.inner.busy.lock().unwrap_or_else(PoisonError::into_inner).get(service).copied()
+    }
+
+    /// Returns what is under way on a service, or ended a moment ago.
+    pub fn lately(&self, service: &ServiceName) -> Option<&'static str> {
+        self.at_it(service, None)
+    }
+
+    /// Returns the operation by which a unit of the service came into a state:
+    /// one that is under way, or that ended a moment ago and after that.
+    pub fn at_it(&self, service: &ServiceName, since: Option<SystemTime>) -> Option<&'static str> {
+        self.under_way(service).or_else(|| {
+            let ended = self.inner.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            let (operation, at, then) = ended.get(service)?;
+            let before = since.is_none_or(|since| since <= *then);
+            (at.elapsed() < AFTERMATH && before).then_some(*operation)
+        })
     }
 
     /// Puts a unit set in place, and what the boot order has to do with it,
@@ -292,13 +336,39 @@ impl Engine {
         Ok(changed)
     }
 
+    /// Has the next installation reload systemd, whatever it changes.
+    fn owe_reload(&self) {
+        self.inner.reload_owed.store(true, Ordering::SeqCst);
+    }
+
+    /// Returns a number that differs when a service's files on disk, or the
+    /// drop-ins of its units, have changed.
+    ///
+    /// # Errors
+    ///
+    /// The unit directories cannot be read.
+    pub async fn stamp(
+        &self,
+        service: &ServiceName,
+        units: &[UnitName],
+    ) -> Result<u64, EngineError> {
+        let (store, service) = (self.tools().store.clone(), service.clone());
+        let units: Vec<String> = units.iter().map(ToString::to_string).collect();
+        let stamp = tokio::task::spawn_blocking(move || store.stamp(&service, &units));
+        Ok(stamp.await.map_err(EngineError::Lost)??)
+    }
+
+    /// Returns every deployment: those in force, and those under way.
+    pub(super) fn deployments(&self) -> Vec<Deployment> {
+        let coming = self.inner.coming.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_force = self.all();
+        in_force.iter().map(|a| &a.deployment).chain(coming.values()).cloned().collect()
+    }
+
     /// Returns the other services' deployments: those in force, and those
     /// that are under way.
     fn neighbours(&self, service: &ServiceName) -> Vec<Deployment> {
-        let coming = self.inner.coming.lock().unwrap_or_else(PoisonError::into_inner);
-        let in_force = self.all();
-        let in_force = in_force.iter().map(|a| &a.deployment);
-        in_force.chain(coming.values()).filter(|d| d.service != *service).cloned().collect()
+        self.deployments().into_iter().filter(|d| d.service != *service).collect()
     }
 
     /// Waits until an operation could be neither finished nor undone.
@@ -348,6 +418,12 @@ impl Drop for Busy {
     fn drop(&mut self) {
         let inner = &self.engine.inner;
         inner.coming.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.service);
-        inner.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.service);
+        let done = inner.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.service);
+        if let Some(operation) = done {
+            let mut ended = inner.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            ended.retain(|_, (_, at, _)| at.elapsed() < AFTERMATH);
+            ended.insert(self.service.clone(), (operation, Instant::now(), SystemTime::now()));
+        }
+        inner.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 }

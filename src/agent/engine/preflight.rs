@@ -19,7 +19,7 @@ pub(super) async fn check(
     let touched: Vec<&Container> = plan
         .effects
         .iter()
-        .filter(|e| matches!(e.action, Action::Start | Action::Restart))
+        .filter(|e| matches!(e.action, Action::Start | Action::Restart | Action::Switch))
         .filter_map(|e| deployment.container(&e.component))
         .collect();
     let mut problems = Vec::new();
@@ -67,10 +67,10 @@ fn paths(container: &Container, problems: &mut Vec<String>) {
 /// Tries ports that the service does not hold already.
 fn ports(container: &Container, old: Option<&Deployment>, problems: &mut Vec<String>) {
     let held = |port: &Publish| {
-        let mut held = old.iter().flat_map(|o| &o.containers).flat_map(|c| &c.publish);
+        let mut held = old.iter().flat_map(|o| &o.containers).flat_map(Container::occupied);
         held.any(|h| h.host == port.host && h.protocol == port.protocol)
     };
-    for port in &container.publish {
+    for port in &container.occupied() {
         let Err(error) = bind(port) else { continue };
         if error.kind() == ErrorKind::AddrInUse && held(port) {
             continue;

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use super::boot::{Boots, PODMAN};
-use super::deploy::{self, Deploy};
-use super::{Busy, Engine, EngineError, ImageWish, accepted, lifecycle, now_ms, rescue, undeploy};
-use crate::agent::deploy_state::{DeployState, Trial};
+use super::deploy::{self, Cut, Deploy};
+use super::{
+    Busy, Engine, EngineError, ImageWish, accepted, lifecycle, now_ms, reconcile, rescue, undeploy,
+};
+use crate::agent::deploy_state::{DeployEvent, DeployState, Trial};
 use crate::agent::plan::ImageState;
 use crate::agent::progress::Progress;
 use crate::deployment::Container;
@@ -98,6 +100,7 @@ impl Engine {
                 Ok(())
             }
             lifecycle::START => self.carry_out_start(&accepted, row.id, &progress).await,
+            reconcile::KIND => self.recover_reconcile(&row.service, row.id, &row.state).await,
             kind @ (undeploy::UNDEPLOY | undeploy::PURGE) => {
                 let purge = kind == undeploy::PURGE;
                 self.carry_out_undeploy(&accepted, row.id, purge, &progress).await
@@ -160,7 +163,7 @@ impl Engine {
         self.after_a_reboot(&mut deploy).await?;
         if matches!(deploy.state, DeployState::Planned | DeployState::Pulling) {
             // Nothing that runs was touched: as if it had not been asked for.
-            deploy.cut_off = Some("the agent ended before anything was touched");
+            deploy.cut_off = Some(Cut::Early);
             let outcome = self.back(&mut deploy, Vec::new(), &progress).await;
             tracing::info!(service = %deploy.service, "the deploy is undone: {}", outcome.message);
             drop(busy);
@@ -184,13 +187,15 @@ impl Engine {
             tracing::warn!(service = %deploy.service, "the node went down while a generation was put in force; going on");
             return self.go_on_after_a_reboot(deploy, Trial { boot: None, images }).await;
         }
-        tracing::warn!(service = %deploy.service, generation = %deploy.new.generation, "the node went down before this generation was ready; it is discarded");
-        let units = deploy.old.iter().flat_map(|(old, _)| accepted::container_units(old));
-        let before = self.invocations(&units.collect::<Vec<_>>()).await?;
-        let reason = "the node went down before it was ready";
-        deploy.cut_off = Some(reason);
-        let trial = Trial { boot: Some(self.inner.boot_id.clone()), images };
-        deploy.state = DeployState::RollingBack { before, reason: reason.to_owned(), trial };
+        let same_boot = deploy.state.trial().and_then(|t| t.boot.as_ref());
+        let same_boot = same_boot == Some(&self.inner.boot_id);
+        let cut = if same_boot { Cut::TrialGone } else { Cut::Reboot };
+        let reason = cut.reason().to_owned();
+        tracing::warn!(service = %deploy.service, generation = %deploy.new.generation, "{reason}; it is discarded");
+        deploy.cut_off = Some(cut);
+        if !matches!(deploy.state, DeployState::RollingBack { .. }) {
+            deploy.state = deploy.state.clone().next(DeployEvent::Failed(reason))?;
+        }
         Ok(())
     }
 

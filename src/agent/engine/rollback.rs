@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::accepted::container_units;
 use super::boot::Boots;
-use super::deploy::{Deploy, lease_rows};
-use super::{Engine, EngineError, Reload, now_ms};
+use super::deploy::{Cut, Deploy, lease_rows};
+use super::{Engine, EngineError, Reload, now_ms, sockets};
 use crate::agent::deploy_state::{DeployEvent, DeployState};
 use crate::agent::progress::{Failure, Outcome, OutcomeKind, Progress};
 use crate::deployment::Container;
@@ -64,14 +64,7 @@ impl Engine {
         self.note_failure(deploy, reason).await;
         let step = progress.step("rollback", format!("generation {}", deploy.from)).await;
         let touched = self.touched(deploy).await?;
-        // Of a service that was stopped nothing may stay up.
-        let stays = |c: &Container| {
-            deploy.old.as_ref().is_some_and(|(old, _)| {
-                old.active && old.containers.iter().any(|o| o.name == c.name)
-            })
-        };
-        let gone: Vec<&Container> = deploy.new.containers.iter().filter(|c| !stays(c)).collect();
-        self.stop_alone(&gone).await?;
+        self.take_down_new(deploy).await?;
         let old_set = match &deploy.old {
             Some((_, set)) => set.clone(),
             None => UnitSet::new(deploy.service.clone(), false),
@@ -85,7 +78,7 @@ impl Engine {
             Some((old, _)) if old.active => {
                 let old = old.clone();
                 let failures = self.start_in_order(&old, &touched, progress, None).await?;
-                if failures.is_empty() {
+                if failures.is_empty() && deploy.cut_off != Some(Cut::Reboot) {
                     self.reach_target(&old).await?;
                 }
                 failures
@@ -107,7 +100,7 @@ impl Engine {
         }
         let outcome = match (failures.is_empty(), deploy.cut_off) {
             (true, None) => "rolled back".to_owned(),
-            (true, Some(why)) => format!("{UNDONE}{why}"),
+            (true, Some(cut)) => format!("{UNDONE}{}", cut.reason()),
             (false, _) => "failed".to_owned(),
         };
         self.registry().finish_operation(deploy.operation, outcome, now_ms()).await?;
@@ -119,6 +112,27 @@ impl Engine {
             step.failed("the generation before did not come up".to_owned()).await;
         }
         Ok(failures)
+    }
+
+    /// Stops what only the new generation has, and what would be in the way
+    /// of the old one.
+    async fn take_down_new(&self, deploy: &Deploy) -> Result<(), EngineError> {
+        // Of a service that was stopped nothing may stay up.
+        let stays = |c: &Container| {
+            deploy.old.as_ref().is_some_and(|(old, _)| {
+                old.active && old.containers.iter().any(|o| o.name == c.name)
+            })
+        };
+        let old = deploy.old.as_ref().map(|(old, _)| old);
+        let closing =
+            |c: &&Container| !stays(c) || old.is_none_or(|old| sockets::hold_differs(c, old));
+        let closing: Vec<&Container> = deploy.new.containers.iter().filter(closing).collect();
+        self.close_ports(&deploy.new, &closing).await?;
+        let gone =
+            |c: &&Container| !stays(c) || old.is_some_and(|old| sockets::holder_changes(c, old));
+        let gone: Vec<&Container> = deploy.new.containers.iter().filter(gone).collect();
+        self.stop_alone(&gone).await?;
+        Ok(())
     }
 
     /// Ends the trial, and has the old files in place: they were never
@@ -173,6 +187,10 @@ impl Engine {
     /// Returns the old components that are down, or run the new generation.
     async fn touched(&self, deploy: &Deploy) -> Result<BTreeSet<ComponentName>, EngineError> {
         let Some((old, _)) = &deploy.old else { return Ok(BTreeSet::new()) };
+        if deploy.cut_off == Some(Cut::Reboot) {
+            // The boot starts them, each at its time.
+            return Ok(BTreeSet::new());
+        }
         let DeployState::RollingBack { before, .. } = &deploy.state else {
             return Ok(BTreeSet::new());
         };

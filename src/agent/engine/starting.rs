@@ -13,7 +13,7 @@ use crate::podman::pause;
 use crate::systemd::{ActiveState, Change, JobMode, JobResult, Jobs, ListedUnit, SystemdError};
 
 /// What systemd needs on top of a unit's own timeouts.
-const MARGIN: Duration = Duration::from_secs(30);
+pub(super) const MARGIN: Duration = Duration::from_secs(30);
 
 /// What becomes of a component that does not start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -221,7 +221,12 @@ impl Engine {
         progress: &Progress,
         mut journal: Option<&mut Deploy>,
     ) -> Result<Vec<Failure>, EngineError> {
+        let closed = self.open_ports(deployment, progress).await?;
+        if !closed.is_empty() {
+            return Ok(closed);
+        }
         if wanted.is_empty() {
+            self.settle_stand_ins(deployment, progress).await?;
             return Ok(Vec::new());
         }
         let failing = if journal.is_some() { Failing::IsUndone } else { Failing::IsLeft };
@@ -232,7 +237,7 @@ impl Engine {
             if layer.is_empty() {
                 continue;
             }
-            let started = self.start_layer(deployment, &layer, failing, progress).await?;
+            let started = self.renew(deployment, &layer, failing, progress).await?;
             if let Some(deploy) = journal.as_deref_mut() {
                 for component in &started.ready {
                     deploy.changed.insert(component.to_string());
@@ -243,7 +248,40 @@ impl Engine {
                 return Ok(started.failures);
             }
         }
+        self.settle_stand_ins(deployment, progress).await?;
         Ok(Vec::new())
+    }
+
+    /// Starts the components of one layer, or makes them anew: with a hand-over
+    /// where one is possible. The first failure is the last.
+    async fn renew(
+        &self,
+        deployment: &Deployment,
+        layer: &[ComponentName],
+        failing: Failing,
+        progress: &Progress,
+    ) -> Result<Started, EngineError> {
+        let (mut plain, mut switched) = (Vec::new(), Vec::new());
+        for container in layer.iter().filter_map(|c| deployment.container(c)) {
+            if self.is_switched(container).await? {
+                switched.push(container);
+            } else {
+                plain.push(container.spec.name.clone());
+            }
+        }
+        let mut all = Started::default();
+        if !plain.is_empty() {
+            all = self.start_layer(deployment, &plain, failing, progress).await?;
+        }
+        for container in switched {
+            if !all.failures.is_empty() {
+                break;
+            }
+            let one = self.switch_over(deployment, container, failing, progress).await?;
+            all.ready.extend(one.ready);
+            all.failures.extend(one.failures);
+        }
+        Ok(all)
     }
 
     /// Has the service's target active, so that `systemctl --user` shows the

@@ -5,11 +5,12 @@ use std::time::SystemTime;
 
 use super::accepted::container_units;
 use super::{Accepted, Engine, EngineError};
-use crate::agent::plan::{self, FileChangeKind};
+use crate::agent::monitor::drift::{self, Drift, UnitFile};
+pub use crate::agent::monitor::seen::ComponentState;
+use crate::definition::service::Restart;
 use crate::deployment::{Container, Readiness};
-use crate::names::ServiceName;
+use crate::names::{ServiceName, UnitName};
 use crate::podman::{Health, health};
-use crate::quadlet::render;
 use crate::registry::UndoneRow;
 use crate::systemd::{ActiveState, LoadState, UnitState};
 
@@ -22,6 +23,8 @@ pub struct ServiceStatus {
     pub components: Vec<ComponentStatus>,
     /// What is under way.
     pub operation: Option<&'static str>,
+    /// How the service as a whole differs from what it should be.
+    pub drift: Vec<Drift>,
 }
 
 /// A component as it is.
@@ -43,42 +46,10 @@ pub struct ComponentStatus {
     pub restarts: u32,
     /// systemd's finer state.
     pub sub: String,
-    /// How it differs from what it should be, each with its reason.
-    pub drift: Vec<String>,
-}
-
-/// A component's state in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ComponentState {
-    /// Up, and ready once.
-    Running,
-    /// On its way up.
-    Starting,
-    /// On its way down.
-    Stopping,
-    /// Down.
-    Stopped,
-    /// Ended, and waits to be started again.
-    Restarting,
-    /// Ended badly.
-    Failed,
-    /// systemd knows no such unit.
-    Missing,
-}
-
-impl ComponentState {
-    /// Returns the word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Starting => "starting",
-            Self::Stopping => "stopping",
-            Self::Stopped => "stopped",
-            Self::Restarting => "restarting",
-            Self::Failed => "failed",
-            Self::Missing => "missing",
-        }
-    }
+    /// The number of its run.
+    pub invocation: Option<String>,
+    /// How it differs from what it should be.
+    pub drift: Vec<Drift>,
 }
 
 /// Tells whether a unit is up, or being restarted by somebody.
@@ -88,33 +59,6 @@ pub(super) fn is_up(active: &ActiveState, sub: &str) -> bool {
 }
 
 impl Engine {
-    /// Adds to a status how the files on disk differ from those in force.
-    ///
-    /// # Errors
-    ///
-    /// The unit directories cannot be read.
-    pub async fn add_file_drift(&self, status: &mut ServiceStatus) -> Result<(), EngineError> {
-        let accepted = &status.accepted;
-        let disk = self.on_disk(&accepted.row.name).await?;
-        let changes = plan::files(disk.as_ref(), &accepted.set);
-        for component in &mut status.components {
-            let unit = component.container.name.unit();
-            let ours = changes.iter().filter(|c| render::unit_of(&c.name) == unit.as_str());
-            component.drift.extend(ours.map(|change| {
-                let what = match change.kind {
-                    FileChangeKind::Added => "was removed",
-                    FileChangeKind::Changed => "was edited",
-                    FileChangeKind::Removed => "is not ours",
-                };
-                format!(
-                    "{} {what} by hand; deploy the service again to undo that, or use a drop-in: systemctl --user edit {unit}",
-                    change.name
-                )
-            }));
-        }
-        Ok(())
-    }
-
     /// Returns the deploys that were cut off and undone, and after which
     /// nothing was done to their service.
     ///
@@ -140,6 +84,8 @@ impl Engine {
         };
         let units: Vec<_> = wanted.iter().flat_map(|a| container_units(&a.deployment)).collect();
         let mut states = self.manager().unit_states(&units).await?.into_iter();
+        let deployments = wanted.iter().map(|a| &a.deployment);
+        let closed = self.closed_ports(deployments).await?;
         Ok(wanted
             .into_iter()
             .map(|accepted| {
@@ -148,15 +94,33 @@ impl Engine {
                     .containers
                     .iter()
                     .zip(states.by_ref())
-                    .map(|(container, state)| self.component(&accepted, container, state))
+                    .map(|(container, state)| {
+                        let mut component = self.component(&accepted, container, state);
+                        let told: Vec<Drift> =
+                            closed.iter().filter_map(|u| closed_drift(&component, u)).collect();
+                        component.drift.extend(told);
+                        component.drift.extend(self.left_over(&component, &accepted.row.name));
+                        component
+                    })
                     .collect();
                 ServiceStatus {
                     components,
                     operation: self.under_way(&accepted.row.name),
+                    drift: Vec::new(),
                     accepted,
                 }
             })
             .collect())
+    }
+
+    /// Says that a hand-over was never finished.
+    fn left_over(&self, component: &ComponentStatus, service: &ServiceName) -> Option<Drift> {
+        let container = &component.container;
+        let idle = self.under_way(service).is_none();
+        (idle && self.has_stand_in(service, container)).then(|| {
+            let path = format!("{service}/{}", container.spec.name);
+            drift::of_left_over(container.name.stand_in().as_str(), &path)
+        })
     }
 
     fn component(
@@ -178,12 +142,13 @@ impl Engine {
             }
             _ => "none",
         };
-        let drift = drift(accepted.row.active, state, &unit);
+        let drift = unit_drift(accepted, container, state, &unit);
         ComponentStatus {
             container: container.clone(),
             desired: accepted.row.active,
             state,
             health,
+            invocation: unit.invocation_id,
             result: unit.ended.map(|e| e.result).filter(|r| r != "success"),
             since: unit.since,
             restarts: unit.restarts,
@@ -193,7 +158,16 @@ impl Engine {
     }
 }
 
-fn component_state(unit: &UnitState) -> ComponentState {
+/// Says that a component that runs cannot be reached.
+fn closed_drift(component: &ComponentStatus, unit: &UnitName) -> Option<Drift> {
+    let ours = component.container.port_units().contains(unit);
+    (ours && component.desired && component.state == ComponentState::Running)
+        .then(|| drift::of_closed_port(unit.as_str()))
+}
+
+/// Returns a unit's state in one word.
+pub(in crate::agent) fn component_state(unit: &UnitState) -> ComponentState {
+    let coming = matches!(unit.job.as_deref(), Some("start" | "restart"));
     match &unit.active {
         ActiveState::Active | ActiveState::Reloading | ActiveState::Refreshing => {
             ComponentState::Running
@@ -205,7 +179,7 @@ fn component_state(unit: &UnitState) -> ComponentState {
         ActiveState::Deactivating => ComponentState::Stopping,
         ActiveState::Failed => ComponentState::Failed,
         // It waits for what comes before it, say a boot stage.
-        ActiveState::Inactive if unit.job.as_deref() == Some("start") => ComponentState::Starting,
+        ActiveState::Inactive if coming => ComponentState::Starting,
         ActiveState::Inactive if unit.load == LoadState::NotFound => ComponentState::Missing,
         ActiveState::Inactive | ActiveState::Maintenance | ActiveState::Other(_) => {
             ComponentState::Stopped
@@ -213,29 +187,51 @@ fn component_state(unit: &UnitState) -> ComponentState {
     }
 }
 
-fn drift(desired: bool, state: ComponentState, unit: &UnitState) -> Vec<String> {
-    let mut drift = Vec::new();
-    let service = unit.name.as_str();
-    match (desired, state) {
-        (true, ComponentState::Stopped) => {
-            drift.push(format!("it is down and should run; systemctl --user start {service}"));
+/// Says how a unit ended, in words; empty: it did not, or ended well.
+pub(in crate::agent) fn how_it_ended(unit: &UnitState) -> String {
+    let Some(ended) = &unit.ended else { return String::new() };
+    match (ended.result.as_str(), ended.code) {
+        ("success", _) => String::new(),
+        ("exit-code", Some(1)) => format!("it ended with exit code {}", ended.status),
+        ("signal" | "core-dump", Some(2 | 3)) => {
+            format!("it was ended by signal {}", ended.status)
         }
-        (true, ComponentState::Failed) => {
-            drift.push(format!("it failed and should run; systemctl --user status {service}"));
-        }
-        (true, ComponentState::Missing) => {
-            drift.push("systemd does not know its unit; deploy the service again".to_owned());
-        }
-        (
-            false,
-            ComponentState::Running | ComponentState::Starting | ComponentState::Restarting,
-        ) => {
-            drift.push(format!("it runs and should not; systemctl --user stop {service}"));
-        }
-        (true | false, _) => {}
+        ("timeout", _) => "it was not ready, or not down, in time (timeout)".to_owned(),
+        (result, _) => format!("it ended ({result})"),
     }
-    if unit.load == LoadState::NotFound && state == ComponentState::Running {
-        drift.push("it runs, but its unit file is gone; deploy the service again".to_owned());
-    }
-    drift
+}
+
+fn unit_drift(
+    accepted: &Accepted,
+    container: &Container,
+    state: ComponentState,
+    unit: &UnitState,
+) -> Vec<Drift> {
+    let stopped_at = unit.since.map(at_the_node);
+    drift::of_component(&drift::Component {
+        service: accepted.row.name.as_str(),
+        unit: unit.name.as_str(),
+        desired: accepted.row.active,
+        state,
+        file: match unit.load {
+            LoadState::NotFound => UnitFile::Unknown,
+            LoadState::Masked => UnitFile::Masked,
+            LoadState::Loaded
+            | LoadState::BadSetting
+            | LoadState::Error
+            | LoadState::Merged
+            | LoadState::Other(_) => UnitFile::Known,
+        },
+        ended: &how_it_ended(unit),
+        stopped_at: stopped_at.as_deref(),
+        always: container.spec.restart == Restart::Always,
+    })
+}
+
+/// Returns a time as the node's clock shows it.
+fn at_the_node(time: SystemTime) -> String {
+    jiff::Timestamp::try_from(time).map_or_else(
+        |_| "an unknown time".to_owned(),
+        |time| time.to_zoned(jiff::tz::TimeZone::system()).strftime("%F %T %Z").to_string(),
+    )
 }

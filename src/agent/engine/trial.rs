@@ -72,7 +72,7 @@ impl Engine {
             }
             let key = (Place::Quadlet, render::container_file(&container.name));
             if let Some(text) = set.files.get_mut(&key) {
-                *text = with_image(text, image);
+                *text = with_image(text, &image.id.to_string());
             }
         }
         Ok(set)
@@ -122,10 +122,15 @@ impl Engine {
     }
 }
 
-/// Returns a container file's text with an image's number for its name.
-fn with_image(text: &str, image: &Image) -> String {
+/// Returns the image in a container file's text.
+pub(super) fn image_of(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| line.strip_prefix("Image="))
+}
+
+/// Returns a container file's text with another image, or its number.
+pub(super) fn with_image(text: &str, image: &str) -> String {
     let line = |line: &str| match line.strip_prefix("Image=") {
-        Some(_) => format!("Image={}\n", image.id),
+        Some(_) => format!("Image={image}\n"),
         None => format!("{line}\n"),
     };
     text.lines().map(line).collect()
@@ -137,13 +142,9 @@ mod tests {
 
     #[test]
     fn only_the_image_changes() {
-        let image = Image {
-            name: "localhost/a:1".parse().unwrap(),
-            id: "9e".repeat(32).parse().unwrap(),
-            digest: None,
-        };
         let text = "[Container]\nImage=localhost/a:1\nEnvironment=\"Image=b\"\nPull=never\n";
         let expected = text.replace("localhost/a:1", &"9e".repeat(32));
-        assert_eq!(with_image(text, &image), expected);
+        assert_eq!(with_image(text, &"9e".repeat(32)), expected);
+        assert_eq!(image_of(text), Some("localhost/a:1"));
     }
 }

@@ -33,7 +33,13 @@ impl Agent {
             .filter(|undone| service.as_ref().is_none_or(|s| *s == undone.service))
             .map(convert::undone)
             .collect();
-        Ok(Response::new(pb::StatusResponse { services, undone }))
+        let of_the_node = if request.files && service.is_none() {
+            self.engine.strangers().await
+        } else {
+            Vec::new()
+        };
+        let drifts = of_the_node.into_iter().map(pb::Drift::from).collect();
+        Ok(Response::new(pb::StatusResponse { services, undone, drifts }))
     }
 
     pub(super) fn answer_definition(

@@ -7,6 +7,7 @@ mod boot_verify;
 mod convert;
 mod deploy;
 mod doctor;
+mod events;
 mod history;
 mod info;
 mod logs;
@@ -20,13 +21,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_stream::Stream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::doctor::Patient;
 use super::engine::recovery::CutOff;
 use super::engine::{Engine, EngineError, Toolchain, Tools};
 use super::gate::{AuditNote, Caller};
+use super::monitor::alerts::Alerts;
+use super::monitor::{self, Events, Monitor, MonitorSettings};
 use super::{Parts, Problems};
 use crate::names::{ComponentName, NodeName, ServiceName};
 use crate::rpc::agent_v1 as pb;
@@ -44,6 +49,9 @@ pub struct Agent {
     node: NodeName,
     problems: Problems,
     systemd: Arc<tokio::sync::OnceCell<String>>,
+    events: Events,
+    monitor: watch::Receiver<Arc<MonitorSettings>>,
+    shutdown: CancellationToken,
     patient: Patient,
 }
 
@@ -68,13 +76,16 @@ impl Agent {
             parts.problems.set("podman", format!("this node cannot deploy: {why}"));
             tracing::error!("this node cannot deploy: {why}");
         }
+        let (events, notices) =
+            Events::new(parts.registry.clone(), parts.settings.node.name.clone());
         let engine = Engine::new(Tools {
             registry: parts.registry.clone(),
             manager: Manager::new(BusAddress::own()),
             store: UnitStore::new(&config),
             toolchain,
             node: parts.settings.node.clone(),
-            runtime,
+            runtime: runtime.clone(),
+            events: events.clone(),
             state_dir: parts.settings.state_dir.clone(),
             boot: Arc::new(parts.settings.boot.clone()),
             problems: parts.problems.clone(),
@@ -85,6 +96,9 @@ impl Agent {
             node: parts.settings.node.name.clone(),
             problems: parts.problems.clone(),
             systemd: Arc::default(),
+            events: events.clone(),
+            monitor: parts.monitor.subscribe(),
+            shutdown: parts.supervisor.shutdown(),
             patient,
         };
         let cut_off = agent.engine.cut_off().await?;
@@ -111,6 +125,17 @@ impl Agent {
             }
             Ok::<(), EngineError>(())
         });
+        let alerts = Alerts::new(parts.monitor.subscribe(), parts.problems.clone());
+        parts.supervisor.spawn("alerts", alerts.run(notices, parts.supervisor.shutdown()));
+        let monitor = Monitor::new(monitor::watch::Tools {
+            engine: agent.engine.clone(),
+            events,
+            registry: parts.registry.clone(),
+            settings: parts.monitor.subscribe(),
+            config,
+            runtime,
+        });
+        parts.supervisor.spawn("monitor", monitor.run(parts.supervisor.shutdown()));
         Ok(agent)
     }
 
@@ -127,6 +152,7 @@ impl Agent {
         }
         self.problems.clear("systemd");
         self.engine.recover(cut_off).await;
+        self.engine.settle_restarts().await;
         tokio::join!(self.finish_what_is_stuck(), self.bring_back(), self.examine());
     }
 
@@ -185,6 +211,8 @@ impl pb::agent_service_server::AgentService for Agent {
     type RestartStream = Answers<pb::Progress>;
     type LogsStream = Answers<pb::LogEntry>;
     type RollbackStream = Answers<pb::Progress>;
+    type EventsStream = Answers<pb::Event>;
+    type ReconcileStream = Answers<pb::Progress>;
     type RecoverStream = Answers<pb::RecoverEvent>;
 
     async fn info(
@@ -284,6 +312,35 @@ impl pb::agent_service_server::AgentService for Agent {
     ) -> Result<Response<Self::RollbackStream>, Status> {
         self.answer_rollback(request).await
     }
+
+    async fn events(
+        &self,
+        request: Request<pb::EventsRequest>,
+    ) -> Result<Response<Self::EventsStream>, Status> {
+        self.answer_events(&request).await
+    }
+
+    async fn plan_reconcile(
+        &self,
+        request: Request<pb::ServiceRequest>,
+    ) -> Result<Response<pb::PlanResponse>, Status> {
+        self.answer_plan_reconcile(&request).await
+    }
+
+    async fn reconcile(
+        &self,
+        request: Request<pb::ServiceRequest>,
+    ) -> Result<Response<Self::ReconcileStream>, Status> {
+        self.answer_reconcile(&request)
+    }
+
+    async fn test_alerts(
+        &self,
+        request: Request<pb::TestAlertsRequest>,
+    ) -> Result<Response<pb::TestAlertsResponse>, Status> {
+        self.answer_test_alerts(&request).await
+    }
+
     async fn recover(
         &self,
         request: Request<pb::RecoverRequest>,

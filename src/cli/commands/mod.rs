@@ -2,11 +2,13 @@
 //! the help text, and the function that runs it.
 
 pub mod agent;
+pub mod alert_test;
 pub mod boot;
 pub mod completions;
 pub mod deploy;
 pub mod diff;
 pub mod doctor;
+pub mod events;
 pub mod history;
 pub mod lint;
 pub mod list;
@@ -15,6 +17,7 @@ pub mod logs;
 pub mod man;
 pub mod node;
 pub mod ps;
+pub mod reconcile;
 pub mod render;
 pub mod restart;
 pub mod rollback;

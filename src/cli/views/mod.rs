@@ -11,6 +11,7 @@ pub mod boot_report;
 pub mod boot_svg;
 pub mod boot_verify;
 pub mod doctor;
+pub mod events;
 pub mod findings;
 pub mod history;
 pub mod info;

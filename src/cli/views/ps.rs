@@ -162,8 +162,10 @@ mod tests {
                 generation: 4,
                 components: vec![api, web],
                 operation: String::new(),
+                drifts: Vec::new(),
             }],
             undone: Vec::new(),
+            drifts: Vec::new(),
         }
     }
 

@@ -17,6 +17,8 @@ pub struct StatusView {
     pub services: Vec<StatusService>,
     /// Deploys that were cut off and undone, and nothing was done since.
     pub undone: Vec<StatusUndone>,
+    /// What is on a node that no service owns.
+    pub drifts: Vec<NodeDrift>,
     /// The nodes that did not answer.
     pub problems: Vec<NodeProblem>,
 }
@@ -38,6 +40,44 @@ pub struct StatusUndone {
     pub reason: String,
 }
 
+/// Something on a node that no service owns.
+#[derive(Debug, Serialize)]
+pub struct NodeDrift {
+    /// The node.
+    pub node: String,
+    /// What it is.
+    #[serde(flatten)]
+    pub drift: DriftView,
+}
+
+/// How something differs from what was deployed.
+#[derive(Debug, Serialize)]
+pub struct DriftView {
+    /// Its kind (`docs/events.md`).
+    pub kind: String,
+    /// A unit, a file or a container.
+    pub subject: String,
+    /// What is different.
+    pub reason: String,
+    /// The command that settles it.
+    pub mend: String,
+}
+
+impl From<proto::Drift> for DriftView {
+    fn from(drift: proto::Drift) -> Self {
+        let proto::Drift { kind, subject, reason, mend } = drift;
+        Self { kind, subject, reason, mend }
+    }
+}
+
+impl DriftView {
+    fn note(&self, place: &str, palette: Palette) -> String {
+        let label = palette.paint(Tone::Bad, "drift:");
+        let (reason, mend) = (visible(&self.reason), visible(&self.mend));
+        format!("{label} {place}: {reason}\n       {}", palette.paint(Tone::Strong, &mend))
+    }
+}
+
 /// One service.
 #[derive(Debug, Serialize)]
 pub struct StatusService {
@@ -53,6 +93,8 @@ pub struct StatusService {
     pub operation: Option<String>,
     /// Its components.
     pub components: Vec<StatusComponent>,
+    /// What is not as deployed of the service as a whole.
+    pub drifts: Vec<DriftView>,
 }
 
 /// One component, as it is meant and as it is.
@@ -87,6 +129,8 @@ pub struct StatusComponent {
     pub restarts: u32,
     /// What is not as deployed, each with its reason.
     pub drift: Vec<String>,
+    /// The same, in parts.
+    pub drifts: Vec<DriftView>,
 }
 
 fn some(text: String) -> Option<String> {
@@ -111,6 +155,7 @@ impl StatusView {
             since: age::rfc3339(c.since_ms),
             restarts: c.restarts,
             drift: c.drift,
+            drifts: c.drifts.into_iter().map(DriftView::from).collect(),
         };
         self.undone.extend(answer.undone.into_iter().map(|undone| StatusUndone {
             service: undone.service,
@@ -120,6 +165,9 @@ impl StatusView {
             at: age::rfc3339(undone.at_ms),
             reason: undone.reason,
         }));
+        self.drifts.extend(
+            answer.drifts.into_iter().map(|d| NodeDrift { node: node.to_owned(), drift: d.into() }),
+        );
         self.services.extend(answer.services.into_iter().map(|service| StatusService {
             service: service.name,
             node: node.to_owned(),
@@ -127,6 +175,7 @@ impl StatusView {
             generation: service.generation,
             operation: some(service.operation),
             components: service.components.into_iter().map(component).collect(),
+            drifts: service.drifts.into_iter().map(DriftView::from).collect(),
         }));
     }
 
@@ -188,12 +237,11 @@ impl StatusView {
                     let label = palette.paint(Tone::Bad, "failed:");
                     notes.push(format!("{label} {place}: {}", visible(result)));
                 }
-                for drift in &component.drift {
-                    let label = palette.paint(Tone::Bad, "drift:");
-                    notes.push(format!("{label} {place}: {}", visible(drift)));
-                }
+                notes.extend(component.drifts.iter().map(|drift| drift.note(&place, palette)));
             }
+            notes.extend(service.drifts.iter().map(|drift| drift.note(&place, palette)));
         }
+        notes.extend(self.drifts.iter().map(|d| d.drift.note(&d.node, palette)));
         notes
     }
 }
@@ -229,7 +277,13 @@ mod tests {
             health: "none".into(),
             version: "latest".into(),
             image_id: "9e".repeat(32),
-            drift: vec!["mc-proxy.container was edited\u{7}".into()],
+            drift: vec!["mc-proxy.container was edited\u{7}; mcp reconcile mc-proxy".into()],
+            drifts: vec![proto::Drift {
+                kind: "file_edited".into(),
+                subject: "mc-proxy.container".into(),
+                reason: "mc-proxy.container was edited\u{7}".into(),
+                mend: "mcp reconcile mc-proxy".into(),
+            }],
             ..proto::ComponentStatus::default()
         };
         let service = proto::ServiceStatus {
@@ -238,6 +292,7 @@ mod tests {
             generation: 2,
             components: vec![component],
             operation: "restart".into(),
+            drifts: Vec::new(),
         };
         let mut view = StatusView::default();
         let undone = proto::Undone {
@@ -247,7 +302,14 @@ mod tests {
             at_ms: 1_795_228_747_000,
             reason: "the node went down before it was ready".into(),
         };
-        view.add("rift", proto::StatusResponse { services: vec![service], undone: vec![undone] });
+        view.add(
+            "rift",
+            proto::StatusResponse {
+                services: vec![service],
+                undone: vec![undone],
+                drifts: Vec::new(),
+            },
+        );
         insta::assert_snapshot!(view.text(Palette::PLAIN), @r"
         SERVICE   COMPONENT  NODE  DESIRED  OBSERVED  HEALTH  VERSION  IMAGE         GENERATION
         mc-proxy  mc-proxy   rift  running  failed    none    latest   9e9e9e9e9e9e  2
@@ -256,7 +318,8 @@ mod tests {
         under way: mc-proxy on rift: restart
         failed: mc-proxy/mc-proxy on rift: exit-code
         drift: mc-proxy/mc-proxy on rift: mc-proxy.container was edited^G
+               mcp reconcile mc-proxy
         ");
-        insta::assert_snapshot!(serde_json::to_string(&view).unwrap(), @r#"{"services":[{"service":"mc-proxy","node":"rift","active":true,"generation":2,"operation":"restart","components":[{"component":"mc-proxy","unit":"mc-proxy.service","desired":"running","state":"failed","sub_state":"","health":"none","result":"exit-code","version":"latest","image":"","image_id":"9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e","image_digest":null,"since":null,"restarts":0,"drift":["mc-proxy.container was edited\u0007"]}]}],"undone":[{"service":"mcq","node":"rift","generation":3,"by":"kyle","at":"2026-11-21T02:39:07Z","reason":"the node went down before it was ready"}],"problems":[]}"#);
+        insta::assert_snapshot!(serde_json::to_string(&view).unwrap(), @r#"{"services":[{"service":"mc-proxy","node":"rift","active":true,"generation":2,"operation":"restart","components":[{"component":"mc-proxy","unit":"mc-proxy.service","desired":"running","state":"failed","sub_state":"","health":"none","result":"exit-code","version":"latest","image":"","image_id":"9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e","image_digest":null,"since":null,"restarts":0,"drift":["mc-proxy.container was edited\u0007; mcp reconcile mc-proxy"],"drifts":[{"kind":"file_edited","subject":"mc-proxy.container","reason":"mc-proxy.container was edited\u0007","mend":"mcp reconcile mc-proxy"}]}],"drifts":[]}],"drifts":[],"problems":[]}"#);
     }
 }
