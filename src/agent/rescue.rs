@@ -589,10 +589,9 @@ mod tests {
             ]
         );
         late.known.active = false;
-        assert_eq!(
-            steps(&[late, other, web, base], Starting::All)[2..],
-            ["base: start a, b", "other: start a, b", "web: start a, b"]
-        );
+        let mut all = steps(&[late, other, web, base], Starting::All);
+        all.retain(|step| step.contains(": start "));
+        assert_eq!(all, ["base: start a, b", "other: start a, b", "web: start a, b"]);
     }
 
     #[test]
