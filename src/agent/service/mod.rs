@@ -102,15 +102,7 @@ impl Agent {
             patient,
         };
         let cut_off = agent.engine.cut_off().await?;
-        let taken = agent.engine.rebuild().await?;
-        if !taken.is_empty() {
-            let names: Vec<&str> = taken.iter().map(ServiceName::as_str).collect();
-            let text = format!(
-                "The registry did not know {}; what is deployed was taken from the unit files, without earlier generations.",
-                names.join(", ")
-            );
-            agent.problems.set("rebuilt", text);
-        }
+        agent.take_from_unit_files().await?;
         parts.supervisor.spawn(
             "boot order",
             boot::follow(agent.clone(), parts.boot.subscribe(), parts.supervisor.shutdown()),
