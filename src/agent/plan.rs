@@ -102,6 +102,15 @@ impl Plan {
         self.files.is_empty() && self.effects.is_empty() && self.images.is_empty()
     }
 
+    /// Has what would be handed over be restarted, where podman cannot run a
+    /// container for the time of a deploy.
+    pub fn without_switches(&mut self) {
+        for effect in self.effects.iter_mut().filter(|e| e.action == Action::Switch) {
+            effect.action = Action::Restart;
+            effect.reason.push_str("; this podman cannot hand over, 5.3 and newer can");
+        }
+    }
+
     /// Returns the effects of one kind.
     pub fn of(&self, action: Action) -> impl Iterator<Item = &Effect> {
         self.effects.iter().filter(move |e| e.action == action)

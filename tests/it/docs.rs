@@ -81,6 +81,7 @@ fn place(table: &str) -> (&'static str, &'static str) {
         "Definition" => ("The service", ""),
         "Build" => ("The service", "build."),
         "Snapshot" => ("The service", "snapshot."),
+        "Deploy" => ("The service", "deploy."),
         "Component" => ("A component", ""),
         "Resources" => ("A component", "resources."),
         "Capabilities" => ("A component", "capabilities."),

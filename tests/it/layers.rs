@@ -12,8 +12,9 @@ const EDGES: [&str; 5] = ["units", "systemd", "registry", "podman", "rpc"];
 /// Small things for edges and programs.
 const SHARED: [&str; 5] = ["atomic_file", "secret", "supervise", "telemetry", "ui"];
 /// Pure parts of programs.
-const PURE: [&str; 12] = [
+const PURE: [&str; 13] = [
     "agent/plan.rs",
+    "agent/finding.rs",
     "agent/deploy_state.rs",
     "agent/rescue.rs",
     "agent/boot_report/timeline.rs",

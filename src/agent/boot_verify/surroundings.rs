@@ -218,11 +218,11 @@ mod tests {
     #[test]
     fn two_containers_cannot_publish_one_port() {
         let ports = "ports = [\"127.0.0.1:8080:80\"]";
-        let (a, b) = (deployment("web", ports), deployment("mail", "ports = [\"8080:80\"]"));
+        let (a, b) = (deployment("web", ports), deployment("shop", "ports = [\"8080:80\"]"));
         let clash = clashes(&[&a, &b]);
         assert_eq!(clash.len(), 1);
         assert!(
-            clash[0].message.starts_with("web.service and mail.service both publish"),
+            clash[0].message.starts_with("web.service and shop.service both publish"),
             "{clash:?}"
         );
         assert!(clashes(&[&a]).is_empty());

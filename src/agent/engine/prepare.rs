@@ -144,7 +144,10 @@ impl Engine {
         self.check_images(&deployment, &request.images).await?;
         let images = self.image_states_of(&deployment, &recorded, &request.images).await?;
         let present = Present { accepted, disk: disk.as_ref(), up: &up, images: &images };
-        let plan = plan::plan(present, Side { deployment: &deployment, set: &set });
+        let mut plan = plan::plan(present, Side { deployment: &deployment, set: &set });
+        if !self.can_stand_in() {
+            plan.without_switches();
+        }
         let proved =
             if plan.files.is_empty() { None } else { Some(self.prove(&deployment, &set).await?) };
         preflight::check(self, old.as_deref(), &deployment, &plan).await?;

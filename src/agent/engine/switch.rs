@@ -43,9 +43,17 @@ impl Engine {
     }
 
     /// Tells whether a container is handed over to, not just restarted: it
-    /// runs, and a forwarder can send connections elsewhere meanwhile.
+    /// runs, a forwarder can send connections elsewhere meanwhile, and podman
+    /// finds the file of a stand-in.
     pub(super) async fn is_switched(&self, container: &Container) -> Result<bool, EngineError> {
-        Ok(!container.forwards.is_empty() && self.is_active(&container.name.unit()).await?)
+        Ok(!container.forwards.is_empty()
+            && self.can_stand_in()
+            && self.is_active(&container.name.unit()).await?)
+    }
+
+    /// Tells whether podman reads the runtime directory.
+    pub(super) fn can_stand_in(&self) -> bool {
+        self.toolchain().is_ok_and(|toolchain| toolchain.podman.has_runtime_directory())
     }
 
     async fn is_active(&self, unit: &UnitName) -> Result<bool, EngineError> {
