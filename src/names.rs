@@ -240,6 +240,17 @@ impl ContainerName {
         UnitName(format!("{}.service", self.0))
     }
 
+    /// Returns the unit that checks the running container once.
+    pub fn check_unit(&self) -> UnitName {
+        UnitName(format!("{}-check.service", self.0))
+    }
+
+    /// Returns the unit that has the running container checked, again and
+    /// again.
+    pub fn check_timer(&self) -> UnitName {
+        UnitName(format!("{}-check.timer", self.0))
+    }
+
     /// Returns the unit that pulls the container's image.
     pub fn image_unit(&self) -> UnitName {
         UnitName(format!("{}-image.service", self.0))

@@ -68,6 +68,12 @@ impl Environment {
         }
     }
 
+    /// Returns the directory of what is gone with the next boot:
+    /// `$XDG_RUNTIME_DIR`, else what systemd makes it for a user.
+    pub fn runtime_dir(&self) -> PathBuf {
+        self.xdg_runtime_dir.clone().unwrap_or_else(|| format!("/run/user/{}", self.uid).into())
+    }
+
     /// Returns the socket that is used when the configuration names none.
     pub fn default_socket(&self) -> PathBuf {
         match (&self.runtime_directory, &self.xdg_runtime_dir) {

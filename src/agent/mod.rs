@@ -9,6 +9,7 @@
 //!  SIGHUP ---------> signals --> log level, members (watch) --> gate
 //! ```
 
+pub mod check;
 pub mod commands;
 pub mod config;
 pub mod deploy_state;
@@ -19,9 +20,11 @@ pub mod gate;
 pub mod identity;
 pub mod last_good;
 pub mod listen;
+pub mod listening;
 pub mod main_process;
 pub mod plan;
 pub mod probe;
+pub mod probe_values;
 pub mod problems;
 pub mod progress;
 pub mod run;

@@ -31,6 +31,7 @@ fn main() -> anyhow::Result<ExitCode> {
         | Command::Token(_)
         | Command::Install(_)
         | Command::Probe(_)
+        | Command::Check(_)
         | Command::Version => Builder::new_current_thread().enable_all().build()?,
     };
     let (mut data, mut words) = (io::stdout(), io::stderr());

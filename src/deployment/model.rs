@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::definition::graph;
-use crate::definition::service::{Component, MountSource, Network, Protocol};
+use crate::definition::service::{Component, MountSource, Network, OnFailure, Protocol};
 use crate::names::{
     ComponentName, ContainerName, Generation, ImageRef, NetworkName, NodeName, ServiceName,
     UnitName, VolumeName,
@@ -130,6 +130,31 @@ impl Container {
             }
     }
 
+    /// Returns what becomes of it when it runs and its check fails.
+    pub fn on_failure(&self) -> OnFailure {
+        self.spec.health.as_ref().map(|h| h.on_failure).unwrap_or_default()
+    }
+
+    /// Tells whether it has units of its own that check it while it runs.
+    /// Podman repeats a command by itself, so for that they are needed only
+    /// to act.
+    pub fn is_checked(&self) -> bool {
+        match self.readiness {
+            Readiness::Started => false,
+            Readiness::Command { .. } => self.on_failure() != OnFailure::None,
+            Readiness::Probe { .. } => true,
+        }
+    }
+
+    /// Returns the units that check it while it runs.
+    pub fn check_units(&self) -> Vec<UnitName> {
+        if self.is_checked() {
+            vec![self.name.check_timer(), self.name.check_unit()]
+        } else {
+            Vec::new()
+        }
+    }
+
     /// Returns how long a stop may take: podman kills after `stop_timeout`,
     /// and removing the container needs a while more.
     pub fn stop_timeout(&self) -> Duration {
@@ -229,6 +254,9 @@ pub enum Probe {
     Tcp {
         /// Where to.
         address: SocketAddr,
+        /// The port on which the container listens.
+        #[serde(default)]
+        container: Option<u16>,
     },
     /// Asks over HTTP.
     Http {

@@ -265,7 +265,12 @@ fn readiness(
             Readiness::Command { words: vec!["CMD-SHELL".to_owned(), line.clone()], timing }
         }
         Check::Tcp(port) => {
-            Readiness::Probe { probe: Probe::Tcp { address: address(port)? }, timing }
+            let address = address(port)?;
+            let container = match port {
+                CheckPort::Published(index) => component.ports.get(*index).map(|p| p.container),
+                CheckPort::Route(_) | CheckPort::Host(_) => Some(address.port()),
+            };
+            Readiness::Probe { probe: Probe::Tcp { address, container }, timing }
         }
         Check::Http { port, path, tls, host } => Readiness::Probe {
             probe: Probe::Http {
@@ -315,7 +320,11 @@ pub fn conflicts(deployment: &Deployment, others: &[&Deployment]) -> Vec<Resolve
 fn units(deployment: &Deployment) -> BTreeSet<UnitName> {
     let service = &deployment.service;
     let containers =
-        deployment.containers.iter().flat_map(|c| [c.name.unit(), c.name.image_unit()]);
+        deployment.containers.iter().flat_map(|c| {
+        let mut units = vec![c.name.unit(), c.name.image_unit()];
+        units.extend(c.check_units());
+        units
+    });
     let volumes = deployment.volumes().into_iter().map(|v| UnitName::volume(service, v));
     let targets = [UnitName::service_target(service), UnitName::ready_target(service)];
     containers.chain(volumes).chain(targets).collect()

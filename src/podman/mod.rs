@@ -8,4 +8,4 @@ pub mod images;
 pub mod pause;
 
 pub use command::{PodmanError, image_exists, remove_network, remove_volume, volumes_of};
-pub use health::Health;
+pub use health::{Checks, Health};

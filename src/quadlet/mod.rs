@@ -9,6 +9,7 @@
 //! Pure: imports [`crate::deployment`] and what that imports.
 
 pub mod arguments;
+mod checks;
 pub mod command_line;
 pub mod escape;
 pub mod podman_version;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::arguments::Arguments;
-use super::{command_line, unit_file, view};
+use super::{checks, command_line, unit_file};
 use crate::deployment::{Container, Deployment};
 
 /// A difference between what was meant and what would run.
@@ -107,7 +107,7 @@ fn compare_container(
             found.push(Mismatch::Unreadable { unit: unit.to_owned(), key: "ExecStart".to_owned() });
         }
     }
-    if let Some(meant) = view::probe_words(container, agent) {
+    if let Some(meant) = checks::probe_words(container, agent) {
         let actual = take("ExecStartPost").and_then(|line| command_line::words(line).ok());
         if actual.as_ref() != Some(&meant) {
             let what = format!("the probe is {:?}, not {meant:?}", actual.unwrap_or_default());

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use tera::{Context, Tera};
 
+use super::checks::CheckView;
 use super::escape::EscapeError;
 use super::podman_version::{PodmanVersion, TooOld};
 use super::unit_set::{Place, UnitSet};
@@ -17,6 +18,8 @@ pub const TEMPLATES: &[(&str, &str)] = &[
     ("network.tera", include_str!("../../templates/quadlet/network.tera")),
     ("volume.tera", include_str!("../../templates/quadlet/volume.tera")),
     ("service.target.tera", include_str!("../../templates/quadlet/service.target.tera")),
+    ("check.service.tera", include_str!("../../templates/quadlet/check.service.tera")),
+    ("check.timer.tera", include_str!("../../templates/quadlet/check.timer.tera")),
     ("ready.target.tera", include_str!("../../templates/quadlet/ready.target.tera")),
 ];
 
@@ -161,6 +164,15 @@ impl Renderer {
             let view = ImageView::new(header, &c.image, &context)
                 .map_err(|source| escape(&file, source))?;
             set.add(Place::Quadlet, file, self.file("image.tera", &view)?)?;
+        }
+        for (unit, template) in [
+            (c.name.check_unit(), "check.service.tera"),
+            (c.name.check_timer(), "check.timer.tera"),
+        ] {
+            let header = view::header(source, d, unit.as_str());
+            if let Some(view) = CheckView::new(c, header, &self.agent) {
+                set.add(Place::Systemd, unit.to_string(), self.file(template, &view)?)?;
+            }
         }
         Ok(())
     }

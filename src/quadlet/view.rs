@@ -6,10 +6,10 @@ use super::arguments::{
     device_argument, health_command, json_words, labels, seconds, starting_interval,
     volume_argument, with_options,
 };
+use super::checks::probe_words;
 use super::escape::{self, EscapeError, exec_word, raw, word};
 use super::podman_version::PodmanVersion;
 use crate::definition::service::{ExtraSection, MountSource, Network, Restart};
-use crate::deployment::model::{Probe, Timing};
 use crate::deployment::{Container, Deployment, Readiness};
 use crate::names::{ImageRef, NetworkName, ServiceName, UnitName, VolumeName};
 
@@ -35,6 +35,7 @@ pub(super) struct ContainerView {
     target: String,
     podman_ready: String,
     requires: Vec<String>,
+    check_timer: Option<String>,
     unit_extra: Vec<String>,
     name: String,
     image: String,
@@ -125,6 +126,7 @@ impl ContainerView {
             target: UnitName::service_target(&d.service).to_string(),
             podman_ready: UnitName::podman_ready().to_string(),
             requires: c.requires.iter().map(ToString::to_string).collect(),
+            check_timer: c.is_checked().then(|| c.name.check_timer().to_string()),
             unit_extra: extra(ExtraSection::Unit),
             name: c.name.to_string(),
             image: raw(c.image.as_str())?,
@@ -159,8 +161,7 @@ impl ContainerView {
             podman_args: podman_args(c, known),
             container_extra: extra(ExtraSection::Container),
             variables: variables(c),
-            probe: probe_words(c, context.agent)
-                .map(|words| words.iter().map(|w| exec_word(w)).collect::<Vec<_>>().join(" ")),
+            probe: probe_words(c, context.agent).map(|words| exec_line(&words)),
             restart: restart(s.restart).to_owned(),
             start_timeout: c.start_timeout().as_secs(),
             service_stop_timeout: c.stop_timeout().as_secs(),
@@ -175,6 +176,11 @@ impl ContainerView {
 pub(super) struct Context<'a> {
     pub(super) podman: PodmanVersion,
     pub(super) agent: &'a str,
+}
+
+/// Writes a command line of systemd's own.
+pub(super) fn exec_line(words: &[String]) -> String {
+    words.iter().map(|w| exec_word(w)).collect::<Vec<_>>().join(" ")
 }
 
 fn raws<'a>(items: impl Iterator<Item = &'a String>) -> Result<Vec<String>, EscapeError> {
@@ -256,31 +262,6 @@ fn variables(c: &Container) -> Vec<String> {
         variables.push(format!("\"{}=;\"", escape::SEMICOLON));
     }
     variables
-}
-
-/// Returns the command that waits until a container's probe succeeds.
-pub(super) fn probe_words(c: &Container, agent: &str) -> Option<Vec<String>> {
-    let Readiness::Probe { probe, timing } = &c.readiness else { return None };
-    let mut words = vec![agent.to_owned(), "probe".to_owned()];
-    let mut tls = false;
-    match probe {
-        Probe::Tcp { address } => words.extend(["tcp".to_owned(), address.to_string()]),
-        Probe::Http { address, path, tls: with, host } => {
-            words.extend(["http".to_owned(), address.to_string(), path.clone()]);
-            words.extend(host.iter().map(|h| format!("--host={h}")));
-            tls = *with;
-        }
-        Probe::Grpc { address, service, tls: with } => {
-            words.extend(["grpc".to_owned(), address.to_string()]);
-            words.extend((!service.is_empty()).then(|| format!("--service={service}")));
-            tls = *with;
-        }
-    }
-    words.extend(tls.then(|| "--tls".to_owned()));
-    words.push(format!("--interval={}", seconds(timing.interval.min(Timing::STARTING))));
-    words.push(format!("--timeout={}", seconds(timing.timeout)));
-    words.push(format!("--deadline={}", seconds(timing.window())));
-    Some(words)
 }
 
 /// `image.tera`.

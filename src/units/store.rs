@@ -247,8 +247,8 @@ impl UnitStore {
     /// Reads a service's files, to compare them with the desired ones;
     /// `None` if there are none.
     ///
-    /// Of the targets it finds those of [`UnitName::service_target`] and
-    /// [`UnitName::ready_target`].
+    /// Of what is systemd's own it finds the service's targets, and the units
+    /// that check its containers.
     ///
     /// # Errors
     ///
@@ -266,7 +266,8 @@ impl UnitStore {
                 set.files.insert((Place::Quadlet, name), text);
             }
         }
-        for name in targets(service) {
+        let containers: Vec<String> = set.of(Place::Quadlet).flat_map(|(n, _)| checks(n)).collect();
+        for name in targets(service).into_iter().chain(containers) {
             if let Some(text) = read_text(&self.systemd_root.join(&name))? {
                 set.files.insert((Place::Systemd, name), text);
             }
@@ -367,6 +368,13 @@ impl UnitStore {
 fn targets(service: &ServiceName) -> [String; 2] {
     [UnitName::service_target(service), UnitName::ready_target(service)]
         .map(|unit| unit.as_str().to_owned())
+}
+
+/// Names the units that check the container of a Quadlet file.
+fn checks(file: &str) -> Vec<String> {
+    file.strip_suffix(".container")
+        .map(|name| vec![format!("{name}-check.service"), format!("{name}-check.timer")])
+        .unwrap_or_default()
 }
 
 fn check_name(name: &str) -> Result<(), UnitsError> {

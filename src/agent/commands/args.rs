@@ -9,7 +9,7 @@ use tonic::service::Routes;
 use super::{check_config, install, server, token};
 use crate::agent::Parts;
 use crate::agent::environment::Environment;
-use crate::agent::probe;
+use crate::agent::{check, probe};
 use crate::supervise::TaskError;
 use crate::telemetry::Chain;
 
@@ -39,6 +39,8 @@ pub enum Command {
     /// Wait until something answers; run by units that have no check of
     /// podman's
     Probe(probe::ProbeArgs),
+    /// Look once whether a running component is healthy; run by units
+    Check(check::CheckArgs),
     /// Print the version
     Version,
 }
@@ -58,6 +60,9 @@ pub enum CommandError {
     /// What was probed never answered.
     #[error(transparent)]
     Probe(Box<probe::ProbeError>),
+    /// What was checked is unhealthy.
+    #[error(transparent)]
+    Check(Box<check::CheckError>),
     /// The output could not be written.
     #[error("cannot write the output")]
     Output(#[from] io::Error),
@@ -97,6 +102,9 @@ where
         Command::Probe(args) => {
             probe::run(args).await.map_err(|e| CommandError::Probe(Box::new(e)))
         }
+        Command::Check(args) => check::run::run(args, &environment)
+            .await
+            .map_err(|e| CommandError::Check(Box::new(e))),
         Command::Version => writeln!(output.data, "mcp-agent {}", env!("CARGO_PKG_VERSION"))
             .map_err(CommandError::Output),
     };
@@ -109,6 +117,7 @@ where
                 CommandError::Token(_)
                 | CommandError::Install(_)
                 | CommandError::Probe(_)
+                | CommandError::Check(_)
                 | CommandError::Output(_) => ExitCode::FAILURE,
             })
         }

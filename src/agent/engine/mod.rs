@@ -13,6 +13,7 @@
 //! generators that run at once were seen to corrupt their output.
 
 pub mod accepted;
+pub mod checks;
 mod component;
 pub mod deploy;
 pub mod error;
@@ -207,15 +208,16 @@ impl Engine {
         previous: Option<&UnitSet>,
     ) -> Result<bool, EngineError> {
         let one_at_a_time = self.inner.units.lock().await;
-        let (store, set, previous) = (self.tools().store.clone(), set.clone(), previous.cloned());
+        let (store, new, old) = (self.tools().store.clone(), set.clone(), previous.cloned());
         // Whatever happens from here on, systemd has to read the files again.
         let owed = self.inner.reload_owed.swap(true, Ordering::SeqCst);
-        let installed = tokio::task::spawn_blocking(move || store.install(&set, previous.as_ref()))
+        let installed = tokio::task::spawn_blocking(move || store.install(&new, old.as_ref()))
             .await
             .map_err(EngineError::Lost)??;
         let changed = installed != Installed::Unchanged;
         if changed || owed {
             self.manager().reload().await?;
+            self.settle_checks(set, previous).await?;
         }
         self.inner.reload_owed.store(false, Ordering::SeqCst);
         drop(one_at_a_time);

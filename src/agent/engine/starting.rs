@@ -13,7 +13,7 @@ use crate::podman::pause;
 use crate::systemd::{ActiveState, Change, JobMode, JobResult, Jobs, ListedUnit, SystemdError};
 
 /// What systemd needs on top of a unit's own timeouts.
-const MARGIN: Duration = Duration::from_secs(30);
+pub(super) const MARGIN: Duration = Duration::from_secs(30);
 
 /// What becomes of a component that does not start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +93,8 @@ impl Engine {
         for state in &down {
             self.manager().reset_failed(&state.name).await?;
         }
+        let anew: Vec<&Container> = containers.values().copied().collect();
+        self.forget_checks(&anew).await?;
         let (down, up) = (names(down), names(up));
         let mut steps: BTreeMap<UnitName, Step<'_>> = BTreeMap::new();
         for unit in &down {
@@ -190,6 +192,7 @@ impl Engine {
         for unit in &units {
             self.manager().reset_failed(unit).await?;
         }
+        self.forget_checks(containers).await?;
         Ok(stopped)
     }
 

@@ -1,14 +1,15 @@
 //! What runs now, as systemd says.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::accepted::container_units;
+use super::checks::Condition;
 use super::{Accepted, Engine, EngineError};
 use crate::agent::plan::{self, FileChangeKind};
-use crate::deployment::{Container, Readiness};
-use crate::names::ServiceName;
-use crate::podman::{Health, health};
+use crate::deployment::Container;
+use crate::names::{ServiceName, UnitName};
 use crate::quadlet::render;
 use crate::systemd::{ActiveState, LoadState, UnitState};
 
@@ -32,13 +33,13 @@ pub struct ComponentStatus {
     pub desired: bool,
     /// In one word.
     pub state: ComponentState,
-    /// Its health, in podman's words, or `ready`, or `none`.
-    pub health: &'static str,
+    /// What its checks say.
+    pub condition: Condition,
     /// How it ended, where it failed.
     pub result: Option<String>,
     /// Since when.
     pub since: Option<SystemTime>,
-    /// Automatic restarts.
+    /// Automatic restarts: systemd's, and those for being unhealthy.
     pub restarts: u32,
     /// systemd's finer state.
     pub sub: String,
@@ -98,7 +99,9 @@ impl Engine {
         let changes = plan::files(disk.as_ref(), &accepted.set);
         for component in &mut status.components {
             let unit = component.container.name.unit();
-            let ours = changes.iter().filter(|c| render::unit_of(&c.name) == unit.as_str());
+            let checks = component.container.check_units();
+            let is_ours = |made: &str| unit.as_str() == made || checks.iter().any(|c| c.as_str() == made);
+            let ours = changes.iter().filter(|c| is_ours(&render::unit_of(&c.name)));
             component.drift.extend(ours.map(|change| {
                 let what = match change.kind {
                     FileChangeKind::Added => "was removed",
@@ -128,6 +131,7 @@ impl Engine {
             None => self.all(),
         };
         let units: Vec<_> = wanted.iter().flat_map(|a| container_units(&a.deployment)).collect();
+        let timers = self.running_timers(&wanted).await?;
         let mut states = self.manager().unit_states(&units).await?.into_iter();
         Ok(wanted
             .into_iter()
@@ -137,7 +141,7 @@ impl Engine {
                     .containers
                     .iter()
                     .zip(states.by_ref())
-                    .map(|(container, state)| self.component(&accepted, container, state))
+                    .map(|(container, state)| self.component(&accepted, container, state, &timers))
                     .collect();
                 ServiceStatus {
                     components,
@@ -153,29 +157,20 @@ impl Engine {
         accepted: &Accepted,
         container: &Container,
         unit: UnitState,
+        timers: &BTreeSet<UnitName>,
     ) -> ComponentStatus {
         let state = component_state(&unit);
-        let health = match (&container.readiness, state) {
-            (Readiness::Command { .. }, ComponentState::Running) => unit
-                .main_pid
-                .map_or(Health::Unknown, |pid| health::read(&self.tools().runtime, pid))
-                .as_str(),
-            // Its unit is active only once the probe has succeeded.
-            (Readiness::Probe { .. }, ComponentState::Running) => "ready",
-            (Readiness::Command { .. } | Readiness::Probe { .. }, ComponentState::Starting) => {
-                "starting"
-            }
-            _ => "none",
-        };
-        let drift = drift(accepted.row.active, state, &unit);
+        let service = &accepted.row.name;
+        let condition = self.condition(service, container, (state, &unit), timers);
+        let drift = drift(accepted.row.active, state, &unit, &condition);
         ComponentStatus {
             container: container.clone(),
             desired: accepted.row.active,
             state,
-            health,
             result: unit.ended.map(|e| e.result).filter(|r| r != "success"),
             since: unit.since,
-            restarts: unit.restarts,
+            restarts: unit.restarts.saturating_add(condition.restarts),
+            condition,
             sub: unit.sub,
             drift,
         }
@@ -200,10 +195,18 @@ fn component_state(unit: &UnitState) -> ComponentState {
     }
 }
 
-fn drift(desired: bool, state: ComponentState, unit: &UnitState) -> Vec<String> {
+fn drift(
+    desired: bool,
+    state: ComponentState,
+    unit: &UnitState,
+    condition: &Condition,
+) -> Vec<String> {
     let mut drift = Vec::new();
     let service = unit.name.as_str();
     match (desired, state) {
+        (true, ComponentState::Stopped) if !condition.action.is_empty() => {
+            drift.push(format!("{}; {}", condition.action, condition.reason));
+        }
         (true, ComponentState::Stopped) => {
             drift.push(format!("it is down and should run; systemctl --user start {service}"));
         }

@@ -234,13 +234,15 @@ fn component_status(status: ComponentStatus) -> pb::ComponentStatus {
         version: c.image.version().to_owned(),
         desired: if status.desired { "running" } else { "stopped" }.to_owned(),
         state: status.state.as_str().to_owned(),
-        health: status.health.to_owned(),
+        health: status.condition.word.to_owned(),
         result: status.result.unwrap_or_default(),
         since_ms: status.since.map_or(0, since_epoch),
         restarts: status.restarts,
         ports: ports(c),
         sub_state: status.sub,
         drift: status.drift,
+        health_reason: status.condition.reason,
+        health_action: status.condition.action,
     }
 }
 

@@ -58,10 +58,7 @@ impl Agent {
             .clone()
             .or_else(|| environment.home.clone().map(|home| home.join(".config")))
             .unwrap_or_else(|| parts.settings.state_dir.join(".config"));
-        let runtime = environment
-            .xdg_runtime_dir
-            .clone()
-            .unwrap_or_else(|| format!("/run/user/{}", environment.uid).into());
+        let runtime = environment.runtime_dir();
         let toolchain = Toolchain::find().await.map_err(|error| Chain(&error).to_string());
         if let Err(why) = &toolchain {
             parts.problems.set("podman", format!("this node cannot deploy: {why}"));

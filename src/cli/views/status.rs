@@ -50,6 +50,10 @@ pub struct StatusComponent {
     pub sub_state: String,
     /// As in `ps`.
     pub health: String,
+    /// Why it is unhealthy, or was stopped for that; `null`: it is not.
+    pub health_reason: Option<String>,
+    /// What was done about that, and what follows; `null`: nothing.
+    pub health_action: Option<String>,
     /// systemd's result, when it failed; `null`: none.
     pub result: Option<String>,
     /// What a person calls the image's version.
@@ -78,6 +82,8 @@ impl StatusView {
             state: c.state,
             sub_state: c.sub_state,
             health: c.health,
+            health_reason: some(c.health_reason),
+            health_action: some(c.health_action),
             result: some(c.result),
             version: c.version,
             image: c.image,
@@ -140,6 +146,12 @@ impl StatusView {
                 if let Some(result) = &component.result {
                     let label = palette.paint(Tone::Bad, "failed:");
                     notes.push(format!("{label} {place}: {}", visible(result)));
+                }
+                if component.health == "unhealthy" {
+                    let label = palette.paint(Tone::Bad, "unhealthy:");
+                    let why = [&component.health_reason, &component.health_action];
+                    let why: Vec<_> = why.into_iter().flatten().map(|text| visible(text)).collect();
+                    notes.push(format!("{label} {place}: {}", why.join("; ")));
                 }
                 for drift in &component.drift {
                     let label = palette.paint(Tone::Bad, "drift:");

@@ -1,0 +1,188 @@
+//! What the checks of running components say, and keeping their units right.
+
+use std::collections::BTreeSet;
+
+use super::starting::MARGIN;
+use super::status::ComponentState;
+use super::{Accepted, Engine, EngineError};
+use crate::agent::check::memory::Memory;
+use crate::agent::check::record::{Done, OfRun, Record};
+use crate::agent::check::run::uptime_s;
+use crate::definition::service::OnFailure;
+use crate::deployment::{Container, Readiness};
+use crate::names::{ServiceName, UnitName};
+use crate::podman::{Checks, Health, health};
+use crate::quadlet::{Place, UnitSet};
+use crate::systemd::{ActiveState, JobMode, SystemdError, UnitState};
+
+/// What is known of a component's health.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// In one word: podman's, or `ready`, or `none`.
+    pub word: &'static str,
+    /// Why it is unhealthy, or was stopped for being so.
+    pub reason: String,
+    /// What was done about that, and what follows.
+    pub action: String,
+    /// How often its check had it restarted.
+    pub restarts: u32,
+}
+
+/// What is known of one component, before it is put into words.
+struct Seen<'a> {
+    service: &'a ServiceName,
+    container: &'a Container,
+    state: ComponentState,
+    unit: &'a UnitState,
+    record: Record,
+    /// Whether its timer runs.
+    watched: bool,
+}
+
+impl Engine {
+    /// Returns the timers among those of the generations in force that run.
+    pub(super) async fn running_timers(
+        &self,
+        accepted: &[std::sync::Arc<Accepted>],
+    ) -> Result<BTreeSet<UnitName>, EngineError> {
+        let timers: Vec<UnitName> = accepted
+            .iter()
+            .flat_map(|a| &a.deployment.containers)
+            .filter(|c| c.is_checked())
+            .map(|c| c.name.check_timer())
+            .collect();
+        let listed = self.manager().listed(&timers).await?;
+        Ok(listed.into_iter().filter(|t| t.active == ActiveState::Active).map(|t| t.name).collect())
+    }
+
+    /// Returns what is known of a component's health.
+    pub(super) fn condition(
+        &self,
+        service: &ServiceName,
+        container: &Container,
+        (state, unit): (ComponentState, &UnitState),
+        timers: &BTreeSet<UnitName>,
+    ) -> Condition {
+        let record = if container.is_checked() {
+            Memory::new(&self.tools().runtime).load(&unit.name)
+        } else {
+            Record::default()
+        };
+        let watched = timers.contains(&container.name.check_timer());
+        let seen = Seen { service, container, state, unit, record, watched };
+        let podmans = || match seen.unit.main_pid {
+            Some(pid) => health::read(&self.tools().runtime, pid),
+            None => Checks { health: Health::Unknown, reason: String::new() },
+        };
+        condition(&seen, podmans)
+    }
+
+    /// Forgets what checks found of containers that are started anew.
+    pub(super) async fn forget_checks(
+        &self,
+        containers: &[&Container],
+    ) -> Result<(), SystemdError> {
+        let memory = Memory::new(&self.tools().runtime);
+        for container in containers.iter().filter(|c| c.is_checked()) {
+            if let Err(error) = memory.forget(&container.name) {
+                let error = crate::telemetry::Chain(&error);
+                tracing::warn!(container = %container.name, %error, "an old verdict stays");
+            }
+            self.manager().reset_failed(&container.name.check_unit()).await?;
+        }
+        Ok(())
+    }
+
+    /// Has exactly those components checked that are to be, after systemd has
+    /// read a new unit set: timers of the old set that the new one has not
+    /// are stopped, and those of containers that run are started.
+    pub(super) async fn settle_checks(
+        &self,
+        set: &UnitSet,
+        previous: Option<&UnitSet>,
+    ) -> Result<(), SystemdError> {
+        let timers = |set: &UnitSet| -> BTreeSet<UnitName> {
+            set.of(Place::Systemd)
+                .filter(|(name, _)| name.ends_with(TIMER))
+                .map(|(name, _)| UnitName::from_systemd(name))
+                .collect()
+        };
+        let new = timers(set);
+        for timer in previous.map(timers).unwrap_or_default().difference(&new) {
+            let check = UnitName::from_systemd(timer.as_str().replace(".timer", ".service"));
+            for unit in [timer, &check] {
+                match self.manager().stop(unit, JobMode::IgnoreDependencies, MARGIN).await {
+                    Ok(_) | Err(SystemdError::NoSuchUnit { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+                self.manager().reset_failed(unit).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How the names of the timers end.
+const TIMER: &str = "-check.timer";
+
+fn condition(seen: &Seen<'_>, podmans: impl FnOnce() -> Checks) -> Condition {
+    let restarts = seen.record.restarts;
+    let found = seen.record.unhealthy.as_ref();
+    let run = seen.unit.invocation_id.as_deref().unwrap_or_default();
+    let bad = |reason: &str, done: Option<Done>| Condition {
+        word: "unhealthy",
+        reason: reason.to_owned(),
+        action: action(seen, done),
+        restarts,
+    };
+    let good = |word| Condition { word, restarts, ..Condition::default() };
+    match (&seen.container.readiness, seen.state) {
+        (Readiness::Command { .. }, ComponentState::Running) => {
+            let checks = podmans();
+            if checks.health != Health::Unhealthy {
+                return good(checks.health.as_str());
+            }
+            match seen.record.of_run(run) {
+                OfRun::Unhealthy(found) => bad(&checks.reason, Some(found.done)),
+                OfRun::Healthy => bad(&checks.reason, None),
+            }
+        }
+        (Readiness::Probe { .. }, ComponentState::Running) => match seen.record.of_run(run) {
+            OfRun::Unhealthy(found) => bad(&found.reason, Some(found.done)),
+            // Its unit is active only once the probe has succeeded; what has
+            // no timer was not asked since.
+            OfRun::Healthy => good(if seen.watched { "healthy" } else { "ready" }),
+        },
+        (Readiness::Command { .. } | Readiness::Probe { .. }, ComponentState::Starting) => {
+            good("starting")
+        }
+        (_, ComponentState::Stopped) if found.is_some_and(|f| f.done == Done::Stopped) => {
+            Condition {
+                word: "none",
+                ..bad(found.map_or("", |f| f.reason.as_str()), Some(Done::Stopped))
+            }
+        }
+        _ => good("none"),
+    }
+}
+
+/// Says what was done about an unhealthy component, and what follows.
+fn action(seen: &Seen<'_>, done: Option<Done>) -> String {
+    let service = seen.service;
+    match (done, seen.container.on_failure()) {
+        (Some(Done::Restarted), _) => "its check has it restarted".to_owned(),
+        (Some(Done::Waits(due)), _) => {
+            let left = due.saturating_sub(uptime_s().unwrap_or_default());
+            let times = seen.record.restarts;
+            format!("its check restarted it {times} times; the next restart is due in {left} s")
+        }
+        (Some(Done::Stopped), _) => {
+            format!("its check stopped it; it is down until it is started: mcp start {service}")
+        }
+        (Some(Done::Nothing), _) | (None, OnFailure::None) => {
+            format!("it is left as it is (on_failure = \"none\"); mcp restart {service}/{} restarts it", seen.container.spec.name)
+        }
+        (None, OnFailure::Restart) => "its check is about to have it restarted".to_owned(),
+        (None, OnFailure::Stop) => "its check is about to stop it".to_owned(),
+    }
+}
