@@ -237,7 +237,9 @@ async fn ask(args: ProbeArgs) -> Result<(), ProbeError> {
         let now = Instant::now();
         let until = end.min(now + timeout);
         let failure =
-            match tokio::time::timeout_at(until, attempt(&target, main_pid, (until - now) / 2)).await {
+            match tokio::time::timeout_at(until, attempt(&target, main_pid, (until - now) / 2))
+                .await
+            {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(failure)) => Some(failure),
                 // The deadline cut it short; what failed before says more.
@@ -280,7 +282,8 @@ async fn attempt(
     match target {
         ProbeTarget::Tcp { addr, listens } => {
             // Seen before connecting, so that the connection finds it.
-            let known = main_pid.zip(*listens).is_some_and(|(pid, port)| listening::listens(pid, port));
+            let known =
+                main_pid.zip(*listens).is_some_and(|(pid, port)| listening::listens(pid, port));
             let settle = if known { SETTLE_KNOWN } else { SETTLE };
             stays_open(connect(*addr).await?, settle.min(half)).await
         }

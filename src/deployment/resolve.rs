@@ -319,8 +319,7 @@ pub fn conflicts(deployment: &Deployment, others: &[&Deployment]) -> Vec<Resolve
 /// The units of a service that nobody else may have.
 fn units(deployment: &Deployment) -> BTreeSet<UnitName> {
     let service = &deployment.service;
-    let containers =
-        deployment.containers.iter().flat_map(|c| {
+    let containers = deployment.containers.iter().flat_map(|c| {
         let mut units = vec![c.name.unit(), c.name.image_unit()];
         units.extend(c.check_units());
         units
@@ -390,6 +389,12 @@ mod tests {
         assert!(told(&unit, &[&proxy]).iter().any(|t| t.contains("unit mc-proxy-x.service")));
         let port = format!("name = \"d\"\n{ONE}name = \"d\"\nports = [\"127.0.0.1:80:1\"]\n");
         assert!(told(&port, &[&proxy])[0].contains("127.0.0.1:80:1"));
+        let checked = format!(
+            "name = \"mc\"\n{ONE}name = \"proxy\"\nports = [\"1:1\"]\nhealth = {{ tcp = 1 }}\n"
+        );
+        let other = format!("name = \"mc-proxy-check\"\n{ONE}name = \"mc-proxy-check\"\n");
+        assert!(told(&checked, &[&other])[0].contains("mc-proxy-check.service"));
+        assert_eq!(told(&checked.replace("health", "# "), &[&other]), Vec::<String>::new());
         let lonely = format!("name = \"e\"\ndepends_on = [\"gone\"]\n{ONE}name = \"e\"\n");
         assert!(told(&lonely, &[&proxy])[0].contains("gone"));
         let net = format!("name = \"x\"\n{ONE}name = \"network\"\nnetwork = \"x\"\n");

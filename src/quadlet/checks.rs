@@ -53,7 +53,9 @@ fn target_words(probe: &Probe) -> Vec<String> {
     let mut words = Vec::new();
     let mut tls = false;
     match probe {
-        Probe::Tcp { address, container: _ } => words.extend(["tcp".to_owned(), address.to_string()]),
+        Probe::Tcp { address, container: _ } => {
+            words.extend(["tcp".to_owned(), address.to_string()])
+        }
         Probe::Http { address, path, tls: with, host } => {
             words.extend(["http".to_owned(), address.to_string(), path.clone()]);
             words.extend(host.iter().map(|h| format!("--host={h}")));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::arguments::Arguments;
+use super::unit_set::{Place, UnitSet};
 use super::{checks, command_line, unit_file};
 use crate::deployment::{Container, Deployment};
 
@@ -12,6 +13,12 @@ pub enum Mismatch {
     /// The generator made no such unit.
     #[error("podman's generator made no unit {unit}")]
     Missing {
+        /// The unit.
+        unit: String,
+    },
+    /// A unit that checks a component is not there.
+    #[error("there is no unit {unit}, which checks the running component")]
+    Absent {
         /// The unit.
         unit: String,
     },
@@ -61,6 +68,38 @@ pub fn compare(
             Some(text) => {
                 compare_container(deployment, container, agent, (&unit, text), &mut found);
             }
+        }
+    }
+    found
+}
+
+/// Compares the units that check running components, which no generator
+/// reads, with the deployment; returns every difference.
+pub fn compare_checks(deployment: &Deployment, agent: &str, set: &UnitSet) -> Vec<Mismatch> {
+    let mut found = Vec::new();
+    for container in &deployment.containers {
+        let Some(meant) = checks::check_words(container, agent) else { continue };
+        let unit = container.name.check_unit().to_string();
+        let Some(text) = set.files.get(&(Place::Systemd, unit.clone())) else {
+            found.push(Mismatch::Absent { unit });
+            continue;
+        };
+        let directives = unit_file::directives(text);
+        let runs = directives.iter().filter(|d| d.key.starts_with("Exec"));
+        let mut is_there = false;
+        for d in runs {
+            if d.key == "ExecStart"
+                && command_line::words(&d.value).as_ref() == Ok(&meant)
+                && !is_there
+            {
+                is_there = true;
+            } else {
+                let (key, value) = (d.key.clone(), d.value.clone());
+                found.push(Mismatch::Foreign { unit: unit.clone(), key, value });
+            }
+        }
+        if !is_there {
+            found.push(Mismatch::Different { unit, what: format!("it would not run {meant:?}") });
         }
     }
     found

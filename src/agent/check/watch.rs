@@ -94,9 +94,9 @@ impl HealthWatch {
     }
 
     /// Watches exactly these containers. Call it at first, and whenever one
-    /// started or ended; returns the changes that were missed. A container
-    /// that is seen for the first time, or in a new run, counts as healthy:
-    /// it is ready.
+    /// started or ended; returns the changes that were missed. One that is
+    /// seen for the first time counts as healthy, for it is ready; so does a
+    /// new run, which is told if the one before was unhealthy.
     ///
     /// # Errors
     ///
@@ -114,8 +114,8 @@ impl HealthWatch {
         self.known = watched
             .into_iter()
             .map(|w| {
-                let was = before.remove(&w.unit).filter(|(old, _)| *old == w);
-                (w.unit.clone(), (w, was.and_then(|(_, healthy)| healthy)))
+                let was = before.remove(&w.unit).and_then(|(_, healthy)| healthy);
+                (w.unit.clone(), (w, was))
             })
             .collect();
         Ok(self.look(|_| true))
@@ -192,8 +192,7 @@ mod tests {
         );
         let service = crate::definition::load(&text).unwrap();
         let facts = NodeFacts::default();
-        let deployment =
-            resolve(&service, &facts, &Leases::new(), None, Generation(1)).unwrap();
+        let deployment = resolve(&service, &facts, &Leases::new(), None, Generation(1)).unwrap();
         deployment.containers.into_iter().next().unwrap()
     }
 
@@ -231,7 +230,9 @@ mod tests {
         memory.save(&unit, &sick("b")).unwrap();
         let later = watch.watched(&web, "b", 1).unwrap();
         let missed = watch.follow(vec![later]).unwrap();
-        assert_eq!(missed.len(), 1, "{missed:?}");
+        assert_eq!(missed.iter().map(|c| c.healthy).collect::<Vec<_>>(), [false]);
+        let missed = watch.follow(vec![watched.clone()]).unwrap();
+        assert_eq!(missed.iter().map(|c| c.healthy).collect::<Vec<_>>(), [true]);
         assert_eq!(watch.follow(vec![watched]).unwrap(), []);
     }
 

@@ -102,9 +102,9 @@ where
         Command::Probe(args) => {
             probe::run(args).await.map_err(|e| CommandError::Probe(Box::new(e)))
         }
-        Command::Check(args) => check::run::run(args, &environment)
-            .await
-            .map_err(|e| CommandError::Check(Box::new(e))),
+        Command::Check(args) => {
+            check::run::run(args, &environment).await.map_err(|e| CommandError::Check(Box::new(e)))
+        }
         Command::Version => writeln!(output.data, "mcp-agent {}", env!("CARGO_PKG_VERSION"))
             .map_err(CommandError::Output),
     };

@@ -180,9 +180,108 @@ fn action(seen: &Seen<'_>, done: Option<Done>) -> String {
             format!("its check stopped it; it is down until it is started: mcp start {service}")
         }
         (Some(Done::Nothing), _) | (None, OnFailure::None) => {
-            format!("it is left as it is (on_failure = \"none\"); mcp restart {service}/{} restarts it", seen.container.spec.name)
+            format!(
+                "it is left as it is (on_failure = \"none\"); mcp restart {service}/{} restarts it",
+                seen.container.spec.name
+            )
         }
         (None, OnFailure::Restart) => "its check is about to have it restarted".to_owned(),
         (None, OnFailure::Stop) => "its check is about to stop it".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::check::record::Miss;
+    use crate::deployment::{Leases, NodeFacts, resolve};
+    use crate::names::Generation;
+    use crate::systemd::LoadState;
+
+    fn container(health: &str) -> Container {
+        let text = format!(
+            "name = \"web\"\n[[components]]\nname = \"api\"\nimage = \"i:1\"\nports = [\"80:80\"]\n{health}\n"
+        );
+        let service = crate::definition::load(&text).unwrap();
+        let facts = NodeFacts::default();
+        let deployment = resolve(&service, &facts, &Leases::new(), None, Generation(1)).unwrap();
+        deployment.containers.into_iter().next().unwrap()
+    }
+
+    fn unit(run: &str) -> UnitState {
+        UnitState {
+            name: UnitName::from_systemd("web-api.service"),
+            load: LoadState::Loaded,
+            active: ActiveState::Active,
+            sub: "running".to_owned(),
+            job: None,
+            since: None,
+            invocation_id: Some(run.to_owned()),
+            restarts: 0,
+            main_pid: None,
+            ended: None,
+        }
+    }
+
+    /// The condition of a component whose run `a` was found unhealthy.
+    fn shown(health: &str, (state, run): (ComponentState, &str), podman: Health) -> String {
+        let container = container(health);
+        let miss = Miss {
+            invocation: "a".to_owned(),
+            reason: "no answer".to_owned(),
+            at_ms: 1,
+            uptime_s: 0,
+        };
+        let record = match container.is_checked() {
+            true => Record::default().failed(miss, container.on_failure()),
+            false => Record::default(),
+        };
+        let (service, unit) = ("web".parse().unwrap(), unit(run));
+        let (container, unit) = (&container, &unit);
+        let seen =
+            Seen { service: &service, container, state, unit, record, watched: run != "unwatched" };
+        let found = condition(&seen, || Checks { health: podman, reason: "exit 7".to_owned() });
+        format!("{}|{}|{}|{}", found.word, found.reason, found.action, found.restarts)
+    }
+
+    #[test]
+    fn what_a_probe_found_counts_for_the_run_that_it_asked() {
+        use ComponentState::{Running, Starting, Stopped};
+        let tcp = |more: &str| format!("health = {{ tcp = 80{more} }}");
+        let shown = |more: &str, state, run| shown(&tcp(more), (state, run), Health::Unknown);
+        assert_eq!(
+            shown("", Running, "a"),
+            "unhealthy|no answer|it is left as it is (on_failure = \"none\"); mcp restart web/api restarts it|0"
+        );
+        assert_eq!(shown("", Running, "b"), "healthy|||0");
+        assert_eq!(shown("", Running, "unwatched"), "ready|||0");
+        assert_eq!(shown("", Starting, "a"), "starting|||0");
+        assert_eq!(shown("", Stopped, "a"), "none|||0");
+        let restart = ", on_failure = \"restart\"";
+        assert_eq!(
+            shown(restart, Running, "a"),
+            "unhealthy|no answer|its check has it restarted|1"
+        );
+        assert_eq!(shown(restart, Running, "b"), "healthy|||1");
+        let stop = ", on_failure = \"stop\"";
+        assert_eq!(
+            shown(stop, Stopped, "a"),
+            "none|no answer|its check stopped it; it is down until it is started: mcp start web|0"
+        );
+    }
+
+    #[test]
+    fn podmans_verdict_is_shown_with_what_follows() {
+        let shown = |more: &str, podman| {
+            let health = format!("health = {{ cmd = [\"x\"]{more} }}");
+            shown(&health, (ComponentState::Running, "b"), podman)
+        };
+        assert!(shown("", Health::Unhealthy).starts_with("unhealthy|exit 7|it is left as it is"));
+        assert_eq!(
+            shown(", on_failure = \"stop\"", Health::Unhealthy),
+            "unhealthy|exit 7|its check is about to stop it|0"
+        );
+        assert_eq!(shown("", Health::Healthy), "healthy|||0");
+        assert_eq!(shown("", Health::Unknown), "unknown|||0");
     }
 }

@@ -206,6 +206,10 @@ impl Engine {
         let shown = |found: Vec<proof::Mismatch>| -> Vec<String> {
             found.iter().map(ToString::to_string).collect()
         };
+        let wrong = shown(proof::compare_checks(deployment, agent, set));
+        if !wrong.is_empty() {
+            return Err(EngineError::Proof { messages: wrong });
+        }
         let additions = shown(proof::compare(deployment, agent, &report.units));
         if additions.is_empty() {
             return Ok(Proved { report, additions });

@@ -100,7 +100,8 @@ impl Engine {
         for component in &mut status.components {
             let unit = component.container.name.unit();
             let checks = component.container.check_units();
-            let is_ours = |made: &str| unit.as_str() == made || checks.iter().any(|c| c.as_str() == made);
+            let is_ours =
+                |made: &str| unit.as_str() == made || checks.iter().any(|c| c.as_str() == made);
             let ours = changes.iter().filter(|c| is_ours(&render::unit_of(&c.name)));
             component.drift.extend(ours.map(|change| {
                 let what = match change.kind {
@@ -205,7 +206,7 @@ fn drift(
     let service = unit.name.as_str();
     match (desired, state) {
         (true, ComponentState::Stopped) if !condition.action.is_empty() => {
-            drift.push(format!("{}; {}", condition.action, condition.reason));
+            drift.push(format!("{}; {}", condition.reason, condition.action));
         }
         (true, ComponentState::Stopped) => {
             drift.push(format!("it is down and should run; systemctl --user start {service}"));

@@ -195,23 +195,37 @@ mod tests {
             drift: vec!["mc-proxy.container was edited\u{7}".into()],
             ..proto::ComponentStatus::default()
         };
+        let sick = proto::ComponentStatus {
+            name: "web".into(),
+            unit: "mc-proxy-web.service".into(),
+            desired: "running".into(),
+            state: "running".into(),
+            health: "unhealthy".into(),
+            version: "v1".into(),
+            restarts: 2,
+            health_reason: "HTTP status 503\u{1b}".into(),
+            health_action: "its check has it restarted".into(),
+            ..proto::ComponentStatus::default()
+        };
         let service = proto::ServiceStatus {
             name: "mc-proxy".into(),
             active: true,
             generation: 2,
-            components: vec![component],
+            components: vec![component, sick],
             operation: "restart".into(),
         };
         let mut view = StatusView::default();
         view.add("rift", proto::StatusResponse { services: vec![service] });
         insta::assert_snapshot!(view.text(Palette::PLAIN), @r"
-        SERVICE   COMPONENT  NODE  DESIRED  OBSERVED  HEALTH  VERSION  GENERATION
-        mc-proxy  mc-proxy   rift  running  failed    none    latest   2
+        SERVICE   COMPONENT  NODE  DESIRED  OBSERVED  HEALTH     VERSION  GENERATION
+        mc-proxy  mc-proxy   rift  running  failed    none       latest   2
+        mc-proxy  web        rift  running  running   unhealthy  v1       2
 
         under way: mc-proxy on rift: restart
         failed: mc-proxy/mc-proxy on rift: exit-code
         drift: mc-proxy/mc-proxy on rift: mc-proxy.container was edited^G
+        unhealthy: mc-proxy/web on rift: HTTP status 503^[; its check has it restarted
         ");
-        insta::assert_snapshot!(serde_json::to_string(&view).unwrap(), @r#"{"services":[{"service":"mc-proxy","node":"rift","active":true,"generation":2,"operation":"restart","components":[{"component":"mc-proxy","unit":"mc-proxy.service","desired":"running","state":"failed","sub_state":"","health":"none","result":"exit-code","version":"latest","image":"","since":null,"restarts":0,"drift":["mc-proxy.container was edited\u0007"]}]}],"problems":[]}"#);
+        insta::assert_snapshot!(serde_json::to_string(&view).unwrap(), @r#"{"services":[{"service":"mc-proxy","node":"rift","active":true,"generation":2,"operation":"restart","components":[{"component":"mc-proxy","unit":"mc-proxy.service","desired":"running","state":"failed","sub_state":"","health":"none","health_reason":null,"health_action":null,"result":"exit-code","version":"latest","image":"","since":null,"restarts":0,"drift":["mc-proxy.container was edited\u0007"]},{"component":"web","unit":"mc-proxy-web.service","desired":"running","state":"running","sub_state":"","health":"unhealthy","health_reason":"HTTP status 503\u001b","health_action":"its check has it restarted","result":null,"version":"v1","image":"","since":null,"restarts":2,"drift":[]}]}],"problems":[]}"#);
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Checker, unique};
 use crate::definition::service::{
-    Component, ExtraKey, ExtraSection, Log, LogDriver, Network, OnFailure, Resources, Restart, Route,
-    RouteMode,
+    Component, ExtraKey, ExtraSection, Log, LogDriver, Network, OnFailure, Resources, Restart,
+    Route, RouteMode,
 };
 use crate::definition::{model, values};
 use crate::names::{ComponentName, RouteName};

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::Checker;
-use crate::definition::service::{Check, CheckPort, Health, Network, OnFailure, Port, Protocol, Route};
+use crate::definition::service::{
+    Check, CheckPort, Health, Network, OnFailure, Port, Protocol, Route,
+};
 use crate::definition::{model, values};
 
 /// Where a component can be reached: network, published ports, routes.
