@@ -95,8 +95,9 @@ impl CheckView {
     pub(super) fn new(c: &Container, header: Vec<String>, agent: &str) -> Option<Self> {
         let timing = timing(c)?;
         let words = check_words(c, agent)?;
-        // Each attempt, and what asking systemd may take.
-        let timeout = (timing.interval + timing.timeout) * timing.retries + Duration::from_secs(60);
+        // Each attempt, asking systemd, and waiting for a stop.
+        let attempts = (timing.interval + timing.timeout) * timing.retries;
+        let timeout = attempts + c.stop_timeout() + Duration::from_secs(60);
         Some(Self {
             header,
             name: c.name.to_string(),

@@ -348,18 +348,6 @@ impl Manager {
         job.map(drop).map_err(|e| SystemdError::unit("restart", unit, e))
     }
 
-    /// Asks for a unit to be stopped, it alone, and does not wait for that.
-    ///
-    /// # Errors
-    ///
-    /// Any [`SystemdError`] but [`SystemdError::Deadline`].
-    pub async fn ask_stop(&self, unit: &UnitName) -> Result<(), SystemdError> {
-        let proxy = self.proxy().await?;
-        let mode = JobMode::IgnoreDependencies.as_str();
-        let job = proxy.stop_unit(unit.as_str(), mode).await;
-        job.map(drop).map_err(|e| SystemdError::unit("stop", unit, e))
-    }
-
     /// Forgets that a unit failed and how often it was started lately, or the
     /// next start is refused after five within 10 s (`systemd.unit(5)`,
     /// `StartLimitBurst=`). A unit that is not loaded is fine.

@@ -25,6 +25,7 @@ mod agent_config;
 mod by_hand;
 mod deploy;
 mod deploy_failures;
+mod health_after_start;
 mod history;
 mod hostile;
 mod images;

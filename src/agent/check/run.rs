@@ -14,8 +14,11 @@ use crate::agent::probe::{self, ProbeTarget};
 use crate::definition::service::OnFailure;
 use crate::names::UnitName;
 use crate::podman::{Health, health};
-use crate::systemd::{ActiveState, BusAddress, Manager, SystemdError, UnitState};
+use crate::systemd::{ActiveState, BusAddress, JobMode, Manager, SystemdError, UnitState};
 use crate::telemetry::Chain;
+
+/// Longest wait for a stop; the limits of the two units are shorter.
+const LONGEST_STOP: Duration = Duration::from_secs(24 * 3600);
 
 /// Look once whether a running component is healthy, and act if it is not
 #[derive(Debug, Clone, clap::Args)]
@@ -131,9 +134,16 @@ pub async fn run(args: CheckArgs, environment: &Environment) -> Result<(), Check
     match done {
         Done::Nothing | Done::Waits(_) => {}
         Done::Restarted => manager.ask_restart_if_up(&unit).await?,
-        Done::Stopped => manager.ask_stop(&unit).await?,
+        Done::Stopped => stop(&manager, &unit).await?,
     }
     Err(CheckError::Unhealthy { unit, reason, done, uptime_s })
+}
+
+/// Stops a unit, it alone. What has to be killed for that has not crashed:
+/// its unit does not stay failed.
+async fn stop(manager: &Manager, unit: &UnitName) -> Result<(), SystemdError> {
+    manager.stop(unit, JobMode::IgnoreDependencies, LONGEST_STOP).await?;
+    manager.reset_failed(unit).await
 }
 
 /// Takes podman's verdict, which counts failures itself.

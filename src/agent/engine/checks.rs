@@ -156,7 +156,9 @@ fn condition(seen: &Seen<'_>, podmans: impl FnOnce() -> Checks) -> Condition {
         (Readiness::Command { .. } | Readiness::Probe { .. }, ComponentState::Starting) => {
             good("starting")
         }
-        (_, ComponentState::Stopped) if found.is_some_and(|f| f.done == Done::Stopped) => {
+        (_, ComponentState::Stopped | ComponentState::Failed)
+            if found.is_some_and(|f| f.done == Done::Stopped) =>
+        {
             Condition {
                 word: "none",
                 ..bad(found.map_or("", |f| f.reason.as_str()), Some(Done::Stopped))

@@ -205,7 +205,9 @@ fn drift(
     let mut drift = Vec::new();
     let service = unit.name.as_str();
     match (desired, state) {
-        (true, ComponentState::Stopped) if !condition.action.is_empty() => {
+        (true, ComponentState::Stopped | ComponentState::Failed)
+            if !condition.action.is_empty() =>
+        {
             drift.push(format!("{}; {}", condition.reason, condition.action));
         }
         (true, ComponentState::Stopped) => {
