@@ -362,6 +362,23 @@ impl ImageRef {
         last.split_once(':').map(|(_, tag)| tag)
     }
 
+    /// Returns the reference without tag and digest.
+    pub fn without_tag(&self) -> &str {
+        let name = self.0.split('@').next().unwrap_or_default();
+        let tag = self.tag().map_or(0, |tag| tag.len() + 1);
+        name.get(..name.len() - tag).unwrap_or(name)
+    }
+
+    /// Returns the name under which podman lists the image: a tag that is not
+    /// written is `latest`, and beside a digest a tag means nothing.
+    pub fn listed_name(&self) -> String {
+        match (self.0.split_once('@'), self.tag()) {
+            (Some((_, digest)), _) => format!("{}@{digest}", self.without_tag()),
+            (None, Some(_)) => self.0.clone(),
+            (None, None) => format!("{}:latest", self.0),
+        }
+    }
+
     /// Tells whether the reference is pinned by digest.
     pub fn is_pinned(&self) -> bool {
         self.0.contains('@')
@@ -549,5 +566,9 @@ mod tests {
         assert_eq!(image.tag(), Some("v0.4.0"));
         assert_eq!(image.version(), "v0.4.0");
         assert_eq!("h.x:80/a".parse::<ImageRef>().unwrap().version(), "latest");
+        let listed = |text: &str| text.parse::<ImageRef>().unwrap().listed_name();
+        assert_eq!(listed("h.x:80/a"), "h.x:80/a:latest");
+        assert_eq!(listed("h.x:80/a:1"), "h.x:80/a:1");
+        assert_eq!(listed(&digest.replace('@', ":1@")), digest);
     }
 }

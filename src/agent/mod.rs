@@ -10,6 +10,7 @@
 //! ```
 
 pub mod check;
+pub mod backup;
 pub mod commands;
 pub mod config;
 pub mod deploy_state;
@@ -17,16 +18,19 @@ pub mod engine;
 pub mod environment;
 pub mod finding;
 pub mod gate;
+pub mod host;
 pub mod identity;
 pub mod last_good;
 pub mod listen;
 pub mod listening;
 pub mod main_process;
+pub mod memory;
 pub mod plan;
 pub mod probe;
 pub mod probe_values;
 pub mod problems;
 pub mod progress;
+pub mod restored;
 pub mod run;
 pub mod service;
 pub mod settings;

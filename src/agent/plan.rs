@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::deployment::Deployment;
-use crate::names::{ComponentName, ContainerName, UnitName};
+use crate::deployment::{Container, Deployment, ImageId};
+use crate::names::{ComponentName, ContainerName, ImageRef, UnitName};
 use crate::quadlet::unit_file::{self, Directive};
 use crate::quadlet::{Place, UnitSet, render};
 
@@ -58,6 +58,30 @@ pub struct Effect {
     pub reason: String,
 }
 
+/// The images that a container was accepted with, would get and has.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ImageState {
+    /// The one that its generation was accepted with; none: not known.
+    pub recorded: Option<ImageId>,
+    /// The one that its name means, or will; none: none that is known.
+    pub named: Option<ImageId>,
+    /// The one that it runs; none: it does not run.
+    pub running: Option<ImageId>,
+}
+
+/// A name that means another image than when the service was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageChange {
+    /// The component.
+    pub component: ComponentName,
+    /// The name.
+    pub image: ImageRef,
+    /// What it meant.
+    pub before: ImageId,
+    /// What it means, or will.
+    pub after: ImageId,
+}
+
 /// Everything that a deploy changes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
@@ -65,12 +89,14 @@ pub struct Plan {
     pub files: Vec<FileChange>,
     /// Units: removals first, then in the order of starting.
     pub effects: Vec<Effect>,
+    /// Images behind names that stay the same.
+    pub images: Vec<ImageChange>,
 }
 
 impl Plan {
     /// Tells whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.effects.is_empty()
+        self.files.is_empty() && self.effects.is_empty() && self.images.is_empty()
     }
 
     /// Returns the effects of one kind.
@@ -98,23 +124,26 @@ pub struct Present<'a> {
     pub disk: Option<&'a UnitSet>,
     /// The units that run or are about to.
     pub up: &'a BTreeSet<UnitName>,
+    /// The images of the new generation's containers.
+    pub images: &'a BTreeMap<ContainerName, ImageState>,
 }
 
 /// Plans the way from what there is to a new generation.
 pub fn plan(present: Present<'_>, new: Side<'_>) -> Plan {
-    let Present { accepted: old, disk, up } = present;
+    let Present { accepted: old, disk, up, images } = present;
     let files = files(disk, new.set);
+    let images = image_changes(images, new.deployment);
     let mut effects = removals(old, new, up);
     if !new.deployment.active {
         effects.extend(stops(new.deployment, up));
-        return Plan { files, effects };
+        return Plan { files, effects, images };
     }
     for component in new.deployment.layers().iter().flatten() {
         let Some(container) = new.deployment.container(component) else { continue };
-        let change = change(present, new, &container.name);
+        let change = change(present, new, container);
         let (action, reason) = match (up.contains(&container.name.unit()), change) {
             (true, None) => continue,
-            (true, Some(keys)) => (Action::Restart, format!("changed: {keys}")),
+            (true, Some(why)) => (Action::Restart, why),
             (false, _) if old.is_none_or(|o| o.deployment.container(component).is_none()) => {
                 (Action::Start, "new".to_owned())
             }
@@ -127,7 +156,7 @@ pub fn plan(present: Present<'_>, new: Side<'_>) -> Plan {
             reason,
         });
     }
-    Plan { files, effects }
+    Plan { files, effects, images }
 }
 
 /// Returns stops for every component that runs.
@@ -166,11 +195,11 @@ fn removals(old: Option<Side<'_>>, new: Side<'_>, up: &BTreeSet<UnitName>) -> Ve
         .collect()
 }
 
-/// Returns the keys in which the container itself differs; none when it
-/// need not be made anew. What is in `[Unit]` and most of `[Service]` takes
-/// effect with the reload alone.
-fn change(present: Present<'_>, new: Side<'_>, container: &ContainerName) -> Option<String> {
-    let key = (Place::Quadlet, render::container_file(container));
+/// Returns in what the container itself differs; none when it need not be
+/// made anew. What is in `[Unit]` and most of `[Service]` takes effect with
+/// the reload alone.
+fn change(present: Present<'_>, new: Side<'_>, container: &Container) -> Option<String> {
+    let key = (Place::Quadlet, render::container_file(&container.name));
     let text = |set: &UnitSet| set.files.get(&key).map(|text| making(text));
     let after = text(new.set).unwrap_or_default();
     // What was accepted is what was started; an edited file may have been
@@ -186,7 +215,44 @@ fn change(present: Present<'_>, new: Side<'_>, container: &ContainerName) -> Opt
         })
         .map(|d| d.key.as_str())
         .collect();
-    (!keys.is_empty()).then(|| keys.into_iter().collect::<Vec<_>>().join(", "))
+    let mut reasons = Vec::new();
+    if !keys.is_empty() {
+        let keys: Vec<&str> = keys.iter().copied().collect();
+        reasons.push(format!("changed: {}", keys.join(", ")));
+    }
+    if !keys.contains("Image") {
+        let state = present.images.get(&container.name);
+        reasons.extend(state.and_then(|state| image_change(state, &container.image)));
+    }
+    (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
+/// Tells whether a container that runs has another image than its name means.
+fn image_change(state: &ImageState, name: &ImageRef) -> Option<String> {
+    let before = state.running.as_ref().or(state.recorded.as_ref())?;
+    let after = state.named.as_ref()?;
+    (before != after)
+        .then(|| format!("{name} is another image: {} -> {}", before.short(), after.short()))
+}
+
+/// Returns the names that mean another image than the one on record.
+fn image_changes(
+    states: &BTreeMap<ContainerName, ImageState>,
+    new: &Deployment,
+) -> Vec<ImageChange> {
+    new.containers
+        .iter()
+        .filter_map(|container| {
+            let state = states.get(&container.name)?;
+            let (before, after) = (state.recorded.clone()?, state.named.clone()?);
+            (before != after).then(|| ImageChange {
+                component: container.spec.name.clone(),
+                image: container.image.clone(),
+                before,
+                after,
+            })
+        })
+        .collect()
 }
 
 /// The directives that go into the making of a container.
@@ -254,11 +320,20 @@ mod tests {
     const TWO: &str = "name = \"s\"\n[[components]]\nname = \"web\"\nimage = \"i:1\"\ndepends_on = [\"api\"]\n[[components]]\nname = \"api\"\nimage = \"i:1\"\n";
 
     fn shown(old: Option<&str>, new: &str, up: &[&str]) -> Vec<String> {
+        shown_with(old, new, up, &BTreeMap::new())
+    }
+
+    fn shown_with(
+        old: Option<&str>,
+        new: &str,
+        up: &[&str],
+        images: &BTreeMap<ContainerName, ImageState>,
+    ) -> Vec<String> {
         let old = old.map(made);
         let new = made(new);
         let up: BTreeSet<UnitName> = up.iter().map(|u| UnitName::from_systemd(*u)).collect();
         let accepted = old.as_ref().map(|(deployment, set)| Side { deployment, set });
-        let present = Present { accepted, disk: old.as_ref().map(|(_, set)| set), up: &up };
+        let present = Present { accepted, disk: old.as_ref().map(|(_, set)| set), up: &up, images };
         let plan = plan(present, Side { deployment: &new.0, set: &new.1 });
         plan.effects
             .iter()
@@ -329,14 +404,54 @@ mod tests {
         let (deployment, set) = made(TWO);
         let up: BTreeSet<UnitName> = deployment.containers.iter().map(|c| c.name.unit()).collect();
         let side = Side { deployment: &deployment, set: &set };
-        let gone = plan(Present { accepted: Some(side), disk: None, up: &up }, side);
+        let images = BTreeMap::new();
+        let present = Present { accepted: Some(side), disk: None, up: &up, images: &images };
+        let gone = plan(present, side);
         assert_eq!((gone.files.len(), gone.effects.len()), (set.files.len(), 0));
         let mut edited = set.clone();
         for text in edited.files.values_mut() {
             *text = text.replace("StopTimeout=10", "StopTimeout=11");
         }
-        let edited = plan(Present { accepted: Some(side), disk: Some(&edited), up: &up }, side);
+        let edited = plan(Present { disk: Some(&edited), ..present }, side);
         assert_eq!((edited.files.len(), edited.of(Action::Restart).count()), (2, 2));
+    }
+
+    #[test]
+    fn a_name_that_means_another_image_restarts_what_runs_the_old_one() {
+        let up = ["s-api.service", "s-web.service"];
+        let id = |digit: &str| Some(digit.repeat(64).parse::<ImageId>().unwrap());
+        let (service, web) = ("s".parse().unwrap(), "web".parse().unwrap());
+        let with = |recorded, running, named| {
+            let state = ImageState { recorded, named, running };
+            let images = BTreeMap::from([(ContainerName::new(&service, &web), state)]);
+            shown_with(Some(TWO), TWO, &up, &images)
+        };
+        let restart = "Restart s-web (i:1 is another image: aaaaaaaaaaaa -> bbbbbbbbbbbb)";
+        assert_eq!(with(id("a"), id("a"), id("b")), [restart]);
+        assert_eq!(with(None, id("a"), id("b")), [restart]);
+        assert_eq!(with(id("a"), None, id("b")), [restart]);
+        // Somebody restarted it, or nothing is known.
+        assert_eq!(with(id("a"), id("b"), id("b")), [""; 0]);
+        assert_eq!(with(id("a"), id("a"), None), [""; 0]);
+        // A name that is new in the definition says enough.
+        let state = ImageState { running: id("a"), named: id("b"), recorded: None };
+        let images = BTreeMap::from([(ContainerName::new(&service, &web), state)]);
+        let other = TWO.replacen("i:1", "i:2", 1);
+        assert_eq!(shown_with(Some(TWO), &other, &up, &images), ["Restart s-web (changed: Image)"]);
+    }
+
+    #[test]
+    fn what_is_on_record_is_brought_up_to_date_without_a_restart() {
+        let (deployment, set) = made(TWO);
+        let side = Side { deployment: &deployment, set: &set };
+        let up: BTreeSet<UnitName> = deployment.containers.iter().map(|c| c.name.unit()).collect();
+        let id = |digit: &str| Some(digit.repeat(64).parse::<ImageId>().unwrap());
+        let state = ImageState { recorded: id("a"), named: id("b"), running: id("b") };
+        let images = BTreeMap::from([(deployment.containers[0].name.clone(), state)]);
+        let present = Present { accepted: Some(side), disk: Some(&set), up: &up, images: &images };
+        let plan = plan(present, side);
+        assert_eq!((plan.files.len(), plan.effects.len(), plan.images.len()), (0, 0, 1));
+        assert!(!plan.is_empty());
     }
 
     #[test]

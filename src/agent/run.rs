@@ -16,8 +16,10 @@ use tonic::service::Routes;
 use super::gate::{Gate, now_ms, record_handshake};
 use super::identity::{Members, Users};
 use super::listen::{self, Sinks};
+use super::memory::{self, Memory};
 use super::problems::Problems;
 use super::settings::{Settings, SocketRoles};
+use crate::registry::snapshot::SnapshotError;
 use crate::registry::{Registry, RegistryError};
 use crate::rpc::agent_v1::agent_service_server::{self, AgentService, AgentServiceServer};
 use crate::rpc::server::{self, ServeError};
@@ -48,7 +50,7 @@ pub enum RunError {
         source: io::Error,
     },
     /// Another agent uses the state directory.
-    #[error("another mcp-agent uses {}", path.display())]
+    #[error("another mcp-agent uses {}; stop it first: systemctl stop mcp-agent", path.display())]
     Locked {
         /// The directory.
         path: PathBuf,
@@ -56,6 +58,23 @@ pub enum RunError {
     /// The registry cannot be used.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// The registry's file is not this user's.
+    #[error(
+        "uid {uid} may not use the registry {}; chown it and its directory to that user, then start the agent again",
+        path.display()
+    )]
+    Denied {
+        /// The file.
+        path: PathBuf,
+        /// The user that the agent runs as.
+        uid: u32,
+        /// What was refused.
+        #[source]
+        source: RegistryError,
+    },
+    /// A damaged registry could not be moved aside.
+    #[error("the registry is damaged and cannot be moved aside")]
+    Aside(#[from] SnapshotError),
     /// The socket cannot be served.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -65,6 +84,24 @@ pub enum RunError {
     /// A task ended the agent.
     #[error(transparent)]
     Task(#[from] SuperviseError),
+}
+
+impl RunError {
+    /// Tells whether another start cannot help before somebody has mended
+    /// what the error names.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Denied { .. }
+            | Self::Registry(RegistryError::Newer { .. } | RegistryError::Foreign { .. }) => true,
+            Self::State { .. }
+            | Self::Locked { .. }
+            | Self::Registry(_)
+            | Self::Aside(_)
+            | Self::Serve(_)
+            | Self::Reflection(_)
+            | Self::Task(_) => false,
+        }
+    }
 }
 
 /// What an agent is made of before it serves; the service is built with it.
@@ -92,8 +129,11 @@ impl Parts {
     /// Another agent has the state directory, or a file cannot be used.
     pub fn prepare(settings: Settings, shutdown: CancellationToken) -> Result<Self, RunError> {
         let lock = take(&settings.state_dir)?;
-        let registry = Registry::open(&settings.database)?;
+        let Memory { registry, problem } = memory::open(&settings, now_ms())?;
         let problems = Problems::default();
+        if let Some(problem) = problem {
+            problems.set("registry", problem);
+        }
         let members = members(&settings.roles, settings.uid, &problems);
         Ok(Self {
             settings: Arc::new(settings),
@@ -123,7 +163,12 @@ pub fn members(roles: &SocketRoles, uid: u32, problems: &Problems) -> Members {
     members
 }
 
-fn take(directory: &Path) -> Result<File, RunError> {
+/// Takes a state directory for this process alone, as long as the file lives.
+///
+/// # Errors
+///
+/// Another agent has it, or it cannot be used.
+pub fn take(directory: &Path) -> Result<File, RunError> {
     let failed = |source| RunError::State { path: directory.to_owned(), source };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
     let path = directory.join("mcp-agent.lock");

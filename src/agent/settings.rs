@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::backup::BackupSettings;
 use crate::names::NodeName;
 use crate::telemetry::{Format, Level};
 
@@ -21,6 +22,8 @@ pub struct Settings {
     pub roles: SocketRoles,
     /// How the agent logs.
     pub log: LogSettings,
+    /// Copies of the registry.
+    pub backup: BackupSettings,
     /// Where the agent keeps what it needs to start again.
     pub state_dir: PathBuf,
     /// The user that the agent runs as.

@@ -32,7 +32,9 @@ fn main() -> anyhow::Result<ExitCode> {
         | Command::Install(_)
         | Command::Probe(_)
         | Command::Check(_)
-        | Command::Version => Builder::new_current_thread().enable_all().build()?,
+        | Command::Version
+        | Command::Snapshot(_)
+        | Command::Restore(_) => Builder::new_current_thread().enable_all().build()?,
     };
     let (mut data, mut words) = (io::stdout(), io::stderr());
     let output = Output { data: &mut data, words: &mut words };

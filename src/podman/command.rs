@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::images;
+use super::images::{self, StoredImage};
+use crate::deployment::ImageId;
 use crate::names::{ImageRef, NetworkName, ServiceName};
 
 /// Longest wait for an answer; podman waits for locks of its own.
@@ -54,6 +55,35 @@ pub async fn image_exists(image: &ImageRef) -> Result<bool, PodmanError> {
         Some(1) => Ok(false),
         Some(_) | None => Err(failed("image exists", &output)),
     }
+}
+
+/// Returns the image that a name or number means, as podman says
+/// (`podman-image-inspect(1)`); none if it is not there.
+pub(super) async fn image_inspect(image: &str) -> Result<Option<StoredImage>, PodmanError> {
+    const FORMAT: &str = "{{.Id}} {{.Digest}}";
+    let arguments = ["image", "inspect", "--format", FORMAT, "--", image];
+    let output = run("image inspect", &arguments).await?;
+    match output.status.code() {
+        Some(0) => Ok(parse_image(&String::from_utf8_lossy(&output.stdout))),
+        Some(_) if String::from_utf8_lossy(&output.stderr).contains("image not known") => Ok(None),
+        Some(_) | None => Err(failed("image inspect", &output)),
+    }
+}
+
+fn parse_image(text: &str) -> Option<StoredImage> {
+    let mut words = text.split_whitespace();
+    let id = words.next()?.parse().ok()?;
+    Some(StoredImage { id, digest: words.next().map(str::to_owned) })
+}
+
+/// Has a name mean an image that is in the store (`podman-tag(1)`).
+///
+/// # Errors
+///
+/// [`PodmanError`]
+pub async fn tag_image(id: &ImageId, name: &ImageRef) -> Result<(), PodmanError> {
+    let output = run("tag", &["tag", "--", id.as_str(), name.as_str()]).await?;
+    if output.status.success() { Ok(()) } else { Err(failed("tag", &output)) }
 }
 
 /// Lists the volumes that were made for a service (`podman-volume-ls(1)`).

@@ -7,5 +7,8 @@ pub mod health;
 pub mod images;
 pub mod pause;
 
-pub use command::{PodmanError, image_exists, remove_network, remove_volume, volumes_of};
+pub use command::{
+    PodmanError, image_exists, remove_network, remove_volume, tag_image, volumes_of,
+};
 pub use health::{Checks, Health};
+pub use images::{Stored, StoredImage};

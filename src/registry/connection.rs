@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::RegistryError;
-use super::migrate::migrate;
+use super::migrate::{Origin, migrate, origin};
 
 /// Requests that wait at most, before callers wait themselves.
 const QUEUE: usize = 64;
@@ -23,7 +23,16 @@ const BUSY: Duration = Duration::from_secs(5);
 const QUICK_CHECK: &str = "PRAGMA quick_check(1)";
 const PING: &str = "SELECT 1";
 
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+type Job = Box<dyn FnOnce(&mut Connection) -> Health + Send>;
+
+/// Whether the connection can be worked with any further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Sound,
+    /// The file turned out to be damaged: only a start helps, which looks at
+    /// the file first.
+    Damaged,
+}
 
 /// Gives access to the agent's memory; clones share one connection.
 ///
@@ -50,13 +59,19 @@ impl Registry {
         create(path).map_err(|source| RegistryError::File { path: path.to_owned(), source })?;
         let mut connection = connect(path).map_err(|source| unusable(path, source))?;
         check(&connection, path)?;
+        if origin(&connection).map_err(|source| unusable(path, source))? == Origin::Foreign {
+            return Err(RegistryError::Foreign { path: path.to_owned() });
+        }
         migrate(&mut connection, path)?;
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE);
         thread::Builder::new()
             .name("registry".to_owned())
             .spawn(move || {
                 while let Some(job) = queue.blocking_recv() {
-                    job(&mut connection);
+                    if job(&mut connection) == Health::Damaged {
+                        tracing::error!("the registry's file is damaged");
+                        break;
+                    }
                 }
             })
             .map_err(RegistryError::Thread)?;
@@ -72,7 +87,8 @@ impl Registry {
         self.read("answer", |tx| tx.query_row(PING, [], |_| Ok(()))).await
     }
 
-    /// Waits until the thread has ended, which it does only by a panic.
+    /// Waits until the thread has ended, which it does by a panic, or when the
+    /// file is found to be damaged.
     pub async fn stopped(&self) {
         self.jobs.closed().await;
     }
@@ -124,8 +140,14 @@ impl Registry {
     {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
+            let result = work(connection);
+            let health = match &result {
+                Err(error) if error.is_damage() => Health::Damaged,
+                Ok(_) | Err(_) => Health::Sound,
+            };
             // A caller that has gone away does not want its answer.
-            drop(answer.send(work(connection)));
+            drop(answer.send(result));
+            health
         });
         self.jobs.send_timeout(job, PATIENCE).await.map_err(|error| match error {
             mpsc::error::SendTimeoutError::Timeout(_) => RegistryError::Busy,
@@ -186,7 +208,7 @@ fn create(path: &Path) -> io::Result<()> {
     }
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -209,12 +231,15 @@ fn check(connection: &Connection, path: &Path) -> Result<(), RegistryError> {
 }
 
 fn unusable(path: &Path, source: rusqlite::Error) -> RegistryError {
-    match source.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-            RegistryError::Damaged { path: path.to_owned(), problem: source.to_string() }
-        }
-        Some(_) | None => RegistryError::Open { path: path.to_owned(), source },
+    if is_damage(&source) {
+        return RegistryError::Damaged { path: path.to_owned(), problem: source.to_string() };
     }
+    RegistryError::Open { path: path.to_owned(), source }
+}
+
+/// Tells whether `SQLite` found the file damaged.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub enum RegistryError {
     },
     /// The file is not a sound database.
     #[error(
-        "the database {} is damaged ({problem}); move it away together with its -wal and -shm files and restore a copy",
+        "the database {} is damaged ({problem}); put a copy in its place with `mcp-agent restore FILE`, or start the agent: it moves the damaged file aside and takes what is deployed from the unit files",
         path.display()
     )]
     Damaged {
@@ -37,9 +37,18 @@ pub enum RegistryError {
         /// The first thing that `PRAGMA quick_check` found.
         problem: String,
     },
+    /// The file is a database of another program.
+    #[error(
+        "the database {} is of another program, not mcp-agent's; name another file as database.path in mcp-agent.toml, or move this one away",
+        path.display()
+    )]
+    Foreign {
+        /// The database.
+        path: PathBuf,
+    },
     /// A later version of the program made the file.
     #[error(
-        "the database {} has schema {found}, this program knows {known}; run the newer mcp-agent again",
+        "the database {} has schema {found}, this program knows {known}; install the newer mcp-agent again, or put a copy of before its installation in place with `mcp-agent restore FILE`",
         path.display()
     )]
     Newer {
@@ -125,4 +134,36 @@ pub enum RegistryError {
         /// The service that the lease names.
         found: ServiceName,
     },
+}
+
+impl RegistryError {
+    /// Tells whether a statement found the file damaged.
+    pub(super) fn is_damage(&self) -> bool {
+        matches!(self, Self::Statement { source, .. } if super::connection::is_damage(source))
+    }
+
+    /// Tells whether the file may not be used by this user.
+    pub fn is_denied(&self) -> bool {
+        use rusqlite::ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
+        match self {
+            Self::File { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
+            Self::Open { source, .. } | Self::Migrate { source, .. } => {
+                matches!(source.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly))
+            }
+            Self::Damaged { .. }
+            | Self::Foreign { .. }
+            | Self::Newer { .. }
+            | Self::Thread(_)
+            | Self::Stopped
+            | Self::Busy
+            | Self::Statement { .. }
+            | Self::GenerationTaken { .. }
+            | Self::NoGeneration { .. }
+            | Self::UnderWay { .. }
+            | Self::NoOperation { .. }
+            | Self::NoService { .. }
+            | Self::PortTaken { .. }
+            | Self::ForeignLease { .. } => false,
+        }
+    }
 }

@@ -22,6 +22,8 @@ pub struct GenerationRow {
     pub deployment: String,
     /// The rendered files, as JSON.
     pub files: String,
+    /// The images that ran when it was accepted, as JSON; none: not known.
+    pub images: Option<String>,
     /// When it was planned, in milliseconds since the Unix epoch.
     pub created_at_ms: i64,
     /// Who asked for it.
@@ -63,6 +65,8 @@ pub struct Commit {
     pub number: Generation,
     /// Whether the service is to run.
     pub active: bool,
+    /// The images that it runs, as JSON; none: not known.
+    pub images: Option<String>,
     /// Who asked for it.
     pub by: String,
     /// When, in milliseconds since the Unix epoch.
@@ -76,9 +80,9 @@ const INSERT: &str = "INSERT INTO generations
     ON CONFLICT (service, number) DO UPDATE SET definition = ?3, file_name = ?4, deployment = ?5,
     files = ?6, created_at_ms = ?7, created_by = ?8 WHERE state = 'pending'";
 const GET: &str = "SELECT service, number, definition, file_name, deployment, files, created_at_ms,
-    created_by FROM generations WHERE service = ?1 AND number = ?2";
+    created_by, images FROM generations WHERE service = ?1 AND number = ?2";
 const LATEST: &str = "SELECT service, number, definition, file_name, deployment, files,
-    created_at_ms, created_by FROM generations WHERE service = ?1 AND state = 'accepted'
+    created_at_ms, created_by, images FROM generations WHERE service = ?1 AND state = 'accepted'
     ORDER BY number DESC LIMIT 1";
 const LIST: &str = "SELECT number, state, file_name, created_at_ms, created_by FROM generations
     WHERE service = ?1 ORDER BY number DESC";
@@ -91,7 +95,8 @@ const PRUNE: &str = "DELETE FROM generations WHERE service = ?1 AND number NOT I
     AND number NOT IN (SELECT generation FROM services WHERE name = ?1)
     AND number NOT IN (SELECT from_generation FROM operations
         WHERE service = ?1 AND finished_at_ms IS NULL)";
-const ACCEPT: &str = "UPDATE generations SET state = 'accepted' WHERE service = ?1 AND number = ?2";
+const ACCEPT: &str = "UPDATE generations SET state = 'accepted', images = ?3
+    WHERE service = ?1 AND number = ?2";
 const PUT_SERVICE: &str = "INSERT INTO services
     (name, active, generation, deployed_at_ms, deployed_by) VALUES (?1, ?2, ?3, ?4, ?5)
     ON CONFLICT (name) DO UPDATE SET active = ?2, generation = ?3, deployed_at_ms = ?4,
@@ -107,6 +112,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<GenerationRow> {
         files: row.get(5)?,
         created_at_ms: row.get(6)?,
         created_by: row.get(7)?,
+        images: row.get(8)?,
     })
 }
 
@@ -270,8 +276,8 @@ impl Registry {
     /// does not answer; nothing has changed then.
     pub async fn commit(&self, commit: Commit) -> Result<(), RegistryError> {
         self.write("commit a generation", move |tx| {
-            let Commit { operation, service, number: wanted, active, by, at_ms } = commit;
-            if tx.execute(ACCEPT, params![service.as_str(), number(wanted)])? == 0 {
+            let Commit { operation, service, number: wanted, active, images, by, at_ms } = commit;
+            if tx.execute(ACCEPT, params![service.as_str(), number(wanted), images])? == 0 {
                 return Err(RegistryError::NoGeneration { service, number: wanted }.into());
             }
             tx.execute(PUT_SERVICE, params![service.as_str(), active, number(wanted), at_ms, by])?;
@@ -294,6 +300,7 @@ mod tests {
             file_name: "web.toml".to_owned(),
             deployment: "{}".to_owned(),
             files: "{}".to_owned(),
+            images: None,
             created_at_ms: 5,
             created_by: "kyle".to_owned(),
         }
@@ -305,6 +312,7 @@ mod tests {
             service: "web".parse().unwrap(),
             number: Generation(number),
             active: true,
+            images: Some("[]".to_owned()),
             by: "kyle".to_owned(),
             at_ms: 9,
         }
@@ -340,7 +348,8 @@ mod tests {
         registry.commit(commit(id, 1)).await.unwrap();
         let service = registry.service(&web).await.unwrap().unwrap();
         assert_eq!((service.active, service.generation), (true, Generation(1)));
-        assert_eq!(registry.latest_generation(&web).await.unwrap().unwrap(), row(1, "a"));
+        let accepted = GenerationRow { images: Some("[]".to_owned()), ..row(1, "a") };
+        assert_eq!(registry.latest_generation(&web).await.unwrap().unwrap(), accepted);
         assert!(registry.unfinished_operations().await.unwrap().is_empty());
         assert_eq!(registry.next_generation(&web).await.unwrap(), Generation(2));
 

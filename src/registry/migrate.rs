@@ -7,9 +7,39 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::error::RegistryError;
 
 /// The steps, each from the version of its index to the next.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_initial.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_images.sql")];
 
 const VERSION: &str = "PRAGMA user_version";
+const TABLES: &str = "SELECT count(*) FROM sqlite_schema WHERE type = 'table'";
+const OURS: &str = "SELECT count(*) FROM sqlite_schema
+    WHERE type = 'table' AND name IN ('services', 'generations', 'operations')";
+
+/// Whose a database is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Nobody's: it holds nothing yet.
+    Empty,
+    /// Ours, of this schema.
+    Ours(i64),
+    /// Of another program.
+    Foreign,
+}
+
+/// Returns the schema that this program brings databases to.
+pub(super) fn newest() -> i64 {
+    super::row::limit(MIGRATIONS.len())
+}
+
+/// Tells whose a database is.
+pub(super) fn origin(connection: &Connection) -> rusqlite::Result<Origin> {
+    let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    Ok(match (number(VERSION)?, number(TABLES)?, number(OURS)?) {
+        (0, 0, _) => Origin::Empty,
+        (schema, _, 3) if schema > 0 => Origin::Ours(schema),
+        _ => Origin::Foreign,
+    })
+}
 
 /// Brings the database to the newest schema; each step is one transaction.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), RegistryError> {

@@ -23,6 +23,7 @@ pub mod leases;
 mod migrate;
 mod row;
 pub mod services;
+pub mod snapshot;
 pub mod tokens;
 
 pub use audit::AuditRow;

@@ -30,6 +30,8 @@ const SET_FILES: &str = "UPDATE generations SET files = ?2 WHERE service = ?1
     AND number = (SELECT generation FROM services WHERE name = ?1)";
 const REWORD: &str = "UPDATE generations SET definition = ?2, file_name = ?3 WHERE service = ?1
     AND number = (SELECT generation FROM services WHERE name = ?1)";
+const SET_IMAGES: &str = "UPDATE generations SET images = ?2 WHERE service = ?1
+    AND number = (SELECT generation FROM services WHERE name = ?1)";
 const SET_ACTIVE: &str = "UPDATE services SET active = ?2 WHERE name = ?1";
 const DELETE: &str = "DELETE FROM services WHERE name = ?1";
 const DELETE_GENERATIONS: &str = "DELETE FROM generations WHERE service = ?1";
@@ -108,6 +110,27 @@ impl Registry {
         let service = name.clone();
         self.write("replace the text of a definition", move |tx| {
             if tx.execute(REWORD, params![service.as_str(), definition, file_name])? == 0 {
+                return Err(RegistryError::NoService { service }.into());
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Records the images (JSON) of the generation in force, where they were
+    /// not known.
+    ///
+    /// # Errors
+    ///
+    /// The service is not deployed, or the registry does not answer.
+    pub async fn set_images(
+        &self,
+        name: &ServiceName,
+        images: String,
+    ) -> Result<(), RegistryError> {
+        let service = name.clone();
+        self.write("record the images of a service", move |tx| {
+            if tx.execute(SET_IMAGES, params![service.as_str(), images])? == 0 {
                 return Err(RegistryError::NoService { service }.into());
             }
             Ok(())

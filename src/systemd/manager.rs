@@ -29,6 +29,9 @@ pub enum SystemdError {
         #[source]
         source: Box<zbus::Error>,
     },
+    /// Nothing answers at the system's bus.
+    #[error("cannot reach the system's bus")]
+    SystemBus(#[source] Box<zbus::Error>),
     /// The connection broke during a call; the next call connects anew.
     #[error("the connection to the user's systemd broke")]
     Disconnected,

@@ -15,11 +15,14 @@
 pub mod jobs;
 pub mod journal;
 pub mod manager;
+mod properties;
 pub mod proxy;
 pub mod state;
+pub mod system;
 pub mod watch;
 
 pub use jobs::{JobMode, JobResult, Jobs};
 pub use manager::{BusAddress, Manager, SystemdError};
 pub use state::{ActiveState, Ended, ListedUnit, LoadState, UnitFiles, UnitState};
+pub use system::{SystemManager, SystemUnit};
 pub use watch::{Change, Watch};

@@ -36,6 +36,9 @@ pub trait Systemd {
     /// Forgets that a unit failed, and its start limit.
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
 
+    /// Reads a unit's file if it is not in memory, and returns its object.
+    fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
+
     /// Lists units in memory whose name matches one of the patterns.
     fn list_units_by_patterns(
         &self,

@@ -4,9 +4,10 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::{try_join_all, try_join3, try_join5};
-use zbus::{Connection, OwnedVariant};
+use zbus::Connection;
 
 use super::manager::{Manager, SystemdError};
+use super::properties::{Properties, SERVICE, UNIT};
 use super::proxy::UnitRow;
 use crate::names::UnitName;
 
@@ -169,9 +170,6 @@ pub struct UnitFiles {
     pub need_daemon_reload: bool,
 }
 
-const UNIT: &str = "org.freedesktop.systemd1.Unit";
-const SERVICE: &str = "org.freedesktop.systemd1.Service";
-
 impl Manager {
     /// Lists the units in systemd's memory whose name matches one of the
     /// patterns (`glob(7)`). A unit that is down and that nothing refers to
@@ -319,43 +317,6 @@ fn entered(active: &ActiveState) -> &'static str {
         ActiveState::Activating => "InactiveExitTimestamp",
         ActiveState::Deactivating => "ActiveExitTimestamp",
         ActiveState::Maintenance | ActiveState::Other(_) => "StateChangeTimestamp",
-    }
-}
-
-struct Properties<'a> {
-    connection: &'a Connection,
-    path: String,
-}
-
-impl Properties<'_> {
-    async fn get<T>(&self, interface: &str, property: &str) -> zbus::Result<T>
-    where
-        T: TryFrom<OwnedVariant, Error = zbus::Error>,
-    {
-        let reply = self
-            .connection
-            .call_method(
-                Some("org.freedesktop.systemd1"),
-                self.path.as_str(),
-                Some("org.freedesktop.DBus.Properties"),
-                "Get",
-                &(interface, property),
-            )
-            .await?;
-        let value: OwnedVariant = reply.body().deserialize()?;
-        T::try_from(value)
-    }
-
-    async fn get_if<T>(
-        &self,
-        wanted: bool,
-        interface: &str,
-        property: &str,
-    ) -> zbus::Result<Option<T>>
-    where
-        T: TryFrom<OwnedVariant, Error = zbus::Error>,
-    {
-        if wanted { self.get(interface, property).await.map(Some) } else { Ok(None) }
     }
 }
 

@@ -159,6 +159,8 @@ fn a_first_deploy_that_fails_leaves_nothing() {
         .says("| exit with 1");
     assert_eq!(all(&node), before);
     assert_eq!(node.generation("lone"), None);
+    // As the hint of the failed deploy says.
+    node.mcp(&["logs", "lone/lone"]).ok().says("exit with 1");
     node.mcp(&["list"]).ok().does_not_say("lone");
     node.deploy(LONE).ok();
 }

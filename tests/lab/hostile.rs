@@ -137,6 +137,7 @@ fn the_agent_does_not_rely_on_its_clients() {
                 definition: definition.clone(),
                 file_name: "victim.toml".to_owned(),
                 component: String::new(),
+                pull: false,
             };
             let plan = agent.plan(request()).await.map(|_| ()).unwrap_err();
             assert_eq!(plan.code(), Code::InvalidArgument, "{what}: {plan:?}");
@@ -179,6 +180,7 @@ fn the_name_of_a_file_and_a_remark_cannot_become_directives() {
             definition,
             file_name: "a\n[Service]\nExecStartPre=/bin/touch /tmp/owned\n#\\".to_owned(),
             component: String::new(),
+            pull: false,
         };
         let mut progress = agent.deploy(request).await.unwrap().into_inner();
         while progress.message().await.unwrap().is_some() {}

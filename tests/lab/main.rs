@@ -32,6 +32,7 @@ mod images;
 mod killed_agent;
 mod lifecycle;
 mod looking;
+mod moved_tags;
 mod nodes;
 mod old_node;
 mod platform;

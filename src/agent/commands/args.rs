@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tonic::service::Routes;
 
-use super::{check_config, install, server, token};
+use super::{check_config, install, restore, server, snapshot, token};
 use crate::agent::Parts;
 use crate::agent::environment::Environment;
 use crate::agent::{check, probe};
@@ -43,6 +43,10 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Print the version
     Version,
+    /// Make a copy of the registry and prove it; the agent may run
+    Snapshot(snapshot::SnapshotArgs),
+    /// Put a copy in the place of the registry; the agent must be stopped
+    Restore(restore::RestoreArgs),
 }
 
 /// Says why a command failed.
@@ -63,6 +67,12 @@ pub enum CommandError {
     /// What was checked is unhealthy.
     #[error(transparent)]
     Check(Box<check::CheckError>),
+    /// There is no new copy of the registry.
+    #[error(transparent)]
+    Snapshot(#[from] snapshot::SnapshotCommandError),
+    /// The copy is not in place.
+    #[error(transparent)]
+    Restore(#[from] restore::RestoreError),
     /// The output could not be written.
     #[error("cannot write the output")]
     Output(#[from] io::Error),
@@ -107,6 +117,8 @@ where
         }
         Command::Version => writeln!(output.data, "mcp-agent {}", env!("CARGO_PKG_VERSION"))
             .map_err(CommandError::Output),
+        Command::Snapshot(args) => snapshot::run(args, &environment, &mut output),
+        Command::Restore(args) => restore::run(&args, &environment, &mut output),
     };
     match result {
         Ok(()) => Ok(ExitCode::SUCCESS),
@@ -118,6 +130,8 @@ where
                 | CommandError::Install(_)
                 | CommandError::Probe(_)
                 | CommandError::Check(_)
+                | CommandError::Snapshot(_)
+                | CommandError::Restore(_)
                 | CommandError::Output(_) => ExitCode::FAILURE,
             })
         }

@@ -32,7 +32,7 @@ pub fn run(
     output: &mut Output<'_>,
 ) -> Result<(), CommandError> {
     let loaded = last_good::load(args.config.as_deref(), environment)?;
-    let Settings { server, database, node, roles, log, state_dir, uid } = &loaded.settings;
+    let Settings { server, database, node, roles, log, backup, state_dir, uid } = &loaded.settings;
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "none".to_owned());
     for (key, value) in [
         ("file", loaded.path.display().to_string()),
@@ -47,6 +47,8 @@ pub fn run(
         ("socket.operators", roles.operators.join(", ")),
         ("socket.viewers", roles.viewers.join(", ")),
         ("log.level", log.level.as_str().to_owned()),
+        ("backup.dir", backup.dir.display().to_string()),
+        ("backup.keep", backup.keep.to_string()),
     ] {
         writeln!(output.data, "{key:<21} {value}")?;
     }

@@ -16,6 +16,11 @@ use crate::atomic_file;
 
 /// The unit's name.
 const UNIT: &str = "mcp-agent.service";
+/// What makes copies of the registry.
+const COPY: &str = "mcp-agent-snapshot.service";
+/// What starts that, once a day.
+const TIMER: &str = "mcp-agent-snapshot.timer";
+const TIMER_TEXT: &str = include_str!("../../../deploy/debian/mcp-agent-snapshot.timer");
 
 /// The arguments of `mcp-agent install`.
 #[derive(Debug, Args)]
@@ -117,7 +122,10 @@ pub async fn run(
         return Ok(());
     }
     let program = std::env::current_exe().map_err(InstallError::NoProgram)?;
-    install(&path, &unit_text(&program)?).await?;
+    let program = plain(&program)?;
+    let files =
+        [(UNIT, unit_text(program)), (COPY, copy_text(program)), (TIMER, TIMER_TEXT.to_owned())];
+    install(&path, &files).await?;
     writeln!(output.words, "installed and started {}", path.display())?;
     let name = Users::load_or_empty().name(environment.uid).unwrap_or_default().to_owned();
     if !Path::new("/var/lib/systemd/linger").join(&name).exists() {
@@ -138,15 +146,33 @@ fn unit_path(environment: &Environment) -> Result<PathBuf, InstallError> {
     Ok(config.join("systemd/user").join(UNIT))
 }
 
-/// Writes the unit. A path with characters that mean something to systemd is
-/// refused instead of escaped (`systemd.service(5)`, "Command lines").
-fn unit_text(program: &Path) -> Result<String, InstallError> {
+/// Returns the program's path as a unit can hold it. One with characters that
+/// mean something to systemd is refused instead of escaped
+/// (`systemd.service(5)`, "Command lines").
+fn plain(program: &Path) -> Result<&str, InstallError> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'.' | b'_' | b'-' | b'+');
-    let program = program
+    program
         .to_str()
         .filter(|text| text.bytes().all(plain))
-        .ok_or_else(|| InstallError::OddProgram { path: program.to_owned() })?;
-    Ok(format!(
+        .ok_or_else(|| InstallError::OddProgram { path: program.to_owned() })
+}
+
+fn copy_text(program: &str) -> String {
+    format!(
+        "# Made by `mcp-agent install --user`.
+[Unit]
+Description=Copy of the MCP agent's registry
+
+[Service]
+Type=oneshot
+ExecStart={program} snapshot
+Nice=10
+"
+    )
+}
+
+fn unit_text(program: &str) -> String {
+    format!(
         "# Made by `mcp-agent install --user`; a drop-in (`systemctl --user edit mcp-agent`)
 # is the place for changes.
 [Unit]
@@ -173,7 +199,7 @@ KillMode=process
 [Install]
 WantedBy=default.target
 "
-    ))
+    )
 }
 
 async fn manager() -> Result<ManagerProxy<'static>, InstallError> {
@@ -182,17 +208,25 @@ async fn manager() -> Result<ManagerProxy<'static>, InstallError> {
     ManagerProxy::new(&connection).await.map_err(failed)
 }
 
-async fn install(path: &Path, text: &str) -> Result<(), InstallError> {
+/// Writes the units beside `path`, and has systemd start what they are for.
+async fn install(path: &Path, files: &[(&str, String)]) -> Result<(), InstallError> {
     let manager = manager().await?;
-    let unwritten = |source| InstallError::Unit { path: path.to_owned(), source };
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory).map_err(unwritten)?;
+    for (name, text) in files {
+        let path = path.with_file_name(name);
+        let write = |path: &Path| {
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            atomic_file::write(path, text.as_bytes(), 0o644)
+        };
+        write(&path).map_err(|source| InstallError::Unit { path: path.clone(), source })?;
     }
-    atomic_file::write(path, text.as_bytes(), 0o644).map_err(unwritten)?;
     let failed = |action| move |source| InstallError::Systemd { action, source };
     manager.reload().await.map_err(failed("read its units again"))?;
-    let enabled = manager.enable_unit_files(&[UNIT], false, true).await;
+    let enabled = manager.enable_unit_files(&[UNIT, TIMER], false, true).await;
     enabled.map_err(failed("enable the agent"))?;
+    manager
+        .restart_unit(TIMER, "replace")
+        .await
+        .map_err(failed("start the timer of the registry's copies"))?;
     // Listen before asking: the job can end before the reply.
     manager.subscribe().await.map_err(failed("tell about jobs"))?;
     let mut removed = manager.receive_job_removed().await.map_err(failed("tell about jobs"))?;
@@ -214,10 +248,22 @@ async fn uninstall(path: &Path) -> Result<(), InstallError> {
     let failed = |action| move |source| InstallError::Systemd { action, source };
     if path.exists() {
         manager.stop_unit(UNIT, "replace").await.map_err(failed("stop the agent"))?;
-        let disabled = manager.disable_unit_files(&[UNIT], false).await;
+        let timer = path.with_file_name(TIMER);
+        // An agent that was installed by an earlier version has none.
+        if timer.exists() {
+            let stopped = manager.stop_unit(TIMER, "replace").await;
+            stopped.map_err(failed("stop the timer of the registry's copies"))?;
+        }
+        let disabled = manager.disable_unit_files(&[UNIT, TIMER], false).await;
         disabled.map_err(failed("disable the agent"))?;
-        fs::remove_file(path)
-            .map_err(|source| InstallError::Unit { path: path.to_owned(), source })?;
+        for path in [path.to_owned(), path.with_file_name(COPY), timer] {
+            match fs::remove_file(&path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(InstallError::Unit { path, source });
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
     }
     manager.reload().await.map_err(failed("read its units again"))
 }
@@ -228,10 +274,10 @@ mod tests {
 
     #[test]
     fn a_program_with_an_odd_path_is_refused() {
-        let text = unit_text(Path::new("/home/k/.cargo/bin/mcp-agent")).unwrap();
+        let text = unit_text(plain(Path::new("/home/k/.cargo/bin/mcp-agent")).unwrap());
         assert!(text.contains("\nExecStart=/home/k/.cargo/bin/mcp-agent server\n"), "{text}");
         for odd in ["/a b/x", "/a%n/x", "/a\nb", "/$HOME/x", "/a\"b"] {
-            assert!(unit_text(Path::new(odd)).is_err(), "{odd}");
+            assert!(plain(Path::new(odd)).is_err(), "{odd}");
         }
     }
 }

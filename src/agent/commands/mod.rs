@@ -3,7 +3,9 @@
 pub mod args;
 pub mod check_config;
 pub mod install;
+pub mod restore;
 pub mod server;
+pub mod snapshot;
 pub mod token;
 
 pub use args::{Cli, Command};

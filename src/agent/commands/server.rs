@@ -11,7 +11,7 @@ use tonic::service::Routes;
 use super::args::USAGE;
 use crate::agent::environment::Environment;
 use crate::agent::last_good::{self, Loaded};
-use crate::agent::run::{self, Parts};
+use crate::agent::run::{self, Parts, RunError};
 use crate::agent::signals::{self, Reload, Signals};
 use crate::supervise::TaskError;
 use crate::telemetry::{self, Chain, Format, Level, LogHandle};
@@ -26,7 +26,8 @@ pub struct ServerArgs {
 }
 
 /// Runs the agent until it is told to end: exit code 0; 1 when it failed, 2
-/// when there is no usable configuration.
+/// when there is no usable configuration, or no usable registry and another
+/// start will not help.
 pub async fn run<B>(args: ServerArgs, environment: Environment, build: B) -> ExitCode
 where
     B: AsyncFnOnce(&mut Parts) -> Result<Routes, TaskError>,
@@ -48,7 +49,8 @@ where
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("the agent ended: {}", Chain(error.as_ref()));
-            ExitCode::FAILURE
+            let lasting = error.downcast_ref::<RunError>().is_some_and(RunError::is_lasting);
+            if lasting { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! there is; each larger table has a file of its own that makes settings of
 //! it.
 
+mod backup;
 mod node;
 pub mod problem;
 mod reader;

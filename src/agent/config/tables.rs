@@ -15,6 +15,7 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("agent", &["node_name", "address", "image_registry", "port_range"]),
     ("socket", &["operators", "viewers"]),
     ("log", &["level", "format"]),
+    ("backup", &["dir", "keep"]),
 ];
 
 #[derive(Deserialize, Default)]
@@ -25,6 +26,7 @@ pub(super) struct File {
     pub(super) agent: AgentTable,
     pub(super) socket: SocketTable,
     pub(super) log: LogTable,
+    pub(super) backup: BackupTable,
 }
 
 pub(super) type Text = Option<Spanned<String>>;
@@ -67,15 +69,23 @@ pub(super) struct LogTable {
     pub(super) format: Text,
 }
 
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct BackupTable {
+    pub(super) dir: Text,
+    pub(super) keep: Option<Spanned<i64>>,
+}
+
 impl Reader<'_> {
     pub(super) fn settings(&mut self, file: File, environment: &Environment) -> Option<Settings> {
-        let File { server, database, agent, socket, log } = file;
+        let File { server, database, agent, socket, log, backup } = file;
         let state_dir = environment.state_dir();
         let server = self.server(&server, environment);
         let database =
             self.path("database.path", &database.path).unwrap_or_else(|| state_dir.join("mcp.db"));
         let node = self.node(&agent, environment);
         let roles = self.roles(socket);
+        let backup = self.backup(&backup, &state_dir);
         let levels = crate::telemetry::LEVELS.map(Level::as_str);
         let level = self.word("log.level", &log.level, Level::Info, &levels);
         let format = self.word("log.format", &log.format, Format::Text, &["text", "json"]);
@@ -85,6 +95,7 @@ impl Reader<'_> {
             node: node?,
             roles,
             log: LogSettings { level: level?, format: format? },
+            backup: backup?,
             state_dir,
             uid: environment.uid,
         })

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::parse;
 use super::tables::KEYS;
+use crate::agent::backup::BackupSettings;
 use crate::agent::environment::Environment;
 use crate::agent::settings::{LogSettings, PortRange};
 use crate::telemetry::{Format, Level};
@@ -54,11 +55,15 @@ fn every_key_is_taken() {
         [log]
         level = "debug"
         format = "json"
+        [backup]
+        dir = "/b"
+        keep = 3
     "#;
     let settings = parse(text, Path::new("a.toml"), &environment()).unwrap();
     assert_eq!(settings.node.image_registry.as_deref(), Some("mcr.example.net:8443/x"));
     assert_eq!(settings.log, LogSettings { level: Level::Debug, format: Format::Json });
     assert_eq!(settings.server.socket, PathBuf::from("/s"));
+    assert_eq!(settings.backup, BackupSettings { dir: "/b".into(), keep: 3 });
     let written = text.lines().filter(|line| line.contains(" = ")).count();
     assert_eq!(written, KEYS.iter().map(|(_, keys)| keys.len()).sum::<usize>());
 }
@@ -78,7 +83,8 @@ fn every_bad_value_is_told_at_once() {
     let told = errors(
         "[server]\ngrpc_addr = \"nine\"\ntls_cert = \"/a\"\n[agent]\naddress = \"0.0.0.0\"\n\
          image_registry = \"web\"\nport_range = \"1-2\"\nnode_name = \"A b\"\n[log]\nlevel = \"inof\"\n\
-         [database]\npath = \"rel\"\n[socket]\noperators = [\"a\"]\nviewers = [\"a\"]\n",
+         [database]\npath = \"rel\"\n[socket]\noperators = [\"a\"]\nviewers = [\"a\"]\n\
+         [backup]\ndir = \"b\"\nkeep = 0\n",
     );
     for expected in [
         "a.toml:2:13: server.grpc_addr: the address has to be IP:port",
@@ -90,6 +96,8 @@ fn every_bad_value_is_told_at_once() {
         "a.toml:10:9: log.level: \"inof\" is not a log level; there are error, warn, info, debug and trace; did you mean \"info\"?",
         "a.toml:12:8: database.path: the path has to be absolute",
         "a.toml:15:12: socket.viewers: \"a\" is one of socket.operators already",
+        "a.toml:17:7: backup.dir: the path has to be absolute",
+        "a.toml:18:8: backup.keep: the number of copies to keep is from 1 to 1000",
     ] {
         assert!(told.contains(expected), "{expected}\n--\n{told}");
     }

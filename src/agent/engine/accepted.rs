@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::EngineError;
-use crate::deployment::{Deployment, Leases};
+use crate::deployment::{Deployment, Images, Leases};
 use crate::names::{Generation, ServiceName, UnitName};
 use crate::quadlet::UnitSet;
 use crate::registry::{GenerationRow, Registry, ServiceRow};
@@ -22,6 +22,8 @@ pub struct Accepted {
     pub deployment: Deployment,
     /// Its files, as they were when it was accepted.
     pub set: UnitSet,
+    /// The images that it was accepted with.
+    pub images: Images,
 }
 
 impl Accepted {
@@ -86,6 +88,8 @@ pub struct Stored {
     pub deployment: Deployment,
     /// Its files.
     pub set: UnitSet,
+    /// The images that it was accepted with; empty: not known.
+    pub images: Images,
 }
 
 impl TryFrom<GenerationRow> for Stored {
@@ -100,6 +104,10 @@ impl TryFrom<GenerationRow> for Stored {
         Ok(Self {
             deployment: serde_json::from_str(&row.deployment).map_err(bad("deployment"))?,
             set: serde_json::from_str(&row.files).map_err(bad("unit set"))?,
+            images: match &row.images {
+                Some(images) => serde_json::from_str(images).map_err(bad("list of images"))?,
+                None => Images::new(),
+            },
             definition: row.definition,
             file_name: row.file_name,
         })
@@ -139,6 +147,7 @@ pub async fn load(
         file_name: stored.file_name,
         deployment: stored.deployment,
         set: stored.set,
+        images: stored.images,
     }))
 }
 

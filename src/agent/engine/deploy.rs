@@ -6,14 +6,14 @@ use std::sync::PoisonError;
 use tokio::sync::oneshot;
 
 use super::accepted::container_units;
-use super::{Accepted, Busy, Engine, EngineError, KEEP_GENERATIONS, Prepared, Request, now_ms};
+use super::{Accepted, Busy, Engine, EngineError, ImageWish, Prepared, Request, now_ms};
 use crate::agent::deploy_state::{DeployEvent, DeployState};
-use crate::agent::plan::{self, Action};
+use crate::agent::plan::{self, Action, Plan};
 use crate::agent::progress::{Event, Failure, Outcome, OutcomeKind, Progress};
-use crate::deployment::{Container, Deployment, conflicts};
+use crate::deployment::{Container, Deployment, Images, conflicts};
 use crate::names::{ComponentName, Generation, ServiceName, UnitName};
 use crate::quadlet::UnitSet;
-use crate::registry::{Commit, GenerationRow, LeaseRow, NewOperation};
+use crate::registry::{GenerationRow, LeaseRow, NewOperation};
 use crate::systemd::ActiveState;
 use crate::telemetry::Chain;
 
@@ -28,13 +28,29 @@ pub(super) struct Deploy {
     pub(super) service: ServiceName,
     /// What was in force; none: nothing.
     pub(super) old: Option<(Deployment, UnitSet)>,
+    /// The images that it was accepted with.
+    pub(super) old_images: Images,
     pub(super) from: Generation,
     pub(super) new: Deployment,
     pub(super) set: UnitSet,
+    /// Which images it is to run.
+    pub(super) wish: ImageWish,
+    /// The only component that was asked for.
+    pub(super) only: Option<ComponentName>,
     /// Files on disk before anything was touched.
     pub(super) disk: Option<UnitSet>,
     pub(super) state: DeployState,
     pub(super) changed: BTreeSet<String>,
+}
+
+/// How far a deploy went.
+enum Went {
+    /// The new generation is in force.
+    Through,
+    /// Nothing was to be done after all.
+    Nowhere,
+    /// It failed.
+    Wrong(Vec<Failure>),
 }
 
 impl Engine {
@@ -52,8 +68,11 @@ impl Engine {
         if now != prepared.old.as_ref().map(|o| (o.row.generation, o.row.active)) {
             return Err(EngineError::Overtaken { service: service.clone() });
         }
-        if let Some(old) =
-            prepared.old.as_ref().filter(|o| prepared.plan.is_empty() && o.set == prepared.set)
+        let pulls = prepared.request.images == ImageWish::PullAgain;
+        if let Some(old) = prepared
+            .old
+            .as_ref()
+            .filter(|o| !pulls && prepared.plan.is_empty() && o.set == prepared.set)
         {
             let outcome = self.nothing_to_do(old, &prepared.request, &progress).await?;
             progress.tell(Event::Outcome(outcome)).await;
@@ -107,22 +126,25 @@ impl Engine {
             self.registry().reword_definition(service, text, file).await?;
             self.refresh(service).await?;
         }
-        Ok(Outcome {
-            service: service.clone(),
-            kind: OutcomeKind::Unchanged,
-            generation: old.row.generation,
-            message: String::new(),
-            failures: Vec::new(),
-            changed: Vec::new(),
-            elapsed: progress.elapsed(),
-        })
+        if old.images.is_empty() && old.deployment.active {
+            self.record_images(old).await?;
+        }
+        Ok(unchanged(service, old.row.generation, progress))
+    }
+
+    /// Takes down the images of a generation that was accepted without.
+    async fn record_images(&self, old: &Accepted) -> Result<(), EngineError> {
+        let (service, images) = (&old.row.name, self.images_now(&old.deployment).await?);
+        let images = stored("list of images", service, serde_json::to_string(&images))?;
+        self.registry().set_images(service, images).await?;
+        self.refresh(service).await?;
+        let accepted = self.accepted(service)?;
+        self.write_record(&accepted).await
     }
 
     async fn begin(&self, p: Prepared) -> Result<Deploy, EngineError> {
         let service = p.deployment.service.clone();
-        let stored = |what: &'static str, text: serde_json::Result<String>| {
-            text.map_err(|source| EngineError::Stored { what, service: service.clone(), source })
-        };
+        let stored = |what, text| stored(what, &service, text);
         let from = p.old.as_ref().map(|o| o.row.generation).unwrap_or_default();
         let row = GenerationRow {
             service: service.clone(),
@@ -131,6 +153,7 @@ impl Engine {
             file_name: p.request.file_name,
             deployment: stored("deployment", serde_json::to_string(&p.deployment))?,
             files: stored("unit set", serde_json::to_string(&p.set))?,
+            images: None,
             created_at_ms: now_ms(),
             created_by: p.request.by.clone(),
         };
@@ -166,6 +189,9 @@ impl Engine {
         Ok(Deploy {
             operation,
             by: p.request.by,
+            wish: p.request.images,
+            only: p.request.component,
+            old_images: p.old.as_ref().map(|o| o.images.clone()).unwrap_or_default(),
             service,
             old: p.old.map(|o| (o.deployment.clone(), o.set.clone())),
             from,
@@ -180,8 +206,9 @@ impl Engine {
     /// Goes on with a deploy until it is committed or rolled back.
     pub(super) async fn finish(&self, mut deploy: Deploy, busy: Busy, progress: Progress) {
         let outcome = match self.forward(&mut deploy, &progress).await {
-            Ok(failures) if failures.is_empty() => committed(&deploy, &progress),
-            Ok(failures) => self.back(&mut deploy, failures, &progress).await,
+            Ok(Went::Through) => committed(&deploy, &progress),
+            Ok(Went::Nowhere) => unchanged(&deploy.service, deploy.from, &progress),
+            Ok(Went::Wrong(failures)) => self.back(&mut deploy, failures, &progress).await,
             Err(error) => {
                 let failure = Failure {
                     component: String::new(),
@@ -205,37 +232,24 @@ impl Engine {
         event: DeployEvent,
     ) -> Result<(), EngineError> {
         deploy.state = deploy.state.clone().next(event)?;
-        let state = serde_json::to_string(&deploy.state).map_err(|source| EngineError::Stored {
-            what: "state",
-            service: deploy.service.clone(),
-            source,
-        })?;
+        let state = stored("state", &deploy.service, serde_json::to_string(&deploy.state))?;
         self.registry().save_operation_state(deploy.operation, state).await?;
         Ok(())
     }
 
-    /// Takes every step that is left; returns what failed.
-    async fn forward(
-        &self,
-        deploy: &mut Deploy,
-        progress: &Progress,
-    ) -> Result<Vec<Failure>, EngineError> {
-        if matches!(deploy.state, DeployState::RollingBack { .. }) {
-            let DeployState::RollingBack { reason, .. } = &deploy.state else {
-                return Ok(Vec::new());
-            };
-            return Ok(vec![interrupted(reason)]);
+    /// Takes every step that is left.
+    async fn forward(&self, deploy: &mut Deploy, progress: &Progress) -> Result<Went, EngineError> {
+        if let DeployState::RollingBack { reason, .. } = &deploy.state {
+            return Ok(Went::Wrong(vec![interrupted(reason)]));
         }
         if matches!(deploy.state, DeployState::Planned | DeployState::Pulling) {
-            let missing = self.missing_images(&deploy.new).await?;
-            if !missing.is_empty() {
-                if deploy.state == DeployState::Planned {
-                    self.advance(deploy, DeployEvent::ImagesMissing).await?;
-                }
-                let failures = self.pull(deploy, &missing, progress).await?;
-                if !failures.is_empty() {
-                    return Ok(failures);
-                }
+            let failures = self.get_images(deploy, progress).await?;
+            if !failures.is_empty() {
+                return Ok(Went::Wrong(failures));
+            }
+            if deploy.wish == ImageWish::PullAgain && self.is_in_force(deploy).await? {
+                self.forget(deploy).await?;
+                return Ok(Went::Nowhere);
             }
             self.advance(deploy, DeployEvent::ImagesThere).await?;
         }
@@ -244,10 +258,45 @@ impl Engine {
             self.advance(deploy, event).await?;
         }
         let failures = self.start_wanted(deploy, progress).await?;
-        if failures.is_empty() {
-            self.commit(deploy, progress).await?;
+        if !failures.is_empty() {
+            return Ok(Went::Wrong(failures));
         }
-        Ok(failures)
+        self.commit(deploy, progress).await?;
+        Ok(Went::Through)
+    }
+
+    /// Has every image there, under its name.
+    async fn get_images(
+        &self,
+        deploy: &mut Deploy,
+        progress: &Progress,
+    ) -> Result<Vec<Failure>, EngineError> {
+        let wanted = self.to_pull(deploy).await?;
+        if !wanted.is_empty() {
+            if deploy.state == DeployState::Planned {
+                self.advance(deploy, DeployEvent::ImagesMissing).await?;
+            }
+            let failures = self.pull(deploy, &wanted, progress).await?;
+            if !failures.is_empty() {
+                return Ok(failures);
+            }
+        }
+        self.name_images(&deploy.new, &deploy.wish).await?;
+        Ok(Vec::new())
+    }
+
+    /// Tells whether all is as the new generation wants it.
+    async fn is_in_force(&self, deploy: &Deploy) -> Result<bool, EngineError> {
+        let same = deploy.old.as_ref().is_some_and(|(_, set)| *set == deploy.set);
+        Ok(same && self.replan(deploy).await?.is_empty())
+    }
+
+    /// Ends a deploy that has changed nothing.
+    async fn forget(&self, deploy: &Deploy) -> Result<(), EngineError> {
+        let outcome = "unchanged".to_owned();
+        self.registry().finish_operation(deploy.operation, outcome, now_ms()).await?;
+        self.registry().discard_generation(&deploy.service, deploy.new.generation).await?;
+        Ok(())
     }
 
     /// Stops what is gone, swaps the files, reloads.
@@ -282,7 +331,9 @@ impl Engine {
         if !deploy.new.active {
             self.leave_targets(&deploy.service).await?;
         }
-        let wanted = self.wanted(deploy).await?;
+        let plan = self.replan(deploy).await?;
+        let starts = plan.effects.into_iter().filter(|e| e.action != Action::Stop);
+        let wanted = starts.map(|e| e.component).collect();
         let step = progress.step("install", deploy.service.as_str()).await;
         self.install(&deploy.set, deploy.disk.as_ref()).await?;
         step.done().await;
@@ -290,21 +341,17 @@ impl Engine {
         Ok(DeployEvent::Installed { wanted, before })
     }
 
-    /// Returns the components that the plan starts or restarts, as things
-    /// are now.
-    async fn wanted(&self, deploy: &Deploy) -> Result<BTreeSet<ComponentName>, EngineError> {
+    /// Plans once more, as things are now: images may have been pulled, and
+    /// units may have died.
+    async fn replan(&self, deploy: &Deploy) -> Result<Plan, EngineError> {
         let up = self.invocations(&container_units(&deploy.new)).await?;
         let up: BTreeSet<UnitName> =
             up.into_iter().filter(|(_, id)| id.is_some()).map(|(unit, _)| unit).collect();
         let accepted = deploy.old.as_ref().map(|(deployment, set)| plan::Side { deployment, set });
-        let present = plan::Present { accepted, disk: deploy.disk.as_ref(), up: &up };
-        let plan = plan::plan(present, plan::Side { deployment: &deploy.new, set: &deploy.set });
-        Ok(plan
-            .effects
-            .into_iter()
-            .filter(|e| matches!(e.action, Action::Start | Action::Restart))
-            .map(|e| e.component)
-            .collect())
+        let images = self.image_states_of(&deploy.new, &deploy.old_images, &deploy.wish).await?;
+        let present =
+            plan::Present { accepted, disk: deploy.disk.as_ref(), up: &up, images: &images };
+        Ok(plan::plan(present, plan::Side { deployment: &deploy.new, set: &deploy.set }))
     }
 
     async fn start_wanted(
@@ -339,40 +386,6 @@ impl Engine {
         }
         Ok(failures)
     }
-
-    async fn commit(&self, deploy: &Deploy, progress: &Progress) -> Result<(), EngineError> {
-        let step = progress.step("commit", format!("generation {}", deploy.new.generation)).await;
-        self.registry()
-            .commit(Commit {
-                operation: deploy.operation,
-                service: deploy.service.clone(),
-                number: deploy.new.generation,
-                active: deploy.new.active,
-                by: deploy.by.clone(),
-                at_ms: now_ms(),
-            })
-            .await?;
-        // It is in force: what follows can be made up for.
-        if let Err(error) = self.tidy(deploy, progress).await {
-            let why = Chain(&error).to_string();
-            progress.warn(format!("in force, but not all is tidy: {why}")).await;
-        }
-        step.done().await;
-        Ok(())
-    }
-
-    /// What is left to do once a generation is in force.
-    async fn tidy(&self, deploy: &Deploy, progress: &Progress) -> Result<(), EngineError> {
-        self.refresh(&deploy.service).await?;
-        let accepted = self.accepted(&deploy.service)?;
-        self.write_record(&accepted).await?;
-        self.registry().replace_leases(&deploy.service, &lease_rows(&deploy.new)).await?;
-        if let Some((old, _)) = &deploy.old {
-            self.drop_networks(old, Some(&deploy.new), progress).await?;
-        }
-        self.registry().prune_generations(&deploy.service, KEEP_GENERATIONS).await?;
-        Ok(())
-    }
 }
 
 fn committed(deploy: &Deploy, progress: &Progress) -> Outcome {
@@ -390,6 +403,27 @@ fn committed(deploy: &Deploy, progress: &Progress) -> Outcome {
         changed: deploy.changed.iter().cloned().collect(),
         elapsed: progress.elapsed(),
     }
+}
+
+fn unchanged(service: &ServiceName, generation: Generation, progress: &Progress) -> Outcome {
+    Outcome {
+        service: service.clone(),
+        kind: OutcomeKind::Unchanged,
+        generation,
+        message: String::new(),
+        failures: Vec::new(),
+        changed: Vec::new(),
+        elapsed: progress.elapsed(),
+    }
+}
+
+/// Says of what something could not be stored.
+pub(super) fn stored(
+    what: &'static str,
+    service: &ServiceName,
+    text: serde_json::Result<String>,
+) -> Result<String, EngineError> {
+    text.map_err(|source| EngineError::Stored { what, service: service.clone(), source })
 }
 
 /// Tells whether a container holds a port that another one is to get.

@@ -1,8 +1,8 @@
 //! Why the engine did not do what was asked.
 
-use crate::deployment::ResolveError;
 use crate::deployment::ports::Exhausted;
-use crate::names::{ComponentName, Generation, ServiceName};
+use crate::deployment::{ImageId, ResolveError};
+use crate::names::{ComponentName, Generation, ImageRef, ServiceName};
 use crate::quadlet::RenderError;
 use crate::registry::RegistryError;
 use crate::systemd::SystemdError;
@@ -79,6 +79,19 @@ pub enum EngineError {
         service: ServiceName,
         /// The generation.
         number: Generation,
+    },
+    /// An image that a generation ran can be had in no way.
+    #[error(
+        "component {component} ran the image {} under the name {image}; it is no longer on this node, and no image registry has it; load it again (podman load), or deploy another image",
+        id.short()
+    )]
+    ImageGone {
+        /// The component.
+        component: ComponentName,
+        /// The image's name.
+        image: ImageRef,
+        /// The image.
+        id: ImageId,
     },
     /// Another operation on the service is under way.
     #[error("a {operation} of {service} is under way; wait for it to end")]

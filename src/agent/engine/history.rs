@@ -1,9 +1,9 @@
 //! Generations that were in force, and the way back to one.
 
 use super::accepted::{self, Stored};
-use super::{Engine, EngineError, Request};
+use super::{Engine, EngineError, ImageWish, Request};
 use crate::agent::plan::{self, FileChange};
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, Images};
 use crate::names::{Generation, ServiceName};
 use crate::registry::{GenerationState, GenerationSummary};
 
@@ -14,6 +14,8 @@ pub struct Past {
     pub summary: GenerationSummary,
     /// What it ran.
     pub deployment: Deployment,
+    /// The images that it was accepted with; empty: not known.
+    pub images: Images,
     /// Whether it is in force.
     pub in_force: bool,
 }
@@ -48,7 +50,8 @@ impl Engine {
             if let Some(stored) = accepted::stored(self.registry(), service, summary.number).await?
             {
                 let in_force = summary.number == in_force;
-                past.push(Past { summary, deployment: stored.deployment, in_force });
+                let Stored { deployment, images, .. } = stored;
+                past.push(Past { summary, deployment, images, in_force });
             }
         }
         Ok(past)
@@ -103,6 +106,7 @@ impl Engine {
             definition: accepted::with_active(&past.definition, active),
             file_name: past.file_name,
             component: None,
+            images: ImageWish::Exactly(past.images),
             by,
         })
     }

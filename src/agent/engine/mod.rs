@@ -19,8 +19,10 @@ pub mod deploy;
 pub mod error;
 pub mod failure;
 pub mod history;
+pub mod images;
 pub mod lifecycle;
 pub mod prepare;
+mod promotion;
 mod pulling;
 pub mod rebuild;
 pub mod recovery;
@@ -42,6 +44,7 @@ use tokio::sync::Notify;
 
 pub use accepted::Accepted;
 pub use error::EngineError;
+pub use images::ImageWish;
 pub use prepare::{Prepared, Request};
 pub use toolchain::Toolchain;
 

@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Accepted, Engine, EngineError, accepted, component, preflight, status};
+use super::{
+    Accepted, Engine, EngineError, ImageWish, accepted, component, preflight, pulling, status,
+};
 use crate::agent::plan::{self, Plan, Present, Side};
 use crate::definition::{self, Service};
-use crate::deployment::{Deployment, Leases, NodeFacts, ports, resolve};
+use crate::deployment::{Container, Deployment, Leases, NodeFacts, ports, resolve};
 use crate::names::{ComponentName, UnitName};
 use crate::quadlet::{UnitSet, proof};
 use crate::units::GeneratorReport;
@@ -21,6 +23,8 @@ pub struct Request {
     pub file_name: String,
     /// The only component to deploy.
     pub component: Option<ComponentName>,
+    /// Which images it is to run.
+    pub images: ImageWish,
     /// Who asks.
     pub by: String,
 }
@@ -45,6 +49,8 @@ pub struct Prepared {
     pub report: Option<GeneratorReport>,
     /// What drop-ins and `extra` keys add to what the definition means.
     pub additions: Vec<String>,
+    /// What to know of the images.
+    pub notes: Vec<String>,
 }
 
 /// Files that podman's generator reads as they are meant.
@@ -74,6 +80,7 @@ impl Prepared {
                 ));
             }
         }
+        warnings.extend(self.notes.iter().cloned());
         warnings.extend(self.additions.iter().map(|a| format!("beside the definition: {a}")));
         let noise = |m: &&String| !m.contains("Loading source ");
         warnings.extend(self.report.iter().flat_map(|r| r.messages.iter().filter(noise).cloned()));
@@ -131,14 +138,37 @@ impl Engine {
         }
         let up = self.up(old.as_deref(), &deployment).await?;
         let accepted = old.as_ref().map(|o| Side { deployment: &o.deployment, set: &o.set });
-        let present = Present { accepted, disk: disk.as_ref(), up: &up };
+        let recorded = old.as_ref().map(|o| o.images.clone()).unwrap_or_default();
+        self.check_images(&deployment, &request.images).await?;
+        let images = self.image_states_of(&deployment, &recorded, &request.images).await?;
+        let present = Present { accepted, disk: disk.as_ref(), up: &up, images: &images };
         let plan = plan::plan(present, Side { deployment: &deployment, set: &set });
         let proved =
             if plan.files.is_empty() { None } else { Some(self.prove(&deployment, &set).await?) };
         preflight::check(self, old.as_deref(), &deployment, &plan).await?;
         let (report, additions) = proved.map(|p| (p.report, p.additions)).unzip();
         let additions = additions.unwrap_or_default();
-        Ok(Prepared { request, old, disk, deployment, set, plan, report, additions })
+        let notes = self.notes(&request, &deployment);
+        Ok(Prepared { request, old, disk, deployment, set, plan, report, additions, notes })
+    }
+
+    /// Returns what cannot be planned of the images, for people.
+    fn notes(&self, request: &Request, deployment: &Deployment) -> Vec<String> {
+        if request.images == ImageWish::PullAgain {
+            let again = |c: &&Container| pulling::may_move(c, request.component.as_ref());
+            return deployment
+                .containers
+                .iter()
+                .filter(again)
+                .map(|c| {
+                    format!(
+                        "component {}: {} is pulled; if it has become another image, the component is restarted",
+                        c.spec.name, c.image
+                    )
+                })
+                .collect();
+        }
+        self.shares_names(deployment, &request.images)
     }
 
     fn facts(&self) -> NodeFacts {

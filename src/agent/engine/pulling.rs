@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use super::accepted::container_units;
 use super::deploy::Deploy;
+use super::images::ImageWish;
 use super::{Engine, EngineError};
 use crate::agent::progress::{Failure, Progress};
-use crate::deployment::{Container, Deployment};
+use crate::deployment::{Container, Deployment, Images};
+use crate::names::ComponentName;
 use crate::podman;
 use crate::quadlet::{Place, UnitSet};
 use crate::systemd::{JobMode, journal};
@@ -15,15 +17,46 @@ use crate::telemetry::Chain;
 /// Longest wait for a pull; the unit's own timeout is 15 minutes.
 const PULL: Duration = Duration::from_secs(960);
 
+/// Tells whether `mcp deploy --pull` pulls a container's image: another image
+/// may have come to be behind its name.
+pub(super) fn may_move(container: &Container, only: Option<&ComponentName>) -> bool {
+    !container.image.is_local()
+        && !container.image.is_pinned()
+        && only.is_none_or(|only| *only == container.spec.name)
+}
+
 impl Engine {
-    /// Returns the containers of a deployment whose images are not there.
-    pub(super) async fn missing_images(
-        &self,
-        new: &Deployment,
-    ) -> Result<Vec<Container>, EngineError> {
-        if !new.active {
-            return Ok(Vec::new());
+    /// Returns the containers of a deploy whose images have to be pulled,
+    /// each image once.
+    pub(super) async fn to_pull(&self, deploy: &Deploy) -> Result<Vec<Container>, EngineError> {
+        let mut wanted = match &deploy.wish {
+            // A service that is stopped needs its images when it is started.
+            ImageWish::AsThere | ImageWish::PullAgain if !deploy.new.active => {
+                return Ok(Vec::new());
+            }
+            ImageWish::AsThere => Vec::new(),
+            ImageWish::PullAgain => {
+                let again = deploy.new.containers.iter();
+                again.filter(|c| may_move(c, deploy.only.as_ref())).cloned().collect()
+            }
+            ImageWish::Exactly(_) => self.lost_images(&deploy.new, &deploy.wish).await?,
+        };
+        for container in self.missing_images(&deploy.new).await? {
+            if deploy.wish.pin(&container).is_none() {
+                wanted.push(container);
+            }
         }
+        let mut once: Vec<Container> = Vec::new();
+        for container in wanted {
+            if once.iter().all(|o| o.image != container.image) {
+                once.push(container);
+            }
+        }
+        Ok(once)
+    }
+
+    /// Returns the containers of a deployment whose images are not there.
+    async fn missing_images(&self, new: &Deployment) -> Result<Vec<Container>, EngineError> {
         let up = self.invocations(&container_units(new)).await?;
         let mut missing: Vec<Container> = Vec::new();
         for container in &new.containers {
@@ -51,38 +84,72 @@ impl Engine {
     pub(super) async fn pull(
         &self,
         deploy: &Deploy,
-        missing: &[Container],
+        wanted: &[Container],
         progress: &Progress,
     ) -> Result<Vec<Failure>, EngineError> {
-        let mut failures = Vec::new();
-        for container in missing.iter().filter(|c| c.image.is_local()) {
-            failures.push(Failure {
-                component: container.spec.name.to_string(),
-                unit: container.name.unit().to_string(),
-                result: "missing".to_owned(),
-                explanation: format!(
-                    "the image {} is not in this node's store, and no registry has it",
-                    container.image
-                ),
-                journal: Vec::new(),
-            });
-        }
-        if !failures.is_empty() {
-            return Ok(failures);
+        let local: Vec<Failure> =
+            wanted.iter().filter(|c| c.image.is_local()).map(nowhere).collect();
+        if !local.is_empty() {
+            return Ok(local);
         }
         // The old files, and the new image units beside them.
         let mut beside =
             deploy.disk.clone().unwrap_or_else(|| UnitSet::new(deploy.service.clone(), false));
-        beside.files.extend(
-            deploy
-                .set
-                .files
-                .iter()
-                .filter(|((place, name), _)| *place == Place::Quadlet && is_image(name))
-                .map(|(k, v)| (k.clone(), v.clone())),
-        );
+        beside.files.extend(image_files(&deploy.set));
+        beside.files.extend(image_files(&self.by_other_names(&deploy.new, wanted)?));
         self.install(&beside, None).await?;
-        for container in missing {
+        self.start_pulls(wanted, progress).await
+    }
+
+    /// Gets back the images of the generation that is to be in force again;
+    /// returns why that cannot be.
+    pub(super) async fn images_back(
+        &self,
+        (old, set): (&Deployment, &UnitSet),
+        images: &Images,
+        progress: &Progress,
+    ) -> Result<Vec<Failure>, EngineError> {
+        let wish = ImageWish::Exactly(images.clone());
+        let lost = self.lost_images(old, &wish).await?;
+        if !lost.is_empty() {
+            let mut beside = set.clone();
+            beside.files.extend(image_files(&self.by_other_names(old, &lost)?));
+            self.install(&beside, None).await?;
+            let failures = self.start_pulls(&lost, progress).await?;
+            self.install(set, None).await?;
+            if !failures.is_empty() {
+                return Ok(failures);
+            }
+        }
+        self.name_images(old, &wish).await?;
+        Ok(Vec::new())
+    }
+
+    /// Renders the files of containers whose images are to be pulled by other
+    /// names than the deployment's.
+    fn by_other_names(
+        &self,
+        deployment: &Deployment,
+        wanted: &[Container],
+    ) -> Result<UnitSet, EngineError> {
+        let mut other = deployment.clone();
+        other.containers = wanted
+            .iter()
+            .filter(|w| {
+                deployment.containers.iter().all(|c| c.name != w.name || c.image != w.image)
+            })
+            .cloned()
+            .collect();
+        Ok(self.toolchain()?.renderer.render(&other, "")?)
+    }
+
+    async fn start_pulls(
+        &self,
+        wanted: &[Container],
+        progress: &Progress,
+    ) -> Result<Vec<Failure>, EngineError> {
+        let mut failures = Vec::new();
+        for container in wanted {
             let unit = container.name.image_unit();
             let step = progress.step("pull", container.image.as_str()).await;
             let result = self.manager().start(&unit, JobMode::Replace, PULL).await?;
@@ -108,7 +175,26 @@ impl Engine {
     }
 }
 
-/// Tells whether a Quadlet file makes an image unit.
-fn is_image(name: &str) -> bool {
-    std::path::Path::new(name).extension().is_some_and(|e| e == "image")
+/// Says that an image can be had nowhere.
+fn nowhere(container: &Container) -> Failure {
+    Failure {
+        component: container.spec.name.to_string(),
+        unit: container.name.unit().to_string(),
+        result: "missing".to_owned(),
+        explanation: format!(
+            "the image {} is not in this node's store, and no registry has it",
+            container.image
+        ),
+        journal: Vec::new(),
+    }
+}
+
+/// Returns the files of a set that make image units.
+fn image_files(set: &UnitSet) -> impl Iterator<Item = ((Place, String), String)> {
+    let is_image =
+        |name: &str| std::path::Path::new(name).extension().is_some_and(|e| e == "image");
+    set.files
+        .iter()
+        .filter(move |((place, name), _)| *place == Place::Quadlet && is_image(name))
+        .map(|(key, text)| (key.clone(), text.clone()))
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Accepted, Engine, EngineError, deploy, now_ms};
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, Images};
 use crate::names::ServiceName;
 use crate::registry::{Commit, GenerationRow, NewOperation};
 use crate::telemetry::Chain;
@@ -15,6 +15,9 @@ struct Record {
     file_name: String,
     deployment: Deployment,
     deployed_by: String,
+    /// Records of older agents have none.
+    #[serde(default)]
+    images: Images,
 }
 
 impl Engine {
@@ -26,6 +29,7 @@ impl Engine {
             file_name: accepted.file_name.clone(),
             deployment: accepted.deployment.clone(),
             deployed_by: accepted.row.deployed_by.clone(),
+            images: accepted.images.clone(),
         };
         let text = serde_json::to_string(&record).map_err(|source| EngineError::Stored {
             what: "record",
@@ -91,9 +95,11 @@ impl Engine {
             file_name: record.file_name,
             deployment: serde_json::to_string(&record.deployment).map_err(stored("deployment"))?,
             files: serde_json::to_string(&disk.set).map_err(stored("unit set"))?,
+            images: None,
             created_at_ms: now_ms(),
             created_by: record.deployed_by.clone(),
         };
+        let images = serde_json::to_string(&record.images).map_err(stored("list of images"))?;
         let registry = self.registry();
         registry.replace_leases(service, &deploy::lease_rows(&record.deployment)).await?;
         registry.insert_generation(row).await?;
@@ -114,6 +120,7 @@ impl Engine {
                 service: service.clone(),
                 number,
                 active: disk.set.wanted,
+                images: Some(images),
                 by: record.deployed_by,
                 at_ms: now_ms(),
             })

@@ -115,7 +115,9 @@ impl Engine {
             self.registry().finish_operation(row.id, "done".to_owned(), now_ms()).await?;
             return Ok(());
         };
-        let old = self.find(&row.service).map(|a| (a.deployment.clone(), a.set.clone()));
+        let accepted = self.find(&row.service);
+        let old_images = accepted.as_ref().map(|a| a.images.clone()).unwrap_or_default();
+        let old = accepted.map(|a| (a.deployment.clone(), a.set.clone()));
         // Whatever is there now, the old files or the new: what is stale of
         // either goes when the right ones are put in place.
         let disk = match state {
@@ -129,6 +131,10 @@ impl Engine {
             by: row.by,
             service: row.service,
             old,
+            old_images,
+            // Before `installing` it is undone; from there on it is as wished.
+            wish: super::ImageWish::AsThere,
+            only: None,
             from: row.from,
             new: new.deployment,
             set: new.set,

@@ -77,6 +77,7 @@ impl Engine {
             self.leave_targets(&deploy.service).await?;
         }
         self.install(&old_set, Some(&deploy.set)).await?;
+        self.old_images_back(deploy, progress).await;
         let failures = match &deploy.old {
             Some((old, _)) if old.active => {
                 let old = old.clone();
@@ -111,6 +112,23 @@ impl Engine {
             step.failed("the generation before did not come up".to_owned()).await;
         }
         Ok(failures)
+    }
+
+    /// Has the names of images mean what the old generation ran. Where that
+    /// cannot be, it comes back with what is there, and that is said.
+    async fn old_images_back(&self, deploy: &Deploy, progress: &Progress) {
+        let Some((old, set)) = &deploy.old else { return };
+        match self.images_back((old, set), &deploy.old_images, progress).await {
+            Ok(failures) => {
+                for failure in failures {
+                    progress.warn(failure.explanation).await;
+                }
+            }
+            Err(error) => {
+                let why = Chain(&error).to_string();
+                progress.warn(why).await;
+            }
+        }
     }
 
     /// Journals that a deploy is being undone. What the disk cannot take must

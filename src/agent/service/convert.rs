@@ -7,10 +7,10 @@ use crate::agent::engine::history::{Difference, Past};
 use crate::agent::engine::status::{ComponentStatus, ServiceStatus};
 use crate::agent::engine::{Accepted, Prepared};
 use crate::agent::finding::{Finding, Level};
-use crate::agent::plan::{Action, FileChange, FileChangeKind};
+use crate::agent::plan::{Action, FileChange, FileChangeKind, ImageChange};
 use crate::agent::progress::{Event, Failure, Outcome, OutcomeKind, StepState};
 use crate::definition::service::Protocol;
-use crate::deployment::{Container, Deployment, Publish};
+use crate::deployment::{Container, Deployment, Image, Images, Publish};
 use crate::quadlet::{Place, proof};
 use crate::rpc::agent_v1 as pb;
 
@@ -141,6 +141,16 @@ pub(super) fn plan(
             })
             .collect(),
         warnings: prepared.warnings(),
+        images: prepared.plan.images.iter().map(image_change).collect(),
+    }
+}
+
+fn image_change(change: &ImageChange) -> pb::ImageChange {
+    pb::ImageChange {
+        component: change.component.to_string(),
+        image: change.image.to_string(),
+        before: change.before.to_string(),
+        after: change.after.to_string(),
     }
 }
 
@@ -172,11 +182,11 @@ pub(super) fn registered(accepted: &Accepted) -> pb::RegisteredService {
         deployed_at_ms: accepted.row.deployed_at_ms,
         deployed_by: accepted.row.deployed_by.clone(),
         comment: accepted.deployment.comment.clone().unwrap_or_default(),
-        components: registered_components(&accepted.deployment),
+        components: registered_components(&accepted.deployment, &accepted.images),
     }
 }
 
-fn registered_components(deployment: &Deployment) -> Vec<pb::RegisteredComponent> {
+fn registered_components(deployment: &Deployment, images: &Images) -> Vec<pb::RegisteredComponent> {
     let lease = |(route, port): &(crate::names::RouteName, u16)| pb::PortLease {
         route: route.to_string(),
         port: u32::from(*port),
@@ -185,8 +195,18 @@ fn registered_components(deployment: &Deployment) -> Vec<pb::RegisteredComponent
         name: c.spec.name.to_string(),
         image: c.image.to_string(),
         ports: c.leased.iter().map(lease).collect(),
+        image_id: image_id(images.get(&c.spec.name)),
+        image_digest: image_digest(images.get(&c.spec.name)),
     };
     deployment.containers.iter().map(component).collect()
+}
+
+fn image_id(image: Option<&Image>) -> String {
+    image.map(|i| i.id.to_string()).unwrap_or_default()
+}
+
+fn image_digest(image: Option<&Image>) -> String {
+    image.and_then(|i| i.digest.clone()).unwrap_or_default()
 }
 
 /// Converts a generation of the past.
@@ -197,7 +217,7 @@ pub(super) fn past(past: Past) -> pb::GenerationInfo {
         created_at_ms: past.summary.created_at_ms,
         created_by: past.summary.created_by,
         file_name: past.summary.file_name,
-        components: registered_components(&past.deployment),
+        components: registered_components(&past.deployment, &past.images),
     }
 }
 
@@ -221,12 +241,17 @@ pub(super) fn service_status(status: ServiceStatus) -> pb::ServiceStatus {
         active: status.accepted.row.active,
         generation: status.accepted.row.generation.0,
         operation: status.operation.unwrap_or_default().to_owned(),
-        components: status.components.into_iter().map(component_status).collect(),
+        components: status
+            .components
+            .into_iter()
+            .map(|c| component_status(c, &status.accepted.images))
+            .collect(),
     }
 }
 
-fn component_status(status: ComponentStatus) -> pb::ComponentStatus {
+fn component_status(status: ComponentStatus, images: &Images) -> pb::ComponentStatus {
     let c = &status.container;
+    let image = images.get(&c.spec.name);
     pb::ComponentStatus {
         name: c.spec.name.to_string(),
         unit: c.name.unit().to_string(),
@@ -243,6 +268,8 @@ fn component_status(status: ComponentStatus) -> pb::ComponentStatus {
         drift: status.drift,
         health_reason: status.condition.reason,
         health_action: status.condition.action,
+        image_id: image_id(image),
+        image_digest: image_digest(image),
     }
 }
 

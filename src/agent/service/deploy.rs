@@ -57,6 +57,11 @@ fn wanted(request: pb::DeployRequest, by: String) -> Result<engine::Request, Sta
         } else {
             request.file_name
         },
+        images: if request.pull {
+            engine::ImageWish::PullAgain
+        } else {
+            engine::ImageWish::AsThere
+        },
         by,
     })
 }

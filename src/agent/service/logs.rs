@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::{Agent, Answers, component_name, service_name, since, status::status};
 use crate::agent::engine::EngineError;
-use crate::names::UnitName;
+use crate::names::{ComponentName, ContainerName, ServiceName, UnitName};
 use crate::rpc::agent_v1 as pb;
 use crate::systemd::journal::{self, Entry, Follow, JournalError, LogQuery};
 use crate::telemetry::Chain;
@@ -19,19 +19,7 @@ impl Agent {
         let request = request.get_ref();
         let service = service_name(&request.service)?;
         let component = component_name(&request.component)?;
-        let accepted = self.engine.accepted(&service).map_err(|e| status(&e))?;
-        let units: BTreeMap<UnitName, String> = accepted
-            .deployment
-            .containers
-            .iter()
-            .filter(|c| component.as_ref().is_none_or(|one| c.spec.name == *one))
-            .map(|c| (c.name.unit(), c.spec.name.to_string()))
-            .collect();
-        if let (true, Some(component)) = (units.is_empty(), component) {
-            let known =
-                accepted.deployment.containers.iter().map(|c| c.spec.name.to_string()).collect();
-            return Err(status(&EngineError::NoComponent { service, component, known }));
-        }
+        let units = self.units(&service, component.as_ref()).map_err(|e| status(&e))?;
         let since_us = match request.since.as_str() {
             "" => None,
             text => Some(
@@ -58,6 +46,41 @@ impl Agent {
         let follow = journal::follow(&names, &query).map_err(|e| failed(&e))?;
         let rest = futures_util::stream::unfold(Some((follow, units)), step);
         Ok(Response::new(Box::pin(futures_util::StreamExt::chain(past, rest))))
+    }
+}
+
+impl Agent {
+    /// Returns the units whose journal is asked for, with their components.
+    ///
+    /// A component's journal is there also when its service is not deployed:
+    /// a first deploy that failed leaves nothing else behind.
+    fn units(
+        &self,
+        service: &ServiceName,
+        component: Option<&ComponentName>,
+    ) -> Result<BTreeMap<UnitName, String>, EngineError> {
+        let accepted = match (self.engine.accepted(service), component) {
+            (Ok(accepted), _) => accepted,
+            (Err(EngineError::NotDeployed { .. }), Some(component)) => {
+                let unit = ContainerName::new(service, component).unit();
+                return Ok(BTreeMap::from([(unit, component.to_string())]));
+            }
+            (Err(error), _) => return Err(error),
+        };
+        let containers = &accepted.deployment.containers;
+        let units: BTreeMap<UnitName, String> = containers
+            .iter()
+            .filter(|c| component.is_none_or(|one| c.spec.name == *one))
+            .map(|c| (c.name.unit(), c.spec.name.to_string()))
+            .collect();
+        match component {
+            Some(component) if units.is_empty() => Err(EngineError::NoComponent {
+                service: service.clone(),
+                component: component.clone(),
+                known: containers.iter().map(|c| c.spec.name.to_string()).collect(),
+            }),
+            Some(_) | None => Ok(units),
+        }
     }
 }
 

@@ -20,6 +20,7 @@ pub(super) fn status(error: &EngineError) -> Status {
         | EngineError::Preflight { .. }
         | EngineError::ComponentFirst { .. }
         | EngineError::Needed { .. }
+        | EngineError::ImageGone { .. }
         | EngineError::Podman(_) => Code::FailedPrecondition,
         EngineError::Ports(_) => Code::ResourceExhausted,
         EngineError::Busy { .. } | EngineError::Overtaken { .. } => Code::Aborted,

@@ -35,6 +35,9 @@ pub struct DeployArgs {
     /// Show what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Pull the images again, though the node has them
+    #[arg(long)]
+    pub pull: bool,
     /// Where to deploy
     #[command(flatten)]
     pub node: NodeArgs,
@@ -75,6 +78,7 @@ pub async fn run(context: &Context<'_>, args: &DeployArgs) -> Result<Exit, CliEr
         definition,
         file_name: path.display().to_string(),
         component: args.service.wire_component(),
+        pull: args.pull,
     };
     if args.dry_run {
         return plan(context, &mut client, &node.name, request).await;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cli::views::age;
-use crate::cli::views::plan::{PlanFile, diff, file};
+use crate::cli::views::plan::{PlanFile, diff, file, short};
 use crate::cli::views::table::{self, Cell};
 use crate::rpc::agent_v1 as proto;
 use crate::ui::{Palette, Tone, visible};
@@ -46,13 +46,22 @@ pub struct HistoryComponent {
     pub component: String,
     /// Its image.
     pub image: String,
+    /// Podman's number of it; `null`: not known.
+    pub image_id: Option<String>,
+    /// Digest of its manifest; `null`: not known.
+    pub image_digest: Option<String>,
 }
 
 impl HistoryView {
     /// Takes what the agent of `node` answered.
     pub fn new(service: &str, node: &str, answer: proto::HistoryResponse, now: Timestamp) -> Self {
-        let component =
-            |c: proto::RegisteredComponent| HistoryComponent { component: c.name, image: c.image };
+        let some = |text: String| (!text.is_empty()).then_some(text);
+        let component = |c: proto::RegisteredComponent| HistoryComponent {
+            component: c.name,
+            image: c.image,
+            image_id: some(c.image_id),
+            image_digest: some(c.image_digest),
+        };
         let generation = |g: proto::GenerationInfo| HistoryGeneration {
             generation: g.number,
             in_force: g.in_force,
@@ -74,8 +83,11 @@ impl HistoryView {
         let row = |g: &HistoryGeneration| {
             let state =
                 if g.in_force { Cell::new("in force").tone(Tone::Good) } else { Cell::or_dash("") };
-            let images: Vec<String> =
-                g.components.iter().map(|c| format!("{}={}", c.component, c.image)).collect();
+            let image = |c: &HistoryComponent| match &c.image_id {
+                Some(id) => format!("{}={} ({})", c.component, c.image, short(id)),
+                None => format!("{}={}", c.component, c.image),
+            };
+            let images: Vec<String> = g.components.iter().map(image).collect();
             let made = g.age.map(|age| format!("{} ago", age::largest_two(age)));
             [
                 Cell::new(g.generation.to_string()),
@@ -157,7 +169,8 @@ mod tests {
             components: vec![proto::RegisteredComponent {
                 name: "mcq".into(),
                 image: format!("mcr.net/mcq:v{number}"),
-                ports: Vec::new(),
+                image_id: if in_force { "9e".repeat(32) } else { String::new() },
+                ..proto::RegisteredComponent::default()
             }],
         };
         let answer =
@@ -166,7 +179,7 @@ mod tests {
             HistoryView::new("mcq", "rift", answer, Timestamp::from_second(1_795_228_807).unwrap());
         insta::assert_snapshot!(view.text(Palette::PLAIN), @r"
         GENERATION  STATE     MADE      BY    IMAGES
-        2           in force  1m0s ago  kyle  mcq=mcr.net/mcq:v2
+        2           in force  1m0s ago  kyle  mcq=mcr.net/mcq:v2 (9e9e9e9e9e9e)
         1           -         1m0s ago  kyle  mcq=mcr.net/mcq:v1
         ");
     }

@@ -140,6 +140,7 @@ mod tests {
             name: name.into(),
             image: "mcr.net:8443/mcq:v0.4.0".into(),
             ports,
+            ..proto::RegisteredComponent::default()
         };
         let service = proto::RegisteredService {
             name: "mcq".into(),

@@ -26,8 +26,23 @@ pub struct PlanView {
     pub commands: Vec<PlanCommand>,
     /// What systemd would do.
     pub effects: Vec<PlanEffect>,
+    /// Names that mean another image than in the generation in force.
+    pub images: Vec<PlanImage>,
     /// What to know besides.
     pub warnings: Vec<String>,
+}
+
+/// A name that means another image.
+#[derive(Debug, Serialize)]
+pub struct PlanImage {
+    /// The component.
+    pub component: String,
+    /// The name.
+    pub image: String,
+    /// Podman's number of the image that it meant.
+    pub before: String,
+    /// Of the image that it means.
+    pub after: String,
 }
 
 /// A file that would change.
@@ -106,15 +121,29 @@ impl PlanView {
                 reason: effect.reason,
             })
             .collect();
+        let images: Vec<PlanImage> = plan
+            .images
+            .into_iter()
+            .map(|i| PlanImage {
+                component: i.component,
+                image: i.image,
+                before: i.before,
+                after: i.after,
+            })
+            .collect();
         Self {
             service: plan.service,
             node: node.to_owned(),
             generation: plan.generation,
             current_generation: (plan.current > 0).then_some(plan.current),
-            unchanged: files.is_empty() && commands.is_empty() && effects.is_empty(),
+            unchanged: files.is_empty()
+                && commands.is_empty()
+                && effects.is_empty()
+                && images.is_empty(),
             files,
             commands,
             effects,
+            images,
             warnings: plan.warnings,
         }
     }
@@ -146,6 +175,15 @@ impl PlanView {
             let words = words(&command.before, &command.after, palette);
             parts.push(format!("{}\n  {words}\n", palette.paint(Tone::Strong, &head)));
         }
+        for image in &self.images {
+            parts.push(format!(
+                "{}: {} is another image: {} -> {}\n",
+                visible(&image.component),
+                visible(&image.image),
+                short(&image.before),
+                short(&image.after)
+            ));
+        }
         parts.push(self.effects_text(palette));
         parts.join("\n")
     }
@@ -170,6 +208,11 @@ impl PlanView {
         let rows: Vec<_> = self.effects.iter().map(row).collect();
         table::render(["SYSTEMD WILL", "UNIT", "BECAUSE"], &rows, palette)
     }
+}
+
+/// Returns the digits of an image's number that podman shows.
+pub fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
 }
 
 /// Paints a unified diff.
@@ -256,6 +299,12 @@ mod tests {
                     action: proto::UnitAction::Restart.into(),
                     reason: "its unit changed".into(),
                 }],
+                images: vec![proto::ImageChange {
+                    component: "web".into(),
+                    image: "localhost/web:1".into(),
+                    before: "aa".repeat(32),
+                    after: "bb".repeat(32),
+                }],
                 warnings: Vec::new(),
             },
         )
@@ -274,6 +323,8 @@ mod tests {
 
         podman's arguments of mcq.service
           podman run [-mcq:v1-] {+mcq:v2+} 'serve it'
+
+        web: localhost/web:1 is another image: aaaaaaaaaaaa -> bbbbbbbbbbbb
 
         SYSTEMD WILL  UNIT         BECAUSE
         restart       mcq.service  its unit changed
@@ -294,6 +345,8 @@ mod tests {
         ^[[1mpodman's arguments of mcq.service^[[0m
           podman run ^[[31mmcq:v1^[[0m ^[[32mmcq:v2^[[0m 'serve it'
 
+        web: localhost/web:1 is another image: aaaaaaaaaaaa -> bbbbbbbbbbbb
+
         ^[[1mSYSTEMD WILL^[[0m  ^[[1mUNIT^[[0m         ^[[1mBECAUSE^[[0m
         ^[[33mrestart^[[0m       mcq.service  its unit changed
         ");
@@ -301,7 +354,7 @@ mod tests {
 
     #[test]
     fn the_document() {
-        insta::assert_snapshot!(serde_json::to_string(&view()).unwrap(), @r#"{"service":"mcq","node":"rift","generation":4,"current_generation":3,"unchanged":false,"files":[{"path":"containers/systemd/mcp/mcq/mcq.container","change":"changed","diff":"@@ -3,2 +3,2 @@\n [Container]\n-Image=mcq:v1\n+Image=mcq:v2\n"}],"commands":[{"unit":"mcq.service","before":["podman","run","mcq:v1","serve it"],"after":["podman","run","mcq:v2","serve it"]}],"effects":[{"unit":"mcq.service","action":"restart","reason":"its unit changed"}],"warnings":[]}"#);
+        insta::assert_snapshot!(serde_json::to_string(&view()).unwrap(), @r#"{"service":"mcq","node":"rift","generation":4,"current_generation":3,"unchanged":false,"files":[{"path":"containers/systemd/mcp/mcq/mcq.container","change":"changed","diff":"@@ -3,2 +3,2 @@\n [Container]\n-Image=mcq:v1\n+Image=mcq:v2\n"}],"commands":[{"unit":"mcq.service","before":["podman","run","mcq:v1","serve it"],"after":["podman","run","mcq:v2","serve it"]}],"effects":[{"unit":"mcq.service","action":"restart","reason":"its unit changed"}],"images":[{"component":"web","image":"localhost/web:1","before":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","after":"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"}],"warnings":[]}"#);
     }
 
     #[test]

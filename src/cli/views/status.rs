@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::cli::views::age;
+use crate::cli::views::plan::short;
 use crate::cli::views::problem::NodeProblem;
 use crate::cli::views::ps::{health_tone, state_tone};
 use crate::cli::views::table::{self, Cell};
@@ -60,6 +61,11 @@ pub struct StatusComponent {
     pub version: String,
     /// Its image.
     pub image: String,
+    /// Podman's number of the image that it was deployed with; `null`: not
+    /// known.
+    pub image_id: Option<String>,
+    /// Digest of that image's manifest; `null`: not known.
+    pub image_digest: Option<String>,
     /// When the state began, RFC 3339.
     pub since: Option<String>,
     /// How often systemd restarted it.
@@ -87,6 +93,8 @@ impl StatusView {
             result: some(c.result),
             version: c.version,
             image: c.image,
+            image_id: some(c.image_id),
+            image_digest: some(c.image_digest),
             since: age::rfc3339(c.since_ms),
             restarts: c.restarts,
             drift: c.drift,
@@ -115,6 +123,7 @@ impl StatusView {
             "OBSERVED",
             "HEALTH",
             "VERSION",
+            "IMAGE",
             "GENERATION",
         ];
         let rows = self.services.iter().flat_map(|s| s.components.iter().map(|c| row(s, c)));
@@ -163,7 +172,7 @@ impl StatusView {
     }
 }
 
-fn row(service: &StatusService, component: &StatusComponent) -> [Cell; 8] {
+fn row(service: &StatusService, component: &StatusComponent) -> [Cell; 9] {
     let observed =
         if component.desired == component.state { state_tone(&component.state) } else { Tone::Bad };
     [
@@ -174,6 +183,7 @@ fn row(service: &StatusService, component: &StatusComponent) -> [Cell; 8] {
         Cell::new(&component.state).tone(observed),
         Cell::or_dash(&component.health).tone(health_tone(&component.health)),
         Cell::or_dash(&component.version),
+        Cell::or_dash(component.image_id.as_deref().map(short).unwrap_or_default()),
         Cell::new(service.generation.to_string()),
     ]
 }
@@ -192,6 +202,7 @@ mod tests {
             result: "exit-code".into(),
             health: "none".into(),
             version: "latest".into(),
+            image_id: "9e".repeat(32),
             drift: vec!["mc-proxy.container was edited\u{7}".into()],
             ..proto::ComponentStatus::default()
         };
@@ -217,15 +228,15 @@ mod tests {
         let mut view = StatusView::default();
         view.add("rift", proto::StatusResponse { services: vec![service] });
         insta::assert_snapshot!(view.text(Palette::PLAIN), @r"
-        SERVICE   COMPONENT  NODE  DESIRED  OBSERVED  HEALTH     VERSION  GENERATION
-        mc-proxy  mc-proxy   rift  running  failed    none       latest   2
-        mc-proxy  web        rift  running  running   unhealthy  v1       2
+        SERVICE   COMPONENT  NODE  DESIRED  OBSERVED  HEALTH     VERSION  IMAGE         GENERATION
+        mc-proxy  mc-proxy   rift  running  failed    none       latest   9e9e9e9e9e9e  2
+        mc-proxy  web        rift  running  running   unhealthy  v1       -             2
 
         under way: mc-proxy on rift: restart
         failed: mc-proxy/mc-proxy on rift: exit-code
         drift: mc-proxy/mc-proxy on rift: mc-proxy.container was edited^G
         unhealthy: mc-proxy/web on rift: HTTP status 503^[; its check has it restarted
         ");
-        insta::assert_snapshot!(serde_json::to_string(&view).unwrap(), @r#"{"services":[{"service":"mc-proxy","node":"rift","active":true,"generation":2,"operation":"restart","components":[{"component":"mc-proxy","unit":"mc-proxy.service","desired":"running","state":"failed","sub_state":"","health":"none","health_reason":null,"health_action":null,"result":"exit-code","version":"latest","image":"","since":null,"restarts":0,"drift":["mc-proxy.container was edited\u0007"]},{"component":"web","unit":"mc-proxy-web.service","desired":"running","state":"running","sub_state":"","health":"unhealthy","health_reason":"HTTP status 503\u001b","health_action":"its check has it restarted","result":null,"version":"v1","image":"","since":null,"restarts":2,"drift":[]}]}],"problems":[]}"#);
+        insta::assert_snapshot!(serde_json::to_string(&view).unwrap(), @r#"{"services":[{"service":"mc-proxy","node":"rift","active":true,"generation":2,"operation":"restart","components":[{"component":"mc-proxy","unit":"mc-proxy.service","desired":"running","state":"failed","sub_state":"","health":"none","health_reason":null,"health_action":null,"result":"exit-code","version":"latest","image":"","image_id":"9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e","image_digest":null,"since":null,"restarts":0,"drift":["mc-proxy.container was edited\u0007"]},{"component":"web","unit":"mc-proxy-web.service","desired":"running","state":"running","sub_state":"","health":"unhealthy","health_reason":"HTTP status 503\u001b","health_action":"its check has it restarted","result":null,"version":"v1","image":"","image_id":null,"image_digest":null,"since":null,"restarts":2,"drift":[]}]}],"problems":[]}"#);
     }
 }

@@ -343,6 +343,120 @@ def idle(when):
     )
 
 
+# --- boots -----------------------------------------------------------------------
+CHAIN = 20  # components that wait for each other to be ready
+LINKS = HOME / ".config/systemd/user"
+
+
+def chain(service):
+    """Components of which each waits for the one before to be ready."""
+    parts = [f'name = "{service}"\n']
+    for number in range(CHAIN):
+        waits = f'depends_on = ["c{number - 1}"]\n' if number else ""
+        parts.append(
+            f'[[components]]\nname = "c{number}"\nimage = "{IMAGE}"\n{waits}{HEALTH}'
+        )
+    return "".join(parts)
+
+
+class BootSet:
+    """Units that a boot brings up: mcp's own, and the same ones by hand.
+
+    By hand means: the files that mcp renders under other names, wanted by
+    default.target, and without the targets that MCP puts around them.
+    """
+
+    def __init__(self, name, definitions):
+        self.name, self.definitions = name, definitions
+
+    def prepare(self):
+        for service, text in self.definitions.items():
+            file = WORK / f"{service}.toml"
+            file.write_text(text)
+            run("mcp", "deploy", service, "-f", file)
+            by_hand = WORK / f"hand-{service}.toml"
+            by_hand.write_text(text.replace(f'name = "{service}"', f'name = "hand{service}"'))
+            run("mcp", "render", by_hand, "--out", WORK / "hand")
+
+    def services(self):
+        return list(self.definitions)
+
+    def files(self):
+        """The files by hand, as name and text."""
+        for service in self.services():
+            rendered = WORK / f"hand/containers/systemd/mcp/hand{service}"
+            for file in sorted(rendered.glob("*.container")):
+                lines = []
+                for line in file.read_text().splitlines():
+                    if ".target" in line and not line.startswith("WantedBy="):
+                        continue
+                    lines.append("WantedBy=default.target" if line.startswith("WantedBy=") else line)
+                yield file.name, "\n".join(lines) + "\n"
+
+    def units(self, who):
+        if who == "by hand":
+            return [name.replace(".container", ".service") for name, _ in self.files()]
+        rendered = HOME / ".config/containers/systemd/mcp"
+        return [
+            file.name.replace(".container", ".service")
+            for service in self.services()
+            for file in (rendered / service).glob("*.container")
+        ]
+
+
+def boot_sets():
+    independent = {f"i{number}": definition(f"i{number}", 1, "", HEALTH) for number in range(SERVICES)}
+    return {
+        "chain": BootSet("chain", {"chain": chain("chain")}),
+        "independent": BootSet("independent", independent),
+    }
+
+
+def boot_prepare():
+    for group in boot_sets().values():
+        group.prepare()
+
+
+def boot_choose(argument):
+    """Has the next boot bring up one set of one contestant, and nothing else."""
+    chosen, who = argument.split(",")
+    for name, group in boot_sets().items():
+        for service in group.services():
+            link = LINKS / f"mcp.target.wants/{service}.target"
+            link.unlink(missing_ok=True)
+            if (name, "mcp") == (chosen, who):
+                link.symlink_to(f"../{service}.target")
+        for file, text in group.files():
+            (QUADLET / file).unlink(missing_ok=True)
+            if (name, "by hand") == (chosen, who):
+                (QUADLET / file).write_text(text)
+
+
+def boot_measure(argument):
+    """From the user manager's start until the last unit of the set is ready."""
+    chosen, who = argument.split(",")
+    units = boot_sets()[chosen].units(who)
+
+    def show(*words):
+        done = subprocess.run(
+            ["systemctl", "--user", "show", *words], check=True, capture_output=True, text=True
+        )
+        return [line.partition("=")[2] for line in done.stdout.split() if line]
+
+    deadline = time.monotonic() + 300
+    while set(states := show("--property=ActiveState", *units)) != {"active"}:
+        if time.monotonic() > deadline:
+            sys.exit(f"not up in time: {dict(zip(units, states, strict=True))}")
+        time.sleep(1)
+    (began,) = show("--property=UserspaceTimestampMonotonic")
+    ready = show("--property=ActiveEnterTimestampMonotonic", *units)
+    name = f"boot, {chosen}"
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    times = results.get(name, {})
+    times.setdefault(who, []).append((max(map(int, ready)) - int(began)) / 1000)
+    record(name, times)
+
+
 # --- the table -----------------------------------------------------------------
 class Table:
     def __init__(self, *heading):
@@ -408,6 +522,11 @@ def table():
     versus(what, "nothing", "Ansible", faster=50)
     versus(f"ps, {SERVICES} containers", "ps", "podman", faster=3)
     versus(f"render {UNITS} units", "render", "podman's generator")
+    for name, what in [
+        ("boot, chain", f"boot, {CHAIN} units in a ready chain"),
+        ("boot, independent", f"boot, {SERVICES} independent services"),
+    ]:
+        versus(what, name, "by hand", at_most=1.05)
     for name, value in results.items():
         if not name.startswith("idle, "):
             continue
@@ -424,9 +543,16 @@ def main():
     WORK.mkdir(exist_ok=True)
     for phase in sys.argv[1:]:
         name, _, argument = phase.partition("=")
-        phases = {"deploys": deploys, "fifty": fifty, "render": render, "table": table}
-        if name == "idle":
-            idle(argument)
+        phases = {
+            "deploys": deploys,
+            "fifty": fifty,
+            "render": render,
+            "boot-prepare": boot_prepare,
+            "table": table,
+        }
+        of_something = {"idle": idle, "boot-choose": boot_choose, "boot-measure": boot_measure}
+        if name in of_something:
+            of_something[name](argument)
         else:
             phases[name]()
 

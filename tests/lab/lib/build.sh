@@ -14,7 +14,7 @@ readonly NODE_PACKAGES=(systemd systemd-sysv dbus dbus-user-session
   libpam-systemd podman crun uidmap passt slirp4netns netavark aardvark-dns
   fuse-overlayfs catatonit iproute2 iputils-ping iptables nftables
   ca-certificates procps openssh-server openssl curl jq sqlite3 busybox-static
-  python3 dnsmasq-base docker-registry)
+  python3 dnsmasq-base docker-registry libfaketime)
 
 # Has no business in a node, or would only slow its boot.
 readonly MASKED_UNITS=(console-getty.service getty.target

@@ -1,0 +1,8 @@
+//! What the node must have for containers to come back and to work: one file
+//! a check, each a pure judgement and the reading that it needs.
+//!
+//! `mcp boot verify` asks those that decide about the next boot, `mcp-agent
+//! doctor` all of them.
+
+pub mod linger;
+pub mod network_online;
