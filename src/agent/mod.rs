@@ -9,8 +9,8 @@
 //!  SIGHUP ---------> signals --> log level, members (watch) --> gate
 //! ```
 
-pub mod check;
 pub mod backup;
+pub mod check;
 pub mod commands;
 pub mod config;
 pub mod deploy_state;
@@ -25,6 +25,7 @@ pub mod listen;
 pub mod listening;
 pub mod main_process;
 pub mod memory;
+pub mod monitor;
 pub mod plan;
 pub mod probe;
 pub mod probe_values;

@@ -17,6 +17,7 @@ use super::gate::{Gate, now_ms, record_handshake};
 use super::identity::{Members, Users};
 use super::listen::{self, Sinks};
 use super::memory::{self, Memory};
+use super::monitor::MonitorSettings;
 use super::problems::Problems;
 use super::settings::{Settings, SocketRoles};
 use crate::registry::snapshot::SnapshotError;
@@ -27,9 +28,12 @@ use crate::rpc::{DESCRIPTORS, MAX_MESSAGE};
 use crate::supervise::{SuperviseError, Supervisor};
 use crate::telemetry::Chain;
 
-/// How long the audit and events are kept, in milliseconds, and how much.
+/// How long the audit is kept, in milliseconds, and how much of it and of the
+/// events.
 const KEEP_MS: i64 = 90 * 24 * 3600 * 1000;
 const KEEP_ROWS: usize = 100_000;
+/// Events that are kept however old they seem: a clock may jump.
+const KEEP_EVENTS: usize = 1_000;
 /// How often what is older is removed.
 const HOUSEKEEPING: Duration = Duration::from_secs(24 * 3600);
 /// Refused handshakes that wait to be recorded.
@@ -117,6 +121,8 @@ pub struct Parts {
     pub supervisor: Supervisor,
     /// Who may do what on the socket, as the last reload said.
     pub members: watch::Sender<Arc<Members>>,
+    /// How the agent watches, as the last reload said.
+    pub monitor: watch::Sender<Arc<MonitorSettings>>,
     /// Held while the agent uses its state directory.
     lock: File,
 }
@@ -136,6 +142,7 @@ impl Parts {
         }
         let members = members(&settings.roles, settings.uid, &problems);
         Ok(Self {
+            monitor: watch::Sender::new(Arc::new(settings.monitor.clone())),
             settings: Arc::new(settings),
             registry,
             problems,
@@ -206,7 +213,7 @@ pub async fn serve<F>(parts: Parts, routes: Routes, started: F) -> Result<(), Ru
 where
     F: FnOnce() + Send,
 {
-    let Parts { settings, registry, problems, mut supervisor, members, lock } = parts;
+    let Parts { settings, registry, problems, mut supervisor, members, monitor, lock } = parts;
     let shutdown = supervisor.shutdown();
     let socket = settings.server.socket.clone();
     let listener = server::bind_unix(&socket)?;
@@ -242,7 +249,7 @@ where
     }
     supervisor.spawn("registry", watch_registry(registry.clone(), shutdown.clone()));
     supervisor.spawn("watchdog", watchdog(registry.clone(), shutdown.clone()));
-    supervisor.spawn("housekeeping", housekeeping(registry, shutdown));
+    supervisor.spawn("housekeeping", housekeeping(registry, monitor.subscribe(), shutdown));
 
     tracing::info!(socket = %socket.display(), node = %settings.node.name, "serving gRPC");
     let status = format!("Serving on {}", socket.display());
@@ -319,6 +326,7 @@ async fn watchdog(registry: Registry, shutdown: CancellationToken) -> Result<(),
 /// Removes old rows of the audit, the events and the journal, once a day.
 async fn housekeeping(
     registry: Registry,
+    monitor: watch::Receiver<Arc<MonitorSettings>>,
     shutdown: CancellationToken,
 ) -> Result<(), RegistryError> {
     let mut ticks = tokio::time::interval(HOUSEKEEPING);
@@ -328,15 +336,22 @@ async fn housekeeping(
             () = shutdown.cancelled() => return Ok(()),
             _ = ticks.tick() => {}
         }
-        if let Err(error) = prune(&registry, now_ms() - KEEP_MS).await {
+        let retention = monitor.borrow().retention.get().as_millis();
+        let events_before =
+            now_ms().saturating_sub_unsigned(u64::try_from(retention).unwrap_or(u64::MAX));
+        if let Err(error) = prune(&registry, now_ms() - KEEP_MS, events_before).await {
             tracing::warn!(error = %Chain(&error), "cannot remove old records");
         }
     }
 }
 
-async fn prune(registry: &Registry, before_ms: i64) -> Result<(), RegistryError> {
+async fn prune(
+    registry: &Registry,
+    before_ms: i64,
+    events_before_ms: i64,
+) -> Result<(), RegistryError> {
     registry.prune_audit(before_ms, KEEP_ROWS).await?;
-    registry.prune_events(before_ms, KEEP_ROWS).await?;
+    registry.prune_events(events_before_ms, KEEP_EVENTS, KEEP_ROWS).await?;
     registry.prune_operations(before_ms).await?;
     Ok(())
 }
@@ -373,6 +388,8 @@ mod tests {
         type RestartStream = Progress;
         type LogsStream = ReceiverStream<Result<pb::LogEntry, Status>>;
         type RollbackStream = Progress;
+        type EventsStream = ReceiverStream<Result<pb::Event, Status>>;
+        type ReconcileStream = Progress;
 
         async fn info(
             &self,
@@ -410,6 +427,30 @@ mod tests {
             _: Request<pb::DeployRequest>,
         ) -> Result<Response<pb::PlanResponse>, Status> {
             Err(Status::unimplemented("plan"))
+        }
+        async fn events(
+            &self,
+            _: Request<pb::EventsRequest>,
+        ) -> Result<Response<Self::EventsStream>, Status> {
+            Err(Status::unimplemented("events"))
+        }
+        async fn plan_reconcile(
+            &self,
+            _: Request<pb::ServiceRequest>,
+        ) -> Result<Response<pb::PlanResponse>, Status> {
+            Err(Status::unimplemented("plan_reconcile"))
+        }
+        async fn reconcile(
+            &self,
+            _: Request<pb::ServiceRequest>,
+        ) -> Result<Response<Progress>, Status> {
+            Err(Status::unimplemented("reconcile"))
+        }
+        async fn test_alerts(
+            &self,
+            _: Request<pb::TestAlertsRequest>,
+        ) -> Result<Response<pb::TestAlertsResponse>, Status> {
+            Err(Status::unimplemented("test_alerts"))
         }
         async fn undeploy(
             &self,

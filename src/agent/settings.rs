@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::backup::BackupSettings;
+use super::monitor::MonitorSettings;
 use crate::names::NodeName;
 use crate::telemetry::{Format, Level};
 
@@ -24,6 +25,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// Copies of the registry.
     pub backup: BackupSettings,
+    /// How it watches, and whom it tells.
+    pub monitor: MonitorSettings,
     /// Where the agent keeps what it needs to start again.
     pub state_dir: PathBuf,
     /// The user that the agent runs as.

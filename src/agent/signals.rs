@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::environment::Environment;
 use super::identity::Members;
 use super::last_good;
+use super::monitor::MonitorSettings;
 use super::problems::Problems;
 use super::run::members;
 use super::settings::Settings;
@@ -79,6 +80,8 @@ pub struct Reload {
     pub log: Option<LogHandle>,
     /// The roles on the socket, which change.
     pub members: watch::Sender<Arc<Members>>,
+    /// How the agent watches, which changes.
+    pub monitor: watch::Sender<Arc<MonitorSettings>>,
     /// Where a bad file is told.
     pub problems: Problems,
 }
@@ -106,16 +109,18 @@ impl Reload {
             tracing::error!(error = %Chain(&error), "the log level stays as it was");
         }
         self.members.send_replace(Arc::new(members(&new.roles, new.uid, &self.problems)));
+        self.monitor.send_replace(Arc::new(new.monitor.clone()));
         self.problems.clear(CAUSE);
         // What is compared is all but what was just applied.
         let mut rest = new.clone();
         rest.roles = self.settings.roles.clone();
         rest.log.level = self.settings.log.level;
+        rest.monitor = self.settings.monitor.clone();
         if rest == *self.settings {
             self.problems.clear(RESTART);
             tracing::info!("the configuration was reloaded");
         } else {
-            let text = "The configuration has changes that take effect when the agent is restarted; only [log] level and [socket] are reloaded.";
+            let text = "The configuration has changes that take effect when the agent is restarted; only [log] level, [monitor] and [socket] are reloaded.";
             tracing::warn!("{text}");
             self.problems.set(RESTART, text.to_owned());
         }
@@ -147,12 +152,18 @@ mod tests {
             settings: Arc::new(settings),
             log: None,
             members: watch::Sender::new(Arc::new(Members::default())),
+            monitor: watch::Sender::new(Arc::new(MonitorSettings::default())),
             problems: Problems::default(),
         };
 
         write("[socket]\nviewers = [\"4242\"]\n");
         reload.run();
         assert_eq!(reload.members.borrow().role(4242), Some(Role::Viewer));
+        assert!(reload.problems.list().is_empty());
+
+        write("[monitor]\nflap_threshold = 9\n[socket]\nviewers = [\"4242\"]\n");
+        reload.run();
+        assert_eq!(reload.monitor.borrow().flap_threshold, 9);
         assert!(reload.problems.list().is_empty());
 
         write("[socket]\nviewer = []\n");

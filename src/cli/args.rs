@@ -93,6 +93,9 @@ pub enum Command {
     Completions(commands::completions::CompletionsArgs),
     #[command(hide = true)]
     Man(commands::man::ManArgs),
+    Events(commands::events::EventsArgs),
+    Reconcile(commands::reconcile::ReconcileArgs),
+    AlertTest(commands::alert_test::AlertTestArgs),
 }
 
 /// A service, or one component of it: `mcq` or `metacrypt/api`.

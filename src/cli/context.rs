@@ -118,6 +118,17 @@ impl Context<'_> {
         Ok(target::one(settings, &self.chosen(own), defined)?.clone())
     }
 
+    /// Returns the nodes of a command that goes to several: the chosen ones,
+    /// else all.
+    ///
+    /// # Errors
+    ///
+    /// A chosen node is not in the config.
+    pub fn several(&self, settings: &Settings, own: &[NodeName]) -> Result<Vec<Node>, CliError> {
+        let nodes = target::several(settings, &self.chosen(own))?;
+        Ok(nodes.into_iter().cloned().collect())
+    }
+
     /// Finds a service's node and connects to it.
     ///
     /// # Errors

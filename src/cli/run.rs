@@ -83,5 +83,8 @@ async fn dispatch(context: &Context<'_>, command: &Command) -> Result<Exit, CliE
         Command::Schema(args) => commands::schema::run(context, args),
         Command::Completions(args) => commands::completions::run(context, args),
         Command::Man(args) => commands::man::run(context, args),
+        Command::Events(args) => commands::events::run(context, args).await,
+        Command::Reconcile(args) => commands::reconcile::run(context, args).await,
+        Command::AlertTest(args) => commands::alert_test::run(context, args).await,
     }
 }

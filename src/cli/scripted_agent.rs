@@ -70,6 +70,8 @@ impl AgentService for Scripted {
     type RestartStream = Answers<proto::Progress>;
     type LogsStream = Answers<proto::LogEntry>;
     type RollbackStream = Answers<proto::Progress>;
+    type EventsStream = Answers<proto::Event>;
+    type ReconcileStream = Answers<proto::Progress>;
 
     async fn info(&self, _: Request<proto::InfoRequest>) -> Answer<proto::InfoResponse> {
         Ok(Response::new(proto::InfoResponse {
@@ -153,8 +155,15 @@ impl AgentService for Scripted {
             generation: 4,
             components: vec![component],
             operation: String::new(),
+            drifts: Vec::new(),
         };
-        Ok(Response::new(proto::StatusResponse { services: vec![service] }))
+        let drift = proto::Drift {
+            kind: "unknown_container".into(),
+            subject: "stray".into(),
+            reason: "the container stray (busybox) belongs to no service".into(),
+            mend: "podman rm -f stray".into(),
+        };
+        Ok(Response::new(proto::StatusResponse { services: vec![service], drifts: vec![drift] }))
     }
 
     async fn definition(
@@ -168,6 +177,57 @@ impl AgentService for Scripted {
         }))
     }
 
+    async fn events(&self, request: Request<proto::EventsRequest>) -> Answer<Self::EventsStream> {
+        let request = request.into_inner();
+        if !request.service.is_empty() {
+            known(&request.service)?;
+        }
+        let wanted = |e: &proto::Event| request.kinds.is_empty() || request.kinds.contains(&e.kind);
+        Ok(answers(events().into_iter().filter(wanted).collect()))
+    }
+
+    async fn plan_reconcile(
+        &self,
+        request: Request<proto::ServiceRequest>,
+    ) -> Answer<proto::PlanResponse> {
+        known(&request.into_inner().service)?;
+        let effect = proto::UnitEffect {
+            unit: "mcq.service".into(),
+            action: proto::UnitAction::Start.into(),
+            reason: "it does not run".into(),
+        };
+        let plan = proto::PlanResponse {
+            service: "mcq".into(),
+            generation: 4,
+            current: 4,
+            effects: vec![effect],
+            ..Default::default()
+        };
+        Ok(Response::new(plan))
+    }
+
+    async fn reconcile(&self, _: Request<proto::ServiceRequest>) -> Answer<Self::ReconcileStream> {
+        Ok(operation(proto::OutcomeKind::Done, Vec::new()))
+    }
+
+    async fn test_alerts(
+        &self,
+        _: Request<proto::TestAlertsRequest>,
+    ) -> Answer<proto::TestAlertsResponse> {
+        let finding = |level: proto::FindingLevel, subject: &str| proto::Finding {
+            check: "alert".into(),
+            subject: subject.into(),
+            level: level.into(),
+            message: "It was told.".into(),
+            mend: String::new(),
+        };
+        let findings = vec![
+            finding(proto::FindingLevel::Fine, "/usr/bin/true"),
+            finding(proto::FindingLevel::Failed, "http://hook/"),
+        ];
+        Ok(Response::new(proto::TestAlertsResponse { findings }))
+    }
+
     async fn logs(&self, request: Request<proto::LogsRequest>) -> Answer<Self::LogsStream> {
         let lines = request.into_inner().lines;
         let entry = |component: &str, message: String| proto::LogEntry {
@@ -178,6 +238,34 @@ impl AgentService for Scripted {
         };
         Ok(answers(vec![entry("mcq", format!("{lines} lines")), entry("web", "a\u{7}\nb".into())]))
     }
+}
+
+/// Two events: a failure, and a drift of the node.
+fn events() -> [proto::Event; 2] {
+    let failed = proto::Event {
+        id: 7,
+        at_ms: 1_795_228_747_123,
+        kind: "failed".into(),
+        service: "mcq".into(),
+        component: "mcq".into(),
+        unit: "mcq.service".into(),
+        desired: "running".into(),
+        previous: "running".into(),
+        observed: "restarting".into(),
+        reason: "it ended with exit code 1; systemd starts it again".into(),
+        mend: "mcp logs mcq/mcq".into(),
+        ..proto::Event::default()
+    };
+    let drift = proto::Event {
+        id: 8,
+        at_ms: 1_795_228_748_000,
+        kind: "drift".into(),
+        drift: "unknown_container".into(),
+        subject: "stray".into(),
+        reason: "the container stray (\u{7}) belongs to no service".into(),
+        ..proto::Event::default()
+    };
+    [failed, drift]
 }
 
 /// The definition that the agent holds.

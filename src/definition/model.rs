@@ -23,6 +23,9 @@ pub struct Definition {
     pub active: Option<bool>,
     /// Directory of the service's source, relative to the workspace.
     pub path: Option<String>,
+    /// Whether the agent brings the service back by itself when it is not as
+    /// it was deployed. Default false.
+    pub heal: Option<bool>,
     /// A remark for people; it goes into the units' descriptions.
     pub comment: Option<String>,
     /// Tag of images that are not written out; see `image`.

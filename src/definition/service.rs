@@ -22,6 +22,9 @@ pub struct Service {
     pub tier: Tier,
     /// Whether it runs.
     pub active: bool,
+    /// Whether the agent brings it back by itself.
+    #[serde(default)]
+    pub heal: bool,
     /// A remark for people, one line.
     pub comment: Option<String>,
     /// Directory of its source, relative to the workspace.

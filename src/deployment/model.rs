@@ -39,6 +39,9 @@ pub struct Deployment {
     pub generation: Generation,
     /// Whether it runs, and starts at boot.
     pub active: bool,
+    /// Whether the agent brings it back by itself.
+    #[serde(default)]
+    pub heal: bool,
     /// A remark for people.
     pub comment: Option<String>,
     /// Services whose components must all be ready first.

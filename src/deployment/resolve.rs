@@ -128,6 +128,7 @@ pub fn resolve(
         service: service.name.clone(),
         generation,
         active: service.active,
+        heal: service.heal,
         comment: service.comment.clone(),
         depends_on: service.depends_on.clone(),
         containers,

@@ -3,6 +3,7 @@
 //! removing data, never to start or stop a container.
 
 pub mod command;
+pub mod containers;
 pub mod health;
 pub mod images;
 pub mod pause;

@@ -292,10 +292,7 @@ mod tests {
         let other = registry.clone();
         let result: Result<(), _> = registry
             .write("do as told", |tx| {
-                tx.execute(
-                    "INSERT INTO events (at_ms, service, component, kind, detail) VALUES (1,'','','','')",
-                    [],
-                )?;
+                tx.execute("INSERT INTO observations VALUES ('a','','','',0,0)", [])?;
                 panic!("on purpose")
             })
             .await;
@@ -304,7 +301,7 @@ mod tests {
         assert!(matches!(other.ping().await, Err(RegistryError::Stopped)));
         // What it had not committed is gone, and the file is sound.
         let again = Registry::open(&path).unwrap();
-        assert!(again.recent_events(9).await.unwrap().is_empty());
+        assert!(again.observations().await.unwrap().is_empty());
     }
 
     #[tokio::test]
@@ -315,15 +312,15 @@ mod tests {
         let event = |kind: &str| super::super::EventRow {
             at_ms: 1,
             service: "a".to_owned(),
-            component: String::new(),
             kind: kind.to_owned(),
-            detail: String::new(),
+            ..Default::default()
         };
         for _ in 0..20 {
             let (a, b) = tokio::join!(one.record_event(event("x")), two.record_event(event("y")));
             a.unwrap();
             b.unwrap();
         }
-        assert_eq!(one.recent_events(100).await.unwrap().len(), 40);
+        let all = super::super::EventQuery { limit: 100, ..Default::default() };
+        assert_eq!(one.events(all).await.unwrap().len(), 40);
     }
 }

@@ -7,8 +7,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::error::RegistryError;
 
 /// The steps, each from the version of its index to the next.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_images.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_images.sql"),
+    include_str!("migrations/0003_events.sql"),
+];
 
 const VERSION: &str = "PRAGMA user_version";
 const TABLES: &str = "SELECT count(*) FROM sqlite_schema WHERE type = 'table'";

@@ -343,20 +343,15 @@ fn sync_parent(path: &Path) -> Result<(), SnapshotError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::{EventRow, Registry};
+    use crate::registry::{EventQuery, EventRow, Registry};
 
     fn event(kind: &str) -> EventRow {
-        EventRow {
-            at_ms: 1,
-            service: "a".to_owned(),
-            component: String::new(),
-            kind: kind.to_owned(),
-            detail: String::new(),
-        }
+        EventRow { at_ms: 1, service: "a".to_owned(), kind: kind.to_owned(), ..EventRow::default() }
     }
 
     async fn kinds(path: &Path) -> Vec<String> {
-        let events = Registry::open(path).unwrap().recent_events(9).await.unwrap();
+        let all = EventQuery { limit: 9, ..EventQuery::default() };
+        let events = Registry::open(path).unwrap().events(all).await.unwrap();
         events.into_iter().map(|event| event.kind).collect()
     }
 
@@ -372,7 +367,7 @@ mod tests {
         drop(registry);
         let (_, kept) = restore(&copy, &database, "1").unwrap();
         assert_eq!(kinds(&database).await, ["before"]);
-        assert_eq!(kinds(&kept.unwrap()).await, ["after", "before"]);
+        assert_eq!(kinds(&kept.unwrap()).await, ["before", "after"]);
         assert_eq!(fs::read_dir(dir.path()).unwrap().filter(is_temporary).count(), 0);
         assert_eq!(fs::metadata(&copy).unwrap().mode() & 0o777, 0o600);
     }

@@ -95,6 +95,10 @@ const METHODS: &[(&str, Role)] = &[
     ("Start", Role::Operator),
     ("Stop", Role::Operator),
     ("Restart", Role::Operator),
+    ("Events", Role::Viewer),
+    ("PlanReconcile", Role::Viewer),
+    ("Reconcile", Role::Operator),
+    ("TestAlerts", Role::Operator),
 ];
 
 /// Returns what a call asks of its caller, by its HTTP path

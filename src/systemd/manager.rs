@@ -199,12 +199,17 @@ impl Manager {
             return Ok(connection.clone());
         }
         *connected = None;
-        let connection = self.open().await.map_err(|source| SystemdError::Connect {
-            address: self.address.clone(),
-            source: Box::new(source),
-        })?;
+        let connection = self.own_connection().await?;
         *connected = Some(connection.clone());
         Ok(connection)
+    }
+
+    /// Makes a connection that nobody shares, and subscribes on it.
+    pub(super) async fn own_connection(&self) -> Result<Connection, SystemdError> {
+        self.open().await.map_err(|source| SystemdError::Connect {
+            address: self.address.clone(),
+            source: Box::new(source),
+        })
     }
 
     async fn open(&self) -> zbus::Result<Connection> {
@@ -363,6 +368,17 @@ impl Manager {
         let Err(error) = proxy.reset_failed_unit(unit.as_str()).await else { return Ok(()) };
         let error = SystemdError::unit("reset", unit, error);
         if matches!(error, SystemdError::NoSuchUnit { .. }) { Ok(()) } else { Err(error) }
+    }
+
+    /// Tells whether systemd is on its way down, with all that it runs.
+    ///
+    /// # Errors
+    ///
+    /// Any [`SystemdError`] but those that name a unit.
+    pub async fn is_stopping(&self) -> Result<bool, SystemdError> {
+        let proxy = self.proxy().await?;
+        let state = proxy.system_state().await.map_err(|e| SystemdError::call("SystemState", e))?;
+        Ok(state == "stopping")
     }
 
     /// Returns systemd's major version, such as 257.

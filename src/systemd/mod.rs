@@ -6,6 +6,7 @@
 //! ```text
 //!  caller --start/stop--> Jobs <--JobRemoved-- one task a call, ended with it
 //!  caller <--Change------ Watch <-PropertiesChanged, Reloading-- one task
+//!  caller <--Change------ UnitWatch <- PropertiesChanged of its units alone
 //!  caller <--Entry------- Follow <--stdout-- journalctl, killed with it
 //! ```
 //!
@@ -19,10 +20,12 @@ mod properties;
 pub mod proxy;
 pub mod state;
 pub mod system;
+pub mod unit_watch;
 pub mod watch;
 
 pub use jobs::{JobMode, JobResult, Jobs};
 pub use manager::{BusAddress, Manager, SystemdError};
 pub use state::{ActiveState, Ended, ListedUnit, LoadState, UnitFiles, UnitState};
 pub use system::{SystemManager, SystemUnit};
+pub use unit_watch::UnitWatch;
 pub use watch::{Change, Watch};

@@ -56,6 +56,10 @@ pub trait Systemd {
     #[zbus(property)]
     fn version(&self) -> zbus::Result<String>;
 
+    /// The state of the whole, such as `running` or `stopping`.
+    #[zbus(property)]
+    fn system_state(&self) -> zbus::Result<String>;
+
     /// A job ended; it comes only after [`subscribe`](Self::subscribe).
     #[zbus(signal)]
     fn job_removed(

@@ -53,10 +53,7 @@ impl Manager {
     ///
     /// Any [`SystemdError`] but those that name a unit.
     pub async fn watch(&self) -> Result<Watch, SystemdError> {
-        let signals = self.signals().await?;
-        let shared = Arc::new(Shared::default());
-        let task = tokio::spawn(collect(signals, Arc::clone(&shared)));
-        Ok(Watch { shared, _task: AbortOnDropHandle::new(task) })
+        Ok(Watch::of(self.signals().await?))
     }
 
     async fn signals(
@@ -96,6 +93,13 @@ impl Manager {
 }
 
 impl Watch {
+    /// Collects what messages say, until they end.
+    pub(super) fn of(signals: impl Stream<Item = zbus::Result<Message>> + Send + 'static) -> Self {
+        let shared = Arc::new(Shared::default());
+        let task = tokio::spawn(collect(signals, Arc::clone(&shared)));
+        Self { shared, _task: AbortOnDropHandle::new(task) }
+    }
+
     /// Waits for the next change.
     ///
     /// May be cancelled: nothing is lost.
@@ -241,12 +245,35 @@ fn unit_of_path(path: &str) -> Option<UnitName> {
     String::from_utf8(bytes).ok().map(UnitName::from_systemd)
 }
 
+/// Returns the object path that stands for a unit (`sd_bus_path_encode(3)`).
+/// A unit's name is never empty.
+pub(super) fn path_of_unit(unit: &UnitName) -> String {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digit = |number: u8| DIGITS.get(usize::from(number)).copied();
+    let mut path = format!("{UNITS}/");
+    for (index, byte) in unit.as_str().bytes().enumerate() {
+        if byte.is_ascii_alphabetic() || (byte.is_ascii_digit() && index > 0) {
+            path.push(char::from(byte));
+        } else {
+            path.push('_');
+            path.extend(digit(byte >> 4));
+            path.extend(digit(byte & 15));
+        }
+    }
+    path
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn object_paths_name_units() {
+        for name in ["mc-proxy.service", "0day_x.service"] {
+            let unit = UnitName::from_systemd(name);
+            assert_eq!(unit_of_path(&path_of_unit(&unit)), Some(unit));
+        }
         let unit = unit_of_path("/org/freedesktop/systemd1/unit/mc_2dproxy_2eservice").unwrap();
         assert_eq!(unit.as_str(), "mc-proxy.service");
         assert!(unit_of_path("/org/freedesktop/systemd1/unit/a_2").is_none());

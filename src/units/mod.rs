@@ -6,6 +6,7 @@
 
 pub mod carry;
 mod disk;
+pub mod drop_ins;
 pub mod generator;
 pub mod record;
 pub mod search;

@@ -337,6 +337,11 @@ impl UnitStore {
         (directory.join(target.as_str()), Path::new("..").join(target.as_str()))
     }
 
+    /// Returns the link that pulls a service in at boot.
+    pub(super) fn boot_link(&self, service: &ServiceName) -> PathBuf {
+        self.wants(service).0
+    }
+
     /// Returns the targets to remove: those of the previous set, or all that
     /// carry the service's name, less the new ones.
     fn stale_targets(set: &UnitSet, previous: Option<&UnitSet>) -> Vec<String> {
@@ -365,7 +370,7 @@ impl UnitStore {
     }
 }
 
-fn targets(service: &ServiceName) -> [String; 2] {
+pub(super) fn targets(service: &ServiceName) -> [String; 2] {
     [UnitName::service_target(service), UnitName::ready_target(service)]
         .map(|unit| unit.as_str().to_owned())
 }

@@ -6,11 +6,12 @@
 //!                                                   | asks the component; or reads podman's verdict
 //!                                                   +--> $XDG_RUNTIME_DIR/mcp-checks/<container>.json
 //!                                                   +--> systemd: restart it, stop it
-//!  agent <--------------------- reads ------------------+ (status, events)
+//!  agent <--------------------- reads ------------------+ (status; follow: events)
 //! ```
 //!
 //! All of it is systemd's: it goes on when the agent is dead.
 
+pub mod follow;
 pub mod memory;
 pub mod record;
 pub mod run;

@@ -1,7 +1,7 @@
 //! Changes of health, as they happen: from the files that podman and our own
 //! checks keep. Nothing is polled, and systemd is not asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -60,6 +60,8 @@ pub struct HealthWatch {
     /// What is watched, with whether it was healthy when last seen; none:
     /// not known yet.
     known: BTreeMap<UnitName, (Watched, Option<bool>)>,
+    /// Units that were unhealthy when somebody else watched them.
+    recalled: BTreeSet<UnitName>,
 }
 
 impl HealthWatch {
@@ -75,7 +77,13 @@ impl HealthWatch {
             memory: Memory::new(runtime),
             files: FileWatch::new()?,
             known: BTreeMap::new(),
+            recalled: BTreeSet::new(),
         })
+    }
+
+    /// Takes up that these units were unhealthy when they were last watched.
+    pub fn recall(&mut self, unhealthy: impl IntoIterator<Item = UnitName>) {
+        self.recalled.extend(unhealthy);
     }
 
     /// Returns how a running container is watched; none when it has no check.
@@ -111,10 +119,18 @@ impl HealthWatch {
             tracing::warn!(directory = %directory.display(), %error, "health cannot be watched");
         }
         let mut before = std::mem::take(&mut self.known);
+        // One that is down keeps what was last seen of it.
+        let gone = before.iter().filter(|(unit, (_, healthy))| {
+            *healthy == Some(false) && watched.iter().all(|w| w.unit != **unit)
+        });
+        self.recalled.extend(gone.map(|(unit, _)| unit.clone()));
         self.known = watched
             .into_iter()
             .map(|w| {
-                let was = before.remove(&w.unit).and_then(|(_, healthy)| healthy);
+                let was = match before.remove(&w.unit) {
+                    Some((_, healthy)) => healthy,
+                    None => self.recalled.remove(&w.unit).then_some(false),
+                };
                 (w.unit.clone(), (w, was))
             })
             .collect();
@@ -234,6 +250,23 @@ mod tests {
         let missed = watch.follow(vec![watched.clone()]).unwrap();
         assert_eq!(missed.iter().map(|c| c.healthy).collect::<Vec<_>>(), [true]);
         assert_eq!(watch.follow(vec![watched]).unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn what_was_told_is_not_told_again_and_a_recovery_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let web = container("{ tcp = 80 }");
+        let unit = web.name.unit();
+        Memory::new(dir.path()).save(&unit, &sick("a")).unwrap();
+        let mut watch = HealthWatch::new(dir.path()).unwrap();
+        watch.recall([unit]);
+        let run = |watch: &HealthWatch, run: &str| watch.watched(&web, run, 1).unwrap();
+        let first = run(&watch, "a");
+        assert_eq!(watch.follow(vec![first]).unwrap(), []);
+        assert_eq!(watch.follow(Vec::new()).unwrap(), [], "it is stopped");
+        let second = run(&watch, "b");
+        let told = watch.follow(vec![second]).unwrap();
+        assert_eq!(told.iter().map(|c| c.healthy).collect::<Vec<_>>(), [true]);
     }
 
     #[tokio::test]

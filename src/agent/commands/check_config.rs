@@ -32,7 +32,8 @@ pub fn run(
     output: &mut Output<'_>,
 ) -> Result<(), CommandError> {
     let loaded = last_good::load(args.config.as_deref(), environment)?;
-    let Settings { server, database, node, roles, log, backup, state_dir, uid } = &loaded.settings;
+    let Settings { server, database, node, roles, log, backup, monitor, state_dir, uid } =
+        &loaded.settings;
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "none".to_owned());
     for (key, value) in [
         ("file", loaded.path.display().to_string()),
@@ -49,8 +50,19 @@ pub fn run(
         ("log.level", log.level.as_str().to_owned()),
         ("backup.dir", backup.dir.display().to_string()),
         ("backup.keep", backup.keep.to_string()),
+        ("monitor.interval", monitor.interval.to_string()),
+        ("monitor.alert_command", words(&monitor.alert_command)),
+        ("monitor.cooldown", monitor.cooldown.to_string()),
+        ("monitor.flap_threshold", monitor.flap_threshold.to_string()),
+        ("monitor.flap_window", monitor.flap_window.to_string()),
+        ("monitor.retention", monitor.retention.to_string()),
     ] {
         writeln!(output.data, "{key:<21} {value}")?;
+    }
+    for webhook in &monitor.webhooks {
+        let kinds: Vec<&str> = webhook.kinds.iter().map(|kind| kind.as_str()).collect();
+        let kinds = if kinds.is_empty() { "alerts".to_owned() } else { kinds.join(", ") };
+        writeln!(output.data, "{:<21} {} ({kinds})", "monitor.webhook", webhook.url)?;
     }
     let (_, unknown) = Members::resolve(roles, Users::load_or_empty(), *uid);
     for user in unknown {
@@ -69,4 +81,9 @@ pub fn run(
         }
     }
     Ok(())
+}
+
+/// Shows a command as a list of its words, so that blanks are seen.
+fn words(command: &[String]) -> String {
+    if command.is_empty() { "none".to_owned() } else { format!("{command:?}") }
 }

@@ -86,6 +86,7 @@ where
         settings: Arc::clone(&parts.settings),
         log,
         members: parts.members.clone(),
+        monitor: parts.monitor.clone(),
         problems: parts.problems.clone(),
     };
     parts.supervisor.spawn("signals", signals.heed(reload, shutdown));

@@ -5,6 +5,7 @@
 //! it.
 
 mod backup;
+mod monitor;
 mod node;
 pub mod problem;
 mod reader;

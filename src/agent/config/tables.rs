@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::monitor::MonitorTable;
 use super::reader::Reader;
 use crate::agent::environment::Environment;
 use crate::agent::settings::{LogSettings, Settings, SocketRoles};
@@ -16,6 +17,7 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("socket", &["operators", "viewers"]),
     ("log", &["level", "format"]),
     ("backup", &["dir", "keep"]),
+    ("monitor", super::monitor::KEYS),
 ];
 
 #[derive(Deserialize, Default)]
@@ -27,6 +29,7 @@ pub(super) struct File {
     pub(super) socket: SocketTable,
     pub(super) log: LogTable,
     pub(super) backup: BackupTable,
+    pub(super) monitor: MonitorTable,
 }
 
 pub(super) type Text = Option<Spanned<String>>;
@@ -78,7 +81,7 @@ pub(super) struct BackupTable {
 
 impl Reader<'_> {
     pub(super) fn settings(&mut self, file: File, environment: &Environment) -> Option<Settings> {
-        let File { server, database, agent, socket, log, backup } = file;
+        let File { server, database, agent, socket, log, backup, monitor } = file;
         let state_dir = environment.state_dir();
         let server = self.server(&server, environment);
         let database =
@@ -89,6 +92,7 @@ impl Reader<'_> {
         let levels = crate::telemetry::LEVELS.map(Level::as_str);
         let level = self.word("log.level", &log.level, Level::Info, &levels);
         let format = self.word("log.format", &log.format, Format::Text, &["text", "json"]);
+        let monitor = self.monitor(monitor);
         Some(Settings {
             server,
             database,
@@ -96,6 +100,7 @@ impl Reader<'_> {
             roles,
             log: LogSettings { level: level?, format: format? },
             backup: backup?,
+            monitor: monitor?,
             state_dir,
             uid: environment.uid,
         })

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::accepted::container_units;
 use super::{Accepted, Busy, Engine, EngineError, ImageWish, Prepared, Request, now_ms};
 use crate::agent::deploy_state::{DeployEvent, DeployState};
+use crate::agent::monitor::{self, EventKind};
 use crate::agent::plan::{self, Action, Plan};
 use crate::agent::progress::{Event, Failure, Outcome, OutcomeKind, Progress};
 use crate::deployment::{Container, Deployment, Images, conflicts};
@@ -69,10 +70,12 @@ impl Engine {
             return Err(EngineError::Overtaken { service: service.clone() });
         }
         let pulls = prepared.request.images == ImageWish::PullAgain;
-        if let Some(old) = prepared
-            .old
-            .as_ref()
-            .filter(|o| !pulls && prepared.plan.is_empty() && o.set == prepared.set)
+        let same = |old: &Accepted| {
+            // What only the agent acts on is in no file.
+            old.set == prepared.set && old.deployment.heal == prepared.deployment.heal
+        };
+        if let Some(old) =
+            prepared.old.as_ref().filter(|o| !pulls && prepared.plan.is_empty() && same(o))
         {
             let outcome = self.nothing_to_do(old, &prepared.request, &progress).await?;
             progress.tell(Event::Outcome(outcome)).await;
@@ -222,7 +225,24 @@ impl Engine {
         };
         tracing::info!(service = %deploy.service, generation = %outcome.generation, outcome = ?outcome.kind, "deploy ended: {}", outcome.message);
         drop(busy);
+        self.record_outcome(&outcome, &deploy.by).await;
         progress.tell(Event::Outcome(outcome)).await;
+    }
+
+    /// Records how a deploy ended.
+    async fn record_outcome(&self, outcome: &Outcome, by: &str) {
+        let (generation, service) = (outcome.generation, outcome.service.as_str());
+        let why = outcome.failures.first().map_or(&outcome.message, |f| &f.explanation);
+        let (kind, reason) = match outcome.kind {
+            OutcomeKind::Done | OutcomeKind::Unchanged => {
+                (EventKind::Deployed, format!("generation {generation}, by {by}"))
+            }
+            OutcomeKind::RolledBack => {
+                (EventKind::RolledBack, format!("{}: {why}", outcome.message))
+            }
+            OutcomeKind::Failed => (EventKind::DeployFailed, format!("{}: {why}", outcome.message)),
+        };
+        self.tools().events.record(monitor::Event::of_service(kind, service, reason)).await;
     }
 
     /// Saves the state that comes after an event, before acting on it.

@@ -245,11 +245,11 @@ impl Engine {
 
     /// Closes the row of an operation that failed, so that it can be asked
     /// for again at once.
-    pub(super) async fn close(
+    pub(super) async fn close<T>(
         &self,
         operation: i64,
-        done: Result<(), EngineError>,
-    ) -> Result<(), EngineError> {
+        done: Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
         if done.is_err()
             && let Err(error) =
                 self.registry().finish_operation(operation, "failed".to_owned(), now_ms()).await

@@ -16,6 +16,7 @@ pub mod accepted;
 pub mod checks;
 mod component;
 pub mod deploy;
+pub mod drift;
 pub mod error;
 pub mod failure;
 pub mod history;
@@ -25,6 +26,7 @@ pub mod prepare;
 mod promotion;
 mod pulling;
 pub mod rebuild;
+pub mod reconcile;
 pub mod recovery;
 pub mod rollback;
 pub mod starting;
@@ -39,8 +41,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 pub use accepted::Accepted;
 pub use error::EngineError;
@@ -49,6 +52,7 @@ pub use prepare::{Prepared, Request};
 pub use toolchain::Toolchain;
 
 use super::gate::now_ms;
+use super::monitor::Events;
 use super::settings::NodeSettings;
 use crate::deployment::Deployment;
 use crate::names::{ServiceName, UnitName};
@@ -59,6 +63,10 @@ use crate::units::{Installed, UnitStore};
 
 /// How many accepted generations of a service are kept.
 const KEEP_GENERATIONS: usize = 10;
+
+/// How long what a unit does is still put down to an operation that ended:
+/// systemd may tell its listeners one after the other.
+const AFTERMATH: Duration = Duration::from_secs(2);
 
 /// Changes what runs on the node, and says what does.
 #[derive(Debug, Clone)]
@@ -81,6 +89,8 @@ pub struct Tools {
     pub node: NodeSettings,
     /// `$XDG_RUNTIME_DIR`.
     pub runtime: PathBuf,
+    /// Where events go.
+    pub events: Events,
 }
 
 #[derive(Debug)]
@@ -97,6 +107,10 @@ struct Inner {
     coming: Mutex<BTreeMap<ServiceName, Deployment>>,
     /// Told when an operation could be neither finished nor undone.
     stuck: Notify,
+    /// What ended last, by service, and when.
+    ended: Mutex<BTreeMap<ServiceName, (&'static str, Instant)>>,
+    /// Counts whatever changes what is desired or who is busy.
+    changes: watch::Sender<u64>,
     /// The generations in force, as in the registry.
     accepted: Mutex<BTreeMap<ServiceName, Arc<Accepted>>>,
 }
@@ -118,6 +132,8 @@ impl Engine {
             reload_owed: AtomicBool::new(true),
             coming: Mutex::new(BTreeMap::new()),
             stuck: Notify::new(),
+            ended: Mutex::new(BTreeMap::new()),
+            changes: watch::Sender::new(0),
             accepted: Mutex::new(accepted),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -131,7 +147,8 @@ impl Engine {
         &self.inner.tools.registry
     }
 
-    fn manager(&self) -> &Manager {
+    /// Returns the user manager.
+    pub(super) fn manager(&self) -> &Manager {
         &self.inner.tools.manager
     }
 
@@ -185,7 +202,15 @@ impl Engine {
             Some(accepted) => all.insert(service.clone(), Arc::new(accepted)),
             None => all.remove(service),
         };
+        drop(all);
+        self.inner.changes.send_modify(|count| *count = count.wrapping_add(1));
         Ok(())
+    }
+
+    /// Returns what wakes whoever wants to know that an operation ended, or
+    /// that something else is desired than before.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.changes.subscribe()
     }
 
     /// Takes a service for one operation.
@@ -201,6 +226,15 @@ impl Engine {
     /// Returns what is under way on a service.
     pub fn under_way(&self, service: &ServiceName) -> Option<&'static str> {
         self.inner.busy.lock().unwrap_or_else(PoisonError::into_inner).get(service).copied()
+    }
+
+    /// Returns what is under way on a service, or ended a moment ago.
+    pub fn lately(&self, service: &ServiceName) -> Option<&'static str> {
+        self.under_way(service).or_else(|| {
+            let ended = self.inner.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            let (operation, at) = ended.get(service)?;
+            (at.elapsed() < AFTERMATH).then_some(*operation)
+        })
     }
 
     /// Puts a unit set in place and has systemd read it; tells whether there
@@ -227,13 +261,39 @@ impl Engine {
         Ok(changed)
     }
 
+    /// Has the next installation reload systemd, whatever it changes.
+    fn owe_reload(&self) {
+        self.inner.reload_owed.store(true, Ordering::SeqCst);
+    }
+
+    /// Returns a number that differs when a service's files on disk, or the
+    /// drop-ins of its units, have changed.
+    ///
+    /// # Errors
+    ///
+    /// The unit directories cannot be read.
+    pub async fn stamp(
+        &self,
+        service: &ServiceName,
+        units: &[UnitName],
+    ) -> Result<u64, EngineError> {
+        let (store, service) = (self.tools().store.clone(), service.clone());
+        let units: Vec<String> = units.iter().map(ToString::to_string).collect();
+        let stamp = tokio::task::spawn_blocking(move || store.stamp(&service, &units));
+        Ok(stamp.await.map_err(EngineError::Lost)??)
+    }
+
+    /// Returns every deployment: those in force, and those under way.
+    pub(super) fn deployments(&self) -> Vec<Deployment> {
+        let coming = self.inner.coming.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_force = self.all();
+        in_force.iter().map(|a| &a.deployment).chain(coming.values()).cloned().collect()
+    }
+
     /// Returns the other services' deployments: those in force, and those
     /// that are under way.
     fn neighbours(&self, service: &ServiceName) -> Vec<Deployment> {
-        let coming = self.inner.coming.lock().unwrap_or_else(PoisonError::into_inner);
-        let in_force = self.all();
-        let in_force = in_force.iter().map(|a| &a.deployment);
-        in_force.chain(coming.values()).filter(|d| d.service != *service).cloned().collect()
+        self.deployments().into_iter().filter(|d| d.service != *service).collect()
     }
 
     /// Waits until an operation could be neither finished nor undone.
@@ -283,6 +343,12 @@ impl Drop for Busy {
     fn drop(&mut self) {
         let inner = &self.engine.inner;
         inner.coming.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.service);
-        inner.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.service);
+        let done = inner.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.service);
+        if let Some(operation) = done {
+            let mut ended = inner.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            ended.retain(|_, (_, at)| at.elapsed() < AFTERMATH);
+            ended.insert(self.service.clone(), (operation, Instant::now()));
+        }
+        inner.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use super::deploy::{self, Deploy};
-use super::{Busy, Engine, EngineError, accepted, lifecycle, now_ms, undeploy};
+use super::{Busy, Engine, EngineError, accepted, lifecycle, now_ms, reconcile, undeploy};
 use crate::agent::deploy_state::DeployState;
 use crate::agent::progress::Progress;
 use crate::quadlet::render::node_units;
@@ -85,6 +85,7 @@ impl Engine {
         match row.kind.as_str() {
             lifecycle::STOP => self.carry_out_stop(&accepted, row.id, &progress).await,
             lifecycle::START => self.carry_out_start(&accepted, row.id, &progress).await,
+            reconcile::KIND => self.recover_reconcile(&row.service, row.id, &row.state).await,
             kind @ (undeploy::UNDEPLOY | undeploy::PURGE) => {
                 let purge = kind == undeploy::PURGE;
                 self.carry_out_undeploy(&accepted, row.id, purge, &progress).await

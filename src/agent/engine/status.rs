@@ -7,10 +7,11 @@ use std::time::SystemTime;
 use super::accepted::container_units;
 use super::checks::Condition;
 use super::{Accepted, Engine, EngineError};
-use crate::agent::plan::{self, FileChangeKind};
+use crate::agent::monitor::drift::{self, Drift};
+pub use crate::agent::monitor::seen::ComponentState;
+use crate::definition::service::Restart;
 use crate::deployment::Container;
 use crate::names::{ServiceName, UnitName};
-use crate::quadlet::render;
 use crate::systemd::{ActiveState, LoadState, UnitState};
 
 /// A service, desired and observed.
@@ -22,6 +23,8 @@ pub struct ServiceStatus {
     pub components: Vec<ComponentStatus>,
     /// What is under way.
     pub operation: Option<&'static str>,
+    /// How the service as a whole differs from what it should be.
+    pub drift: Vec<Drift>,
 }
 
 /// A component as it is.
@@ -43,42 +46,10 @@ pub struct ComponentStatus {
     pub restarts: u32,
     /// systemd's finer state.
     pub sub: String,
-    /// How it differs from what it should be, each with its reason.
-    pub drift: Vec<String>,
-}
-
-/// A component's state in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ComponentState {
-    /// Up, and ready once.
-    Running,
-    /// On its way up.
-    Starting,
-    /// On its way down.
-    Stopping,
-    /// Down.
-    Stopped,
-    /// Ended, and waits to be started again.
-    Restarting,
-    /// Ended badly.
-    Failed,
-    /// systemd knows no such unit.
-    Missing,
-}
-
-impl ComponentState {
-    /// Returns the word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Starting => "starting",
-            Self::Stopping => "stopping",
-            Self::Stopped => "stopped",
-            Self::Restarting => "restarting",
-            Self::Failed => "failed",
-            Self::Missing => "missing",
-        }
-    }
+    /// The number of its run.
+    pub invocation: Option<String>,
+    /// How it differs from what it should be.
+    pub drift: Vec<Drift>,
 }
 
 /// Tells whether a unit is up, or being restarted by somebody.
@@ -88,36 +59,6 @@ pub(super) fn is_up(active: &ActiveState, sub: &str) -> bool {
 }
 
 impl Engine {
-    /// Adds to a status how the files on disk differ from those in force.
-    ///
-    /// # Errors
-    ///
-    /// The unit directories cannot be read.
-    pub async fn add_file_drift(&self, status: &mut ServiceStatus) -> Result<(), EngineError> {
-        let accepted = &status.accepted;
-        let disk = self.on_disk(&accepted.row.name).await?;
-        let changes = plan::files(disk.as_ref(), &accepted.set);
-        for component in &mut status.components {
-            let unit = component.container.name.unit();
-            let checks = component.container.check_units();
-            let is_ours =
-                |made: &str| unit.as_str() == made || checks.iter().any(|c| c.as_str() == made);
-            let ours = changes.iter().filter(|c| is_ours(&render::unit_of(&c.name)));
-            component.drift.extend(ours.map(|change| {
-                let what = match change.kind {
-                    FileChangeKind::Added => "was removed",
-                    FileChangeKind::Changed => "was edited",
-                    FileChangeKind::Removed => "is not ours",
-                };
-                format!(
-                    "{} {what} by hand; deploy the service again to undo that, or use a drop-in: systemctl --user edit {unit}",
-                    change.name
-                )
-            }));
-        }
-        Ok(())
-    }
-
     /// Looks at one service, or at all.
     ///
     /// # Errors
@@ -147,6 +88,7 @@ impl Engine {
                 ServiceStatus {
                     components,
                     operation: self.under_way(&accepted.row.name),
+                    drift: Vec::new(),
                     accepted,
                 }
             })
@@ -163,11 +105,12 @@ impl Engine {
         let state = component_state(&unit);
         let service = &accepted.row.name;
         let condition = self.condition(service, container, (state, &unit), timers);
-        let drift = drift(accepted.row.active, state, &unit, &condition);
+        let drift = unit_drift(accepted, container, (state, &unit), &condition);
         ComponentStatus {
             container: container.clone(),
             desired: accepted.row.active,
             state,
+            invocation: unit.invocation_id,
             result: unit.ended.map(|e| e.result).filter(|r| r != "success"),
             since: unit.since,
             restarts: unit.restarts.saturating_add(condition.restarts),
@@ -178,7 +121,9 @@ impl Engine {
     }
 }
 
-fn component_state(unit: &UnitState) -> ComponentState {
+/// Returns a unit's state in one word.
+pub(in crate::agent) fn component_state(unit: &UnitState) -> ComponentState {
+    let coming = matches!(unit.job.as_deref(), Some("start" | "restart"));
     match &unit.active {
         ActiveState::Active | ActiveState::Reloading | ActiveState::Refreshing => {
             ComponentState::Running
@@ -189,6 +134,7 @@ fn component_state(unit: &UnitState) -> ComponentState {
         ActiveState::Activating => ComponentState::Starting,
         ActiveState::Deactivating => ComponentState::Stopping,
         ActiveState::Failed => ComponentState::Failed,
+        ActiveState::Inactive if coming => ComponentState::Starting,
         ActiveState::Inactive if unit.load == LoadState::NotFound => ComponentState::Missing,
         ActiveState::Inactive | ActiveState::Maintenance | ActiveState::Other(_) => {
             ComponentState::Stopped
@@ -196,39 +142,45 @@ fn component_state(unit: &UnitState) -> ComponentState {
     }
 }
 
-fn drift(
-    desired: bool,
-    state: ComponentState,
-    unit: &UnitState,
+/// Says how a unit ended, in words; empty: it did not, or ended well.
+pub(in crate::agent) fn how_it_ended(unit: &UnitState) -> String {
+    let Some(ended) = &unit.ended else { return String::new() };
+    match (ended.result.as_str(), ended.code) {
+        ("success", _) => String::new(),
+        ("exit-code", Some(1)) => format!("it ended with exit code {}", ended.status),
+        ("signal" | "core-dump", Some(2 | 3)) => {
+            format!("it was ended by signal {}", ended.status)
+        }
+        ("timeout", _) => "it was not ready, or not down, in time (timeout)".to_owned(),
+        (result, _) => format!("it ended ({result})"),
+    }
+}
+
+fn unit_drift(
+    accepted: &Accepted,
+    container: &Container,
+    (state, unit): (ComponentState, &UnitState),
     condition: &Condition,
-) -> Vec<String> {
-    let mut drift = Vec::new();
-    let service = unit.name.as_str();
-    match (desired, state) {
-        (true, ComponentState::Stopped | ComponentState::Failed)
-            if !condition.action.is_empty() =>
-        {
-            drift.push(format!("{}; {}", condition.reason, condition.action));
-        }
-        (true, ComponentState::Stopped) => {
-            drift.push(format!("it is down and should run; systemctl --user start {service}"));
-        }
-        (true, ComponentState::Failed) => {
-            drift.push(format!("it failed and should run; systemctl --user status {service}"));
-        }
-        (true, ComponentState::Missing) => {
-            drift.push("systemd does not know its unit; deploy the service again".to_owned());
-        }
-        (
-            false,
-            ComponentState::Running | ComponentState::Starting | ComponentState::Restarting,
-        ) => {
-            drift.push(format!("it runs and should not; systemctl --user stop {service}"));
-        }
-        (true | false, _) => {}
-    }
-    if unit.load == LoadState::NotFound && state == ComponentState::Running {
-        drift.push("it runs, but its unit file is gone; deploy the service again".to_owned());
-    }
-    drift
+) -> Vec<Drift> {
+    let stopped_at = unit.since.map(at_the_node);
+    drift::of_component(&drift::Component {
+        service: accepted.row.name.as_str(),
+        unit: unit.name.as_str(),
+        desired: accepted.row.active,
+        state,
+        known: unit.load != LoadState::NotFound,
+        masked: unit.load == LoadState::Masked,
+        ended: &how_it_ended(unit),
+        stopped_at: stopped_at.as_deref(),
+        sick: Some(condition.reason.as_str()).filter(|reason| !reason.is_empty()),
+        always: container.spec.restart == Restart::Always,
+    })
+}
+
+/// Returns a time as the node's clock shows it.
+fn at_the_node(time: SystemTime) -> String {
+    jiff::Timestamp::try_from(time).map_or_else(
+        |_| "an unknown time".to_owned(),
+        |time| time.to_zoned(jiff::tz::TimeZone::system()).strftime("%F %T %Z").to_string(),
+    )
 }

@@ -1,6 +1,7 @@
 //! Taking a service off the node.
 
 use super::{Accepted, Engine, EngineError, now_ms};
+use crate::agent::monitor::{self, EventKind};
 use crate::agent::progress::{Event, Outcome, OutcomeKind, Progress};
 use crate::names::{Generation, ServiceName};
 use crate::podman;
@@ -90,6 +91,9 @@ impl Engine {
                 (OutcomeKind::Failed, format!("removed, but these volumes could not be: {left}"))
             }
         };
+        let event =
+            monitor::Event::of_service(EventKind::Undeployed, service.as_str(), message.as_str());
+        self.tools().events.record(event).await;
         progress
             .tell(Event::Outcome(Outcome {
                 service: service.clone(),

@@ -4,14 +4,17 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use crate::agent::engine::history::{Difference, Past};
+use crate::agent::engine::reconcile::Reconciliation;
 use crate::agent::engine::status::{ComponentStatus, ServiceStatus};
 use crate::agent::engine::{Accepted, Prepared};
 use crate::agent::finding::{Finding, Level};
-use crate::agent::plan::{Action, FileChange, FileChangeKind, ImageChange};
+use crate::agent::monitor::drift::Drift;
+use crate::agent::plan::{Action, Effect, FileChange, FileChangeKind, ImageChange};
 use crate::agent::progress::{Event, Failure, Outcome, OutcomeKind, StepState};
 use crate::definition::service::Protocol;
 use crate::deployment::{Container, Deployment, Image, Images, Publish};
 use crate::quadlet::{Place, proof};
+use crate::registry::EventRow;
 use crate::rpc::agent_v1 as pb;
 
 fn milliseconds(duration: Duration) -> u64 {
@@ -27,6 +30,84 @@ impl From<Finding> for pb::Finding {
             Level::Failed => pb::FindingLevel::Failed,
         };
         Self { check: check.to_owned(), subject, level: level.into(), message, mend }
+    }
+}
+
+impl From<Drift> for pb::Drift {
+    fn from(drift: Drift) -> Self {
+        let Drift { kind, subject, reason, mend } = drift;
+        Self { kind: kind.as_str().to_owned(), subject, reason, mend }
+    }
+}
+
+impl From<EventRow> for pb::Event {
+    fn from(row: EventRow) -> Self {
+        Self {
+            id: row.id,
+            at_ms: row.at_ms,
+            kind: row.kind,
+            service: row.service,
+            component: row.component,
+            unit: row.unit,
+            desired: row.desired,
+            previous: row.previous,
+            observed: row.observed,
+            drift: row.drift,
+            subject: row.subject,
+            reason: row.reason,
+            mend: row.mend,
+            count: row.count,
+        }
+    }
+}
+
+/// Converts what a reconcile would do.
+pub(super) fn reconciliation(wanted: &Reconciliation) -> pb::PlanResponse {
+    let service = wanted.accepted.row.name.as_str();
+    let generation = wanted.accepted.row.generation.0;
+    let mut files: Vec<pb::FileChange> =
+        wanted.plan.files.iter().map(|f| file(f, service)).collect();
+    if wanted.boot_link {
+        let kind = if wanted.accepted.set.wanted {
+            pb::ChangeKind::Added
+        } else {
+            pb::ChangeKind::Removed
+        };
+        files.push(pb::FileChange {
+            path: format!("systemd/user/mcp.target.wants/{service}.target"),
+            kind: kind.into(),
+            diff: String::new(),
+        });
+    }
+    let reload = |unit: &crate::names::UnitName| pb::UnitEffect {
+        unit: unit.to_string(),
+        action: pb::UnitAction::Reload.into(),
+        reason: "systemd has not read its files as they are".to_owned(),
+    };
+    let mut effects: Vec<pb::UnitEffect> = wanted.unread.iter().map(reload).collect();
+    effects.extend(wanted.plan.effects.iter().map(effect));
+    pb::PlanResponse {
+        service: service.to_owned(),
+        generation,
+        current: generation,
+        files,
+        commands: Vec::new(),
+        effects,
+        warnings: Vec::new(),
+        images: Vec::new(),
+    }
+}
+
+fn effect(effect: &Effect) -> pb::UnitEffect {
+    pb::UnitEffect {
+        unit: effect.container.unit().to_string(),
+        action: match effect.action {
+            Action::Start => pb::UnitAction::Start,
+            Action::Restart => pb::UnitAction::Restart,
+            Action::Stop => pb::UnitAction::Stop,
+        }
+        .into(),
+        reason: effect.reason.clone(),
     }
 }
 
@@ -125,21 +206,7 @@ pub(super) fn plan(
             .map(|f| file(f, prepared.deployment.service.as_str()))
             .collect(),
         commands,
-        effects: prepared
-            .plan
-            .effects
-            .iter()
-            .map(|e| pb::UnitEffect {
-                unit: e.container.unit().to_string(),
-                action: match e.action {
-                    Action::Start => pb::UnitAction::Start,
-                    Action::Restart => pb::UnitAction::Restart,
-                    Action::Stop => pb::UnitAction::Stop,
-                }
-                .into(),
-                reason: e.reason.clone(),
-            })
-            .collect(),
+        effects: prepared.plan.effects.iter().map(effect).collect(),
         warnings: prepared.warnings(),
         images: prepared.plan.images.iter().map(image_change).collect(),
     }
@@ -241,6 +308,7 @@ pub(super) fn service_status(status: ServiceStatus) -> pb::ServiceStatus {
         active: status.accepted.row.active,
         generation: status.accepted.row.generation.0,
         operation: status.operation.unwrap_or_default().to_owned(),
+        drifts: status.drift.into_iter().map(pb::Drift::from).collect(),
         components: status
             .components
             .into_iter()
@@ -265,7 +333,8 @@ fn component_status(status: ComponentStatus, images: &Images) -> pb::ComponentSt
         restarts: status.restarts,
         ports: ports(c),
         sub_state: status.sub,
-        drift: status.drift,
+        drift: status.drift.iter().map(|d| format!("{}; {}", d.reason, d.mend)).collect(),
+        drifts: status.drift.into_iter().map(pb::Drift::from).collect(),
         health_reason: status.condition.reason,
         health_action: status.condition.action,
         image_id: image_id(image),

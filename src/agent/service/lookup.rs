@@ -27,7 +27,13 @@ impl Agent {
             }
         }
         let services = found.into_iter().map(convert::service_status).collect();
-        Ok(Response::new(pb::StatusResponse { services }))
+        let of_the_node = if request.files && service.is_none() {
+            self.engine.strangers().await
+        } else {
+            Vec::new()
+        };
+        let drifts = of_the_node.into_iter().map(pb::Drift::from).collect();
+        Ok(Response::new(pb::StatusResponse { services, drifts }))
     }
 
     pub(super) fn answer_definition(

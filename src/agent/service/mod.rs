@@ -3,6 +3,7 @@
 
 mod convert;
 mod deploy;
+mod events;
 mod history;
 mod info;
 mod logs;
@@ -15,12 +16,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
+use super::check::follow::Follower;
 use super::engine::recovery::CutOff;
 use super::engine::{Engine, EngineError, Toolchain, Tools};
 use super::gate::{AuditNote, Caller};
+use super::monitor::alerts::Alerts;
+use super::monitor::{self, Events, Monitor, MonitorSettings};
 use super::{Parts, Problems};
 use crate::names::{ComponentName, NodeName, ServiceName};
 use crate::rpc::agent_v1 as pb;
@@ -38,6 +43,8 @@ pub struct Agent {
     node: NodeName,
     problems: Problems,
     systemd: Arc<tokio::sync::OnceCell<String>>,
+    events: Events,
+    monitor: watch::Receiver<Arc<MonitorSettings>>,
 }
 
 /// A stream that a call answers with.
@@ -64,13 +71,16 @@ impl Agent {
             parts.problems.set("podman", format!("this node cannot deploy: {why}"));
             tracing::error!("this node cannot deploy: {why}");
         }
+        let (events, notices) =
+            Events::new(parts.registry.clone(), parts.settings.node.name.clone());
         let engine = Engine::new(Tools {
             registry: parts.registry.clone(),
             manager: Manager::new(BusAddress::own()),
             store: UnitStore::new(&config),
             toolchain,
             node: parts.settings.node.clone(),
-            runtime,
+            runtime: runtime.clone(),
+            events: events.clone(),
         })
         .await?;
         let agent = Self {
@@ -78,6 +88,8 @@ impl Agent {
             node: parts.settings.node.name.clone(),
             problems: parts.problems.clone(),
             systemd: Arc::default(),
+            events: events.clone(),
+            monitor: parts.monitor.subscribe(),
         };
         let cut_off = agent.engine.cut_off().await?;
         agent.engine.rebuild().await?;
@@ -91,6 +103,24 @@ impl Agent {
             }
             Ok::<(), EngineError>(())
         });
+        let alerts = Alerts::new(parts.monitor.subscribe(), parts.problems.clone());
+        parts.supervisor.spawn("alerts", alerts.run(notices, parts.supervisor.shutdown()));
+        let follower = Follower {
+            engine: agent.engine.clone(),
+            events: events.clone(),
+            registry: parts.registry.clone(),
+            runtime: runtime.clone(),
+        };
+        parts.supervisor.spawn("health", follower.run(parts.supervisor.shutdown()));
+        let monitor = Monitor::new(monitor::watch::Tools {
+            engine: agent.engine.clone(),
+            events,
+            registry: parts.registry.clone(),
+            settings: parts.monitor.subscribe(),
+            config,
+            runtime,
+        });
+        parts.supervisor.spawn("monitor", monitor.run(parts.supervisor.shutdown()));
         Ok(agent)
     }
 
@@ -161,6 +191,8 @@ impl pb::agent_service_server::AgentService for Agent {
     type RestartStream = Answers<pb::Progress>;
     type LogsStream = Answers<pb::LogEntry>;
     type RollbackStream = Answers<pb::Progress>;
+    type EventsStream = Answers<pb::Event>;
+    type ReconcileStream = Answers<pb::Progress>;
 
     async fn info(
         &self,
@@ -258,5 +290,33 @@ impl pb::agent_service_server::AgentService for Agent {
         request: Request<pb::RollbackRequest>,
     ) -> Result<Response<Self::RollbackStream>, Status> {
         self.answer_rollback(request).await
+    }
+
+    async fn events(
+        &self,
+        request: Request<pb::EventsRequest>,
+    ) -> Result<Response<Self::EventsStream>, Status> {
+        self.answer_events(&request).await
+    }
+
+    async fn plan_reconcile(
+        &self,
+        request: Request<pb::ServiceRequest>,
+    ) -> Result<Response<pb::PlanResponse>, Status> {
+        self.answer_plan_reconcile(&request).await
+    }
+
+    async fn reconcile(
+        &self,
+        request: Request<pb::ServiceRequest>,
+    ) -> Result<Response<Self::ReconcileStream>, Status> {
+        self.answer_reconcile(&request)
+    }
+
+    async fn test_alerts(
+        &self,
+        request: Request<pb::TestAlertsRequest>,
+    ) -> Result<Response<pb::TestAlertsResponse>, Status> {
+        self.answer_test_alerts(&request).await
     }
 }

@@ -6,7 +6,9 @@ use tokio_stream::StreamExt as _;
 use tonic::{Request, Response, Status};
 
 use super::deploy::channel;
-use super::{Agent, Answers, caller, component_name, service_name, status::status, subject};
+use super::{
+    Agent, Answers, caller, component_name, convert, service_name, status::status, subject,
+};
 use crate::agent::engine::{Engine, EngineError};
 use crate::agent::gate::AuditNote;
 use crate::agent::progress::Progress;
@@ -54,6 +56,40 @@ impl Agent {
         Ok(self.run(note, async move |engine: Engine, progress: Progress| {
             engine.restart(&service, component.as_ref(), &progress).await
         }))
+    }
+
+    pub(super) fn answer_reconcile(&self, request: &Request<pb::ServiceRequest>) -> Operation {
+        let note = subject(request, &request.get_ref().service, &request.get_ref().component);
+        let by = caller(request);
+        let service = self.entire(request)?;
+        Ok(self.run(note, async move |engine: Engine, progress: Progress| {
+            engine.reconcile(&service, &by, &progress).await
+        }))
+    }
+
+    pub(super) async fn answer_plan_reconcile(
+        &self,
+        request: &Request<pb::ServiceRequest>,
+    ) -> Result<Response<pb::PlanResponse>, Status> {
+        let service = self.entire(request)?;
+        let wanted = self.engine.plan_reconcile(&service).await.map_err(|e| status(&e))?;
+        Ok(Response::new(convert::reconciliation(&wanted)))
+    }
+
+    /// A service is brought back as a whole.
+    fn entire(
+        &self,
+        request: &Request<pb::ServiceRequest>,
+    ) -> Result<crate::names::ServiceName, Status> {
+        let request = request.get_ref();
+        if !request.component.is_empty() {
+            return Err(status(&EngineError::WholeServiceOnly(
+                "only a whole service can be reconciled; leave the component out",
+            )));
+        }
+        let service = service_name(&request.service)?;
+        self.engine.accepted(&service).map_err(|e| status(&e))?;
+        Ok(service)
     }
 
     /// Being stopped is kept for a service, not for one of its components.

@@ -1,9 +1,11 @@
 //! The commands: one file each, with its argument struct, whose comment is
 //! the help text, and the function that runs it.
 
+pub mod alert_test;
 pub mod completions;
 pub mod deploy;
 pub mod diff;
+pub mod events;
 pub mod history;
 pub mod lint;
 pub mod list;
@@ -12,6 +14,7 @@ pub mod logs;
 pub mod man;
 pub mod node;
 pub mod ps;
+pub mod reconcile;
 pub mod render;
 pub mod restart;
 pub mod rollback;

@@ -5,6 +5,7 @@
 //! harmless here, before it is painted.
 
 pub mod age;
+pub mod events;
 pub mod findings;
 pub mod history;
 pub mod info;

@@ -72,7 +72,7 @@ pub struct PlanCommand {
 pub struct PlanEffect {
     /// The unit.
     pub unit: String,
-    /// `start`, `restart` or `stop`.
+    /// `start`, `restart`, `stop`, or `reload`: it reads its files again.
     pub action: &'static str,
     /// Why.
     pub reason: String,
@@ -99,6 +99,7 @@ fn action(action: proto::UnitAction) -> &'static str {
         proto::UnitAction::Start => "start",
         proto::UnitAction::Restart => "restart",
         proto::UnitAction::Stop => "stop",
+        proto::UnitAction::Reload => "reload",
     }
 }
 
@@ -155,12 +156,13 @@ impl PlanView {
         }
         let from =
             self.current_generation.map_or("nothing".to_owned(), |g| format!("generation {g}"));
-        let head = format!(
-            "{} on {}: {from} -> generation {}",
-            visible(&self.service),
-            self.node,
-            self.generation
-        );
+        let to = if self.current_generation == Some(self.generation) {
+            // A reconcile.
+            format!("back to {from}")
+        } else {
+            format!("{from} -> generation {}", self.generation)
+        };
+        let head = format!("{} on {}: {to}", visible(&self.service), self.node);
         let mut parts = vec![format!("{}\n", palette.paint(Tone::Strong, &head))];
         for file in &self.files {
             let head = format!("{} {}", file.change, visible(&file.path));
@@ -194,7 +196,7 @@ impl PlanView {
         }
         let tone = |action: &str| match action {
             "start" => Tone::Good,
-            "restart" => Tone::Unsure,
+            "restart" | "reload" => Tone::Unsure,
             "stop" => Tone::Bad,
             _ => Tone::Plain,
         };

@@ -162,7 +162,9 @@ mod tests {
                 generation: 4,
                 components: vec![api, web],
                 operation: String::new(),
+                drifts: Vec::new(),
             }],
+            drifts: Vec::new(),
         }
     }
 

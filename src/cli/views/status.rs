@@ -15,8 +15,48 @@ use crate::ui::{Palette, Tone, visible};
 pub struct StatusView {
     /// The services, by node and name.
     pub services: Vec<StatusService>,
+    /// What is on a node that no service owns.
+    pub drifts: Vec<NodeDrift>,
     /// The nodes that did not answer.
     pub problems: Vec<NodeProblem>,
+}
+
+/// Something on a node that no service owns.
+#[derive(Debug, Serialize)]
+pub struct NodeDrift {
+    /// The node.
+    pub node: String,
+    /// What it is.
+    #[serde(flatten)]
+    pub drift: DriftView,
+}
+
+/// How something differs from what was deployed.
+#[derive(Debug, Serialize)]
+pub struct DriftView {
+    /// Its kind (`docs/events.md`).
+    pub kind: String,
+    /// A unit, a file or a container.
+    pub subject: String,
+    /// What is different.
+    pub reason: String,
+    /// The command that settles it.
+    pub mend: String,
+}
+
+impl From<proto::Drift> for DriftView {
+    fn from(drift: proto::Drift) -> Self {
+        let proto::Drift { kind, subject, reason, mend } = drift;
+        Self { kind, subject, reason, mend }
+    }
+}
+
+impl DriftView {
+    fn note(&self, place: &str, palette: Palette) -> String {
+        let label = palette.paint(Tone::Bad, "drift:");
+        let (reason, mend) = (visible(&self.reason), visible(&self.mend));
+        format!("{label} {place}: {reason}\n       {}", palette.paint(Tone::Strong, &mend))
+    }
 }
 
 /// One service.
@@ -34,6 +74,8 @@ pub struct StatusService {
     pub operation: Option<String>,
     /// Its components.
     pub components: Vec<StatusComponent>,
+    /// What is not as deployed of the service as a whole.
+    pub drifts: Vec<DriftView>,
 }
 
 /// One component, as it is meant and as it is.
@@ -72,6 +114,8 @@ pub struct StatusComponent {
     pub restarts: u32,
     /// What is not as deployed, each with its reason.
     pub drift: Vec<String>,
+    /// The same, in parts.
+    pub drifts: Vec<DriftView>,
 }
 
 fn some(text: String) -> Option<String> {
@@ -98,7 +142,11 @@ impl StatusView {
             since: age::rfc3339(c.since_ms),
             restarts: c.restarts,
             drift: c.drift,
+            drifts: c.drifts.into_iter().map(DriftView::from).collect(),
         };
+        self.drifts.extend(
+            answer.drifts.into_iter().map(|d| NodeDrift { node: node.to_owned(), drift: d.into() }),
+        );
         self.services.extend(answer.services.into_iter().map(|service| StatusService {
             service: service.name,
             node: node.to_owned(),
@@ -106,6 +154,7 @@ impl StatusView {
             generation: service.generation,
             operation: some(service.operation),
             components: service.components.into_iter().map(component).collect(),
+            drifts: service.drifts.into_iter().map(DriftView::from).collect(),
         }));
     }
 
@@ -162,12 +211,11 @@ impl StatusView {
                     let why: Vec<_> = why.into_iter().flatten().map(|text| visible(text)).collect();
                     notes.push(format!("{label} {place}: {}", why.join("; ")));
                 }
-                for drift in &component.drift {
-                    let label = palette.paint(Tone::Bad, "drift:");
-                    notes.push(format!("{label} {place}: {}", visible(drift)));
-                }
+                notes.extend(component.drifts.iter().map(|drift| drift.note(&place, palette)));
             }
+            notes.extend(service.drifts.iter().map(|drift| drift.note(&place, palette)));
         }
+        notes.extend(self.drifts.iter().map(|d| d.drift.note(&d.node, palette)));
         notes
     }
 }
@@ -203,7 +251,13 @@ mod tests {
             health: "none".into(),
             version: "latest".into(),
             image_id: "9e".repeat(32),
-            drift: vec!["mc-proxy.container was edited\u{7}".into()],
+            drift: vec!["mc-proxy.container was edited\u{7}; mcp reconcile mc-proxy".into()],
+            drifts: vec![proto::Drift {
+                kind: "file_edited".into(),
+                subject: "mc-proxy.container".into(),
+                reason: "mc-proxy.container was edited\u{7}".into(),
+                mend: "mcp reconcile mc-proxy".into(),
+            }],
             ..proto::ComponentStatus::default()
         };
         let sick = proto::ComponentStatus {
@@ -224,9 +278,10 @@ mod tests {
             generation: 2,
             components: vec![component, sick],
             operation: "restart".into(),
+            drifts: Vec::new(),
         };
         let mut view = StatusView::default();
-        view.add("rift", proto::StatusResponse { services: vec![service] });
+        view.add("rift", proto::StatusResponse { services: vec![service], drifts: Vec::new() });
         insta::assert_snapshot!(view.text(Palette::PLAIN), @r"
         SERVICE   COMPONENT  NODE  DESIRED  OBSERVED  HEALTH     VERSION  IMAGE         GENERATION
         mc-proxy  mc-proxy   rift  running  failed    none       latest   9e9e9e9e9e9e  2
@@ -235,6 +290,7 @@ mod tests {
         under way: mc-proxy on rift: restart
         failed: mc-proxy/mc-proxy on rift: exit-code
         drift: mc-proxy/mc-proxy on rift: mc-proxy.container was edited^G
+               mcp reconcile mc-proxy
         unhealthy: mc-proxy/web on rift: HTTP status 503^[; its check has it restarted
         ");
         insta::assert_snapshot!(serde_json::to_string(&view).unwrap(), @r#"{"services":[{"service":"mc-proxy","node":"rift","active":true,"generation":2,"operation":"restart","components":[{"component":"mc-proxy","unit":"mc-proxy.service","desired":"running","state":"failed","sub_state":"","health":"none","health_reason":null,"health_action":null,"result":"exit-code","version":"latest","image":"","image_id":"9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e","image_digest":null,"since":null,"restarts":0,"drift":["mc-proxy.container was edited\u0007"]},{"component":"web","unit":"mc-proxy-web.service","desired":"running","state":"running","sub_state":"","health":"unhealthy","health_reason":"HTTP status 503\u001b","health_action":"its check has it restarted","result":null,"version":"v1","image":"","image_id":null,"image_digest":null,"since":null,"restarts":2,"drift":[]}]}],"problems":[]}"#);

@@ -138,6 +138,7 @@ impl Checker<'_> {
             node,
             tier,
             active: d.active.unwrap_or(true),
+            heal: d.heal.unwrap_or_default(),
             comment,
             path,
             version,

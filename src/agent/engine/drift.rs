@@ -1,0 +1,136 @@
+//! What a look at the disk and at podman's store adds to a status. What it
+//! means is decided in [`crate::agent::monitor::drift`].
+
+use std::path::{Path, PathBuf};
+
+use super::status::ServiceStatus;
+use super::{Engine, EngineError};
+use crate::agent::monitor::drift::{self, Drift, FileDrift};
+use crate::agent::plan::{self, FileChangeKind};
+use crate::deployment::Container;
+use crate::names::UnitName;
+use crate::podman::{containers, images};
+use crate::quadlet::{Place, render};
+use crate::telemetry::Chain;
+
+impl Engine {
+    /// Adds to a status how the files on disk differ from those in force.
+    ///
+    /// # Errors
+    ///
+    /// The unit directories cannot be read, or systemd does not answer.
+    pub async fn add_file_drift(&self, status: &mut ServiceStatus) -> Result<(), EngineError> {
+        let accepted = std::sync::Arc::clone(&status.accepted);
+        let service = accepted.row.name.as_str();
+        let disk = self.on_disk(&accepted.row.name).await?;
+        let on_disk = disk.as_ref().is_some_and(|set| set.wanted);
+        for change in plan::files(disk.as_ref(), &accepted.set) {
+            let what = match change.kind {
+                FileChangeKind::Added => FileDrift::Removed,
+                FileChangeKind::Changed => FileDrift::Edited,
+                FileChangeKind::Removed => FileDrift::Added,
+            };
+            let unit = match change.place {
+                Place::Quadlet => render::unit_of(&change.name),
+                Place::Systemd => change.name.clone(),
+            };
+            put(status, &unit, drift::of_file(service, &change.name, what));
+        }
+        if on_disk != accepted.row.active {
+            status.drift.push(drift::of_boot_link(service, accepted.row.active));
+        }
+        let units: Vec<UnitName> = units(status);
+        for path in self.drop_ins(status).await? {
+            let unit = path.parent().map(unit_of_directory).unwrap_or_default();
+            put(status, &unit, drift::of_drop_in(&path.display().to_string()));
+        }
+        for files in self.manager().unit_files(&units).await? {
+            if files.need_daemon_reload {
+                put(status, files.name.as_str(), drift::of_unread(files.name.as_str()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the drop-ins of a service: podman's beside its Quadlet files, and
+    /// systemd's for its units.
+    async fn drop_ins(&self, status: &ServiceStatus) -> Result<Vec<PathBuf>, EngineError> {
+        let store = self.tools().store.clone();
+        let service = status.accepted.row.name.clone();
+        let mut units: Vec<String> = units(status).iter().map(ToString::to_string).collect();
+        units.push(UnitName::service_target(&service).to_string());
+        let runtime = self.tools().runtime.join("systemd/user");
+        tokio::task::spawn_blocking(move || store.drop_ins(&service, &units, &runtime))
+            .await
+            .map_err(EngineError::Lost)?
+            .map_err(EngineError::from)
+    }
+
+    /// Returns the containers of the user that belong to no service.
+    pub async fn strangers(&self) -> Vec<Drift> {
+        let Some(store) = images::own_store(|name| std::env::var_os(name)) else {
+            return Vec::new();
+        };
+        let listed = tokio::task::spawn_blocking(move || containers::list(&store)).await;
+        let found = match listed {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "podman's list of containers cannot be read");
+                return Vec::new();
+            }
+            Err(error) => {
+                tracing::error!(error = %Chain(&error), "a look at podman's containers was lost");
+                return Vec::new();
+            }
+        };
+        let deployments = self.deployments();
+        let ours = |name: &str| {
+            deployments.iter().any(|d| {
+                let busy = self.lately(&d.service).is_some();
+                d.containers.iter().any(|c| c.name.as_str() == name)
+                    || (busy && is_of(d.service.as_str(), name))
+            })
+        };
+        found
+            .iter()
+            .filter(|container| !ours(&container.name))
+            .map(|container| drift::of_container(&container.name, &container.image))
+            .collect()
+    }
+}
+
+/// Tells whether a container's name begins as those of a service do.
+fn is_of(service: &str, name: &str) -> bool {
+    name.strip_prefix(service).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+fn units(status: &ServiceStatus) -> Vec<UnitName> {
+    let of_one = |c: &Container| std::iter::once(c.name.unit()).chain(c.check_units());
+    status.components.iter().flat_map(|c| of_one(&c.container)).collect()
+}
+
+/// Returns the unit that a directory of drop-ins changes.
+fn unit_of_directory(directory: &Path) -> String {
+    let name = directory.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.strip_suffix(".d").unwrap_or(&name);
+    if [".service", ".target", ".timer"].iter().any(|suffix| name.ends_with(suffix)) {
+        name.to_owned()
+    } else {
+        render::unit_of(name)
+    }
+}
+
+/// Tells whether a unit runs a container, or checks it.
+fn is_of_component(container: &Container, unit: &str) -> bool {
+    container.name.unit().as_str() == unit
+        || container.check_units().iter().any(|check| check.as_str() == unit)
+}
+
+/// Gives a drift to the component that it is about, else to the service.
+fn put(status: &mut ServiceStatus, unit: &str, drift: Drift) {
+    let component = status.components.iter_mut().find(|c| is_of_component(&c.container, unit));
+    match component {
+        Some(component) => component.drift.push(drift),
+        None => status.drift.push(drift),
+    }
+}

@@ -1,0 +1,339 @@
+//! How what is differs from what was deployed: the one place that decides it,
+//! for `mcp status`, for events and for healing.
+
+use super::seen::ComponentState;
+
+/// A kind of difference (`docs/events.md`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DriftKind {
+    /// It is down and should run.
+    Down,
+    /// It failed and should run.
+    Failed,
+    /// A person stopped it, or it ended well by itself.
+    StoppedByHand,
+    /// Its check failed, and stopped it as the definition says.
+    StoppedByCheck,
+    /// It runs and should not.
+    Up,
+    /// systemd does not know its unit.
+    UnitMissing,
+    /// Its unit is masked, and cannot be started.
+    Masked,
+    /// A file differs from the one that was deployed.
+    FileEdited,
+    /// A file is gone.
+    FileRemoved,
+    /// A file is there that was not deployed.
+    FileAdded,
+    /// A drop-in changes a unit.
+    DropIn,
+    /// systemd has not read the files as they are.
+    NotReloaded,
+    /// The service would, or would not, come with a boot.
+    BootLink,
+    /// A container runs that belongs to no service.
+    UnknownContainer,
+    /// The image's name stands for another image than the one that runs.
+    OtherImage,
+}
+
+impl DriftKind {
+    /// Returns the name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Failed => "failed",
+            Self::StoppedByHand => "stopped_by_hand",
+            Self::StoppedByCheck => "stopped_by_check",
+            Self::Up => "up",
+            Self::UnitMissing => "unit_missing",
+            Self::Masked => "masked",
+            Self::FileEdited => "file_edited",
+            Self::FileRemoved => "file_removed",
+            Self::FileAdded => "file_added",
+            Self::DropIn => "drop_in",
+            Self::NotReloaded => "not_reloaded",
+            Self::BootLink => "boot_link",
+            Self::UnknownContainer => "unknown_container",
+            Self::OtherImage => "other_image",
+        }
+    }
+
+    /// Tells whether a service that heals itself does something about it.
+    /// What a person did in the ways that are theirs stays: a stop, a drop-in,
+    /// a mask, a container of their own, an image of another name.
+    pub fn heals(self) -> bool {
+        match self {
+            Self::Down
+            | Self::Failed
+            | Self::Up
+            | Self::UnitMissing
+            | Self::FileEdited
+            | Self::FileRemoved
+            | Self::FileAdded
+            | Self::NotReloaded
+            | Self::BootLink => true,
+            Self::StoppedByHand
+            | Self::StoppedByCheck
+            | Self::Masked
+            | Self::DropIn
+            | Self::UnknownContainer
+            | Self::OtherImage => false,
+        }
+    }
+}
+
+/// One difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drift {
+    /// Its kind.
+    pub kind: DriftKind,
+    /// What it is about, a unit, a file or a container; with the kind it says
+    /// whether two are the same.
+    pub subject: String,
+    /// What is different, in words.
+    pub reason: String,
+    /// The command that settles it.
+    pub mend: String,
+}
+
+/// How a file differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileDrift {
+    /// Its directives differ.
+    Edited,
+    /// It is gone.
+    Removed,
+    /// It was not deployed.
+    Added,
+}
+
+/// A component, for what there is to say about its unit.
+#[derive(Debug, Clone)]
+pub struct Component<'a> {
+    /// Its service.
+    pub service: &'a str,
+    /// Its unit.
+    pub unit: &'a str,
+    /// Whether it is to run.
+    pub desired: bool,
+    /// Its state.
+    pub state: ComponentState,
+    /// Whether systemd has its file.
+    pub known: bool,
+    /// Whether its unit is masked.
+    pub masked: bool,
+    /// How it ended, where it failed.
+    pub ended: &'a str,
+    /// When it went down well, where it has run since the user's systemd came
+    /// up.
+    pub stopped_at: Option<&'a str>,
+    /// Whether systemd starts it again whenever it ends by itself.
+    pub always: bool,
+    /// Why its check stopped it, or finds it unhealthy.
+    pub sick: Option<&'a str>,
+}
+
+/// Returns how a component's unit differs.
+pub fn of_component(component: &Component<'_>) -> Vec<Drift> {
+    use ComponentState::{Failed, Missing, Restarting, Running, Starting, Stopped, Stopping};
+    let Component { service, unit, .. } = component;
+    let drift = |kind, reason: String| Drift {
+        kind,
+        subject: (*unit).to_owned(),
+        reason,
+        mend: format!("mcp reconcile {service}"),
+    };
+    let mut found = Vec::new();
+    match (component.desired, component.state) {
+        (true, Stopped | Failed) if component.sick.is_some() => {
+            let sick = component.sick.unwrap_or_default();
+            let mend = format!("mcp start {service}");
+            let reason = format!("its check stopped it: {sick}");
+            found.push(Drift { mend, ..drift(DriftKind::StoppedByCheck, reason) });
+        }
+        (true, Stopped) => found.push(match component.stopped_at {
+            Some(at) if component.always => {
+                drift(DriftKind::StoppedByHand, format!("it was stopped by hand at {at}"))
+            }
+            Some(at) => drift(
+                DriftKind::StoppedByHand,
+                format!("it ended without an error at {at}, by itself or by hand"),
+            ),
+            None => drift(DriftKind::Down, "it is down and should run".to_owned()),
+        }),
+        (true, Failed) => {
+            let ended = if component.ended.is_empty() { "it failed" } else { component.ended };
+            found.push(drift(DriftKind::Failed, format!("it is down and should run: {ended}")));
+        }
+        (_, Missing) if component.desired => found.push(drift(
+            DriftKind::UnitMissing,
+            "it is down and should run: systemd does not know its unit".to_owned(),
+        )),
+        (false, Running | Starting | Restarting) => {
+            found.push(drift(DriftKind::Up, "it runs and should not".to_owned()));
+        }
+        (true, Running | Starting | Restarting | Stopping)
+        | (false, Stopped | Failed | Stopping)
+        | (_, Missing) => {}
+    }
+    if !component.known && component.state != Missing {
+        found.push(drift(
+            DriftKind::UnitMissing,
+            "systemd does not know its unit any more; it could not be started again".to_owned(),
+        ));
+    }
+    if component.masked {
+        found.push(Drift {
+            mend: format!("systemctl --user unmask {unit}"),
+            ..drift(DriftKind::Masked, "its unit is masked; it cannot be started".to_owned())
+        });
+    }
+    found
+}
+
+/// Returns how a file of a service differs.
+pub fn of_file(service: &str, name: &str, change: FileDrift) -> Drift {
+    let (kind, what) = match change {
+        FileDrift::Edited => (DriftKind::FileEdited, "was edited"),
+        FileDrift::Removed => (DriftKind::FileRemoved, "was removed"),
+        FileDrift::Added => {
+            (DriftKind::FileAdded, "was added; it is not part of what was deployed")
+        }
+    };
+    Drift {
+        kind,
+        subject: name.to_owned(),
+        reason: format!("{name} {what}"),
+        mend: format!("mcp reconcile {service}"),
+    }
+}
+
+/// Returns what a drop-in means.
+pub fn of_drop_in(path: &str) -> Drift {
+    Drift {
+        kind: DriftKind::DropIn,
+        subject: path.to_owned(),
+        reason: format!("the drop-in {path} changes it; deploys keep it"),
+        mend: format!("rm {path} && systemctl --user daemon-reload"),
+    }
+}
+
+/// Returns what it means that systemd has not read a unit's files.
+pub fn of_unread(unit: &str) -> Drift {
+    Drift {
+        kind: DriftKind::NotReloaded,
+        subject: unit.to_owned(),
+        reason: "its files changed since systemd read them".to_owned(),
+        mend: "systemctl --user daemon-reload".to_owned(),
+    }
+}
+
+/// Returns what it means that a service's link for the boot is not as it
+/// should be.
+pub fn of_boot_link(service: &str, wanted: bool) -> Drift {
+    let reason = if wanted {
+        "it would not start at boot: its link in mcp.target.wants is gone"
+    } else {
+        "it would start at boot and should not: there is a link in mcp.target.wants"
+    };
+    Drift {
+        kind: DriftKind::BootLink,
+        subject: format!("{service}.target"),
+        reason: reason.to_owned(),
+        mend: format!("mcp reconcile {service}"),
+    }
+}
+
+/// Returns what a container means that belongs to no service.
+pub fn of_container(name: &str, image: &str) -> Drift {
+    Drift {
+        kind: DriftKind::UnknownContainer,
+        subject: name.to_owned(),
+        reason: format!("the container {name} ({image}) belongs to no service"),
+        mend: format!("podman rm -f {name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ComponentState::*;
+
+    fn kinds(desired: bool, state: ComponentState, change: impl Fn(&mut Component<'_>)) -> String {
+        let mut component = Component {
+            service: "shop",
+            unit: "shop-api.service",
+            desired,
+            state,
+            known: state != Missing,
+            masked: false,
+            ended: "exit code 1",
+            stopped_at: None,
+            always: true,
+            sick: None,
+        };
+        change(&mut component);
+        let found = of_component(&component);
+        found.iter().map(|drift| drift.kind.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn both_directions_and_nothing_on_the_way() {
+        for (desired, state, expected) in [
+            (true, Running, ""),
+            (true, Starting, ""),
+            (true, Restarting, ""),
+            (true, Stopping, ""),
+            (true, Stopped, "down"),
+            (true, Failed, "failed"),
+            (true, Missing, "unit_missing"),
+            (false, Running, "up"),
+            (false, Restarting, "up"),
+            (false, Stopped, ""),
+            (false, Failed, ""),
+            (false, Missing, ""),
+        ] {
+            assert_eq!(kinds(desired, state, |_| {}), expected, "{desired} {state}");
+        }
+    }
+
+    #[test]
+    fn a_stop_by_hand_is_told_apart_and_not_healed() {
+        assert_eq!(kinds(true, Stopped, |c| c.stopped_at = Some("now")), "stopped_by_hand");
+        assert!(!DriftKind::StoppedByHand.heals());
+        assert_eq!(kinds(false, Stopped, |c| c.stopped_at = Some("now")), "");
+    }
+
+    #[test]
+    fn a_stop_by_its_check_is_told_apart_and_not_healed() {
+        for state in [Stopped, Failed] {
+            let kinds = kinds(true, state, |c| {
+                c.stopped_at = Some("now");
+                c.sick = Some("no answer");
+            });
+            assert_eq!(kinds, "stopped_by_check");
+        }
+        assert!(!DriftKind::StoppedByCheck.heals());
+        assert_eq!(kinds(true, Running, |c| c.sick = Some("no answer")), "");
+    }
+
+    #[test]
+    fn a_running_unit_without_its_file_is_told() {
+        assert_eq!(kinds(true, Running, |c| c.known = false), "unit_missing");
+        assert_eq!(kinds(true, Stopped, |c| c.masked = true), "down masked");
+    }
+
+    #[test]
+    fn every_drift_has_a_command() {
+        let all = [
+            of_file("shop", "shop.container", FileDrift::Removed),
+            of_drop_in("/a.conf"),
+            of_unread("shop.service"),
+            of_boot_link("shop", true),
+            of_container("stray", "busybox"),
+        ];
+        assert!(all.iter().all(|drift| drift.mend.contains(' ') && !drift.reason.ends_with('.')));
+    }
+}
