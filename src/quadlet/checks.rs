@@ -54,7 +54,7 @@ fn target_words(probe: &Probe) -> Vec<String> {
     let mut tls = false;
     match probe {
         Probe::Tcp { address, container: _ } => {
-            words.extend(["tcp".to_owned(), address.to_string()])
+            words.extend(["tcp".to_owned(), address.to_string()]);
         }
         Probe::Http { address, path, tls: with, host } => {
             words.extend(["http".to_owned(), address.to_string(), path.clone()]);

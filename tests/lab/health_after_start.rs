@@ -90,6 +90,14 @@ fn become_healthy(node: &Machine, service: &str, component: &str) {
     });
 }
 
+/// Waits for the one event of a kind that tells of a component.
+fn is_told(node: &Machine, component: &str, kind: &str) {
+    let query = format!(
+        "SELECT count(*) FROM events WHERE kind = '{kind}' AND component = '{component}'"
+    );
+    until("it is told", || (node.sql(&query) == "1").then_some(()));
+}
+
 fn ids(node: &Machine, units: &[String]) -> Vec<(String, String)> {
     node.invocations(&units.iter().map(String::as_str).collect::<Vec<_>>())
 }
@@ -148,6 +156,10 @@ fn a_component_that_falls_sick_is_left_restarted_or_stopped_and_nothing_else_is_
     let shown = node.mcp(&["status", "sick"]).ok();
     shown.says("unhealthy: sick/http-none").says("HTTP status 404").says("mcp start sick");
     node.mcp(&["ps", "sick"]).ok().says("unhealthy");
+    // An agent that was away tells what it finds, once.
+    for check in CHECKS {
+        is_told(&node, &format!("{check}-none"), "unhealthy");
+    }
 
     // They recover, and are started.
     for container in each("none") {
@@ -157,6 +169,9 @@ fn a_component_that_falls_sick_is_left_restarted_or_stopped_and_nothing_else_is_
     for name in CHECKS.iter().flat_map(|check| FOLLOWS.map(|follows| format!("{check}-{follows}")))
     {
         become_healthy(&node, "sick", &name);
+    }
+    for check in CHECKS {
+        is_told(&node, &format!("{check}-none"), "healthy");
     }
     assert_eq!(ids(&node, &untouched), calm);
     let failed = node.as_mcp("systemctl --user --failed --no-legend --plain", "").ok();

@@ -148,11 +148,11 @@ impl HealthWatch {
         loop {
             let changed = self.files.next().await?;
             let all = changed.contains(&Changed::All);
-            let changes = self.look(|file| {
+            let told = self.look(|file| {
                 all || changed.iter().any(|c| matches!(c, Changed::File(path) if path == file))
             });
-            if !changes.is_empty() {
-                return Ok(changes);
+            if !told.is_empty() {
+                return Ok(told);
             }
         }
     }

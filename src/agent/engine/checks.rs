@@ -80,10 +80,10 @@ impl Engine {
     /// Forgets what checks found of containers that are started anew.
     pub(super) async fn forget_checks(
         &self,
-        containers: &[&Container],
+        containers: impl Iterator<Item = &Container>,
     ) -> Result<(), SystemdError> {
         let memory = Memory::new(&self.tools().runtime);
-        for container in containers.iter().filter(|c| c.is_checked()) {
+        for container in containers.filter(|c| c.is_checked()) {
             if let Err(error) = memory.forget(&container.name) {
                 let error = crate::telemetry::Chain(&error);
                 tracing::warn!(container = %container.name, %error, "an old verdict stays");

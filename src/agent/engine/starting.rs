@@ -93,8 +93,7 @@ impl Engine {
         for state in &down {
             self.manager().reset_failed(&state.name).await?;
         }
-        let anew: Vec<&Container> = containers.values().copied().collect();
-        self.forget_checks(&anew).await?;
+        self.forget_checks(containers.values().copied()).await?;
         let (down, up) = (names(down), names(up));
         let mut steps: BTreeMap<UnitName, Step<'_>> = BTreeMap::new();
         for unit in &down {
@@ -192,7 +191,7 @@ impl Engine {
         for unit in &units {
             self.manager().reset_failed(unit).await?;
         }
-        self.forget_checks(containers).await?;
+        self.forget_checks(containers.iter().copied()).await?;
         Ok(stopped)
     }
 
