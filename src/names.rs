@@ -167,8 +167,9 @@ macro_rules! label {
 label!(
     /// Names a service: a DNS label that no unit of systemd or podman uses.
     ServiceName, "service", |name| {
-        // <service>-ready.target belongs to <service>.
-        if RESERVED_SERVICES.contains(&name) || name == "mcp-podman" || name.ends_with("-ready") {
+        // <service>-ready.target and <service>-gate.target belong to <service>.
+        let taken = name.ends_with("-ready") || name.ends_with("-gate");
+        if RESERVED_SERVICES.contains(&name) || name == "mcp-podman" || taken {
             return Err(NameError::Reserved { kind: "service", name: name.to_owned() });
         }
         Ok(())
@@ -192,6 +193,17 @@ label!(
         const MODES: &[&str] = &["host", "none", "bridge", "private", "pasta", "slirp4netns", "container", "ns", "podman"];
         if MODES.contains(&name) {
             return Err(NameError::Reserved { kind: "network", name: name.to_owned() });
+        }
+        Ok(())
+    }
+);
+label!(
+    /// Names a boot stage: a DNS label whose units, `mcp-<stage>.target` and
+    /// `mcp-<stage>-check.service`, are no others of MCP's.
+    StageName, "stage", |name| {
+        let taken = ["-ready", "-gate", "-check"].iter().any(|end| name.ends_with(end));
+        if taken || matches!(name, "podman" | "ready" | "gate" | "check") {
+            return Err(NameError::Reserved { kind: "stage", name: name.to_owned() });
         }
         Ok(())
     }
@@ -283,6 +295,22 @@ impl UnitName {
     /// is ready; other services order themselves after it.
     pub fn ready_target(service: &ServiceName) -> Self {
         Self(format!("{service}-ready.target"))
+    }
+
+    /// Returns the target that a service's components start after; the boot
+    /// stages that come before the service stand in it.
+    pub fn gate(service: &ServiceName) -> Self {
+        Self(format!("{service}-gate.target"))
+    }
+
+    /// Returns the target that is reached when a boot stage is ready.
+    pub fn stage(stage: &StageName) -> Self {
+        Self(format!("mcp-{stage}.target"))
+    }
+
+    /// Returns the unit that waits until a boot stage is ready.
+    pub fn stage_check(stage: &StageName) -> Self {
+        Self(format!("mcp-{stage}-check.service"))
     }
 
     /// Returns the unit that creates a network.

@@ -9,6 +9,9 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write};
 
+/// Columns of what is no terminal.
+const WIDTH: usize = 100;
+
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum ColorChoice {
@@ -97,6 +100,8 @@ pub struct Terminals {
     pub err: bool,
     /// Answering.
     pub input: bool,
+    /// How many columns the data's terminal has, where that is known.
+    pub columns: Option<u16>,
 }
 
 impl Streams {
@@ -108,6 +113,7 @@ impl Streams {
                 out: out.is_terminal(),
                 err: err.is_terminal(),
                 input: io::stdin().is_terminal(),
+                columns: rustix::termios::tcgetwinsize(&out).ok().map(|size| size.ws_col),
             },
             out: Box::new(out),
             err: Box::new(err),
@@ -184,6 +190,12 @@ impl Ui {
     /// Tells whether a person reads the data.
     pub fn out_is_terminal(&self) -> bool {
         self.terminals.out
+    }
+
+    /// Returns how many columns the data may take.
+    pub fn width(&self) -> usize {
+        let known = self.terminals.columns.filter(|columns| *columns > 0);
+        known.map_or(WIDTH, usize::from)
     }
 
     /// Tells whether live progress makes sense.
@@ -378,7 +390,7 @@ mod tests {
         Streams {
             out,
             err: Box::new(io::sink()),
-            terminals: Terminals { out: terminal, err: terminal, input: terminal },
+            terminals: Terminals { out: terminal, err: terminal, input: terminal, columns: None },
         }
     }
 

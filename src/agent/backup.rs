@@ -126,6 +126,13 @@ pub fn newest_good(directory: &Path) -> Option<PathBuf> {
     copies.into_iter().find(|path| snapshot::verify(path).is_ok())
 }
 
+/// Returns how old the newest copy is, in milliseconds; none: there is none.
+pub fn age_of_newest(directory: &Path, now_ms: i64) -> Option<i64> {
+    let newest = list(directory).ok()?.into_iter().next()?;
+    let written = newest.metadata().ok()?.mtime();
+    Some(now_ms - written.saturating_mul(1000))
+}
+
 fn is_copy(name: &str) -> bool {
     name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX)).is_some_and(|stamp| {
         !stamp.is_empty()

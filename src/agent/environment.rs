@@ -68,6 +68,14 @@ impl Environment {
         }
     }
 
+    /// Returns the directory of the user's configuration, `~/.config`.
+    pub fn config_dir(&self, state_dir: &std::path::Path) -> PathBuf {
+        self.xdg_config_home
+            .clone()
+            .or_else(|| self.home.clone().map(|home| home.join(".config")))
+            .unwrap_or_else(|| state_dir.join(".config"))
+    }
+
     /// Returns the directory of what is gone with the next boot:
     /// `$XDG_RUNTIME_DIR`, else what systemd makes it for a user.
     pub fn runtime_dir(&self) -> PathBuf {

@@ -1,6 +1,15 @@
 //! One thing that was looked at on the node, and what came of it: what
 //! `doctor` and `boot verify` are made of.
 
+/// Returns a word as a shell takes it: quoted where it must be.
+pub fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-@+=:,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -67,9 +76,29 @@ impl Finding {
         Self { level: Level::Failed, ..Self::fine(check, subject, message) }
     }
 
+    /// Returns it in one line, for where there is room for no more.
+    pub fn sentence(&self) -> String {
+        let about =
+            if self.subject.is_empty() { String::new() } else { format!("{}: ", self.subject) };
+        let mend = if self.mend.is_empty() { String::new() } else { format!(" -> {}", self.mend) };
+        format!("{about}{}{mend}", self.message)
+    }
+
     /// Adds the command that mends it.
     #[must_use]
     pub fn mend(self, command: impl Into<String>) -> Self {
         Self { mend: command.into(), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_of_a_command_is_quoted_where_it_must_be() {
+        assert_eq!(shell_word("/srv/mcp/a-b@1.service"), "/srv/mcp/a-b@1.service");
+        assert_eq!(shell_word("it's $HOME"), "'it'\\''s $HOME'");
+        assert_eq!(shell_word(""), "''");
     }
 }

@@ -10,10 +10,13 @@
 //! ```
 
 pub mod backup;
+pub mod boot_report;
+pub mod boot_verify;
 pub mod check;
 pub mod commands;
 pub mod config;
 pub mod deploy_state;
+pub mod doctor;
 pub mod engine;
 pub mod environment;
 pub mod finding;
@@ -31,6 +34,7 @@ pub mod probe;
 pub mod probe_values;
 pub mod problems;
 pub mod progress;
+pub mod rescue;
 pub mod restored;
 pub mod run;
 pub mod service;

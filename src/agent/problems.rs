@@ -17,6 +17,25 @@ impl Problems {
         news
     }
 
+    /// Tells of all problems of a group, in full sentences; they replace the
+    /// last ones of it. Returns those that are news.
+    pub fn replace(&self, group: &str, texts: Vec<String>) -> Vec<String> {
+        let mut problems = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let prefix = format!("{group} ");
+        let mut before = Vec::new();
+        problems.retain(|cause, text| {
+            let stays = !cause.starts_with(&prefix);
+            if !stays {
+                before.push(text.clone());
+            }
+            stays
+        });
+        let news = texts.iter().filter(|text| !before.contains(text)).cloned().collect();
+        let numbered = texts.into_iter().enumerate();
+        problems.extend(numbered.map(|(number, text)| (format!("{prefix}{number:03}"), text)));
+        news
+    }
+
     /// Tells that a cause is gone.
     pub fn clear(&self, cause: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(cause);
@@ -25,5 +44,22 @@ impl Problems {
     /// Returns the present problems, by cause.
     pub fn list(&self) -> Vec<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_replaced_as_a_whole_and_tells_what_is_new() {
+        let problems = Problems::default();
+        problems.set("podman", "it is gone".to_owned());
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        assert_eq!(problems.replace("doctor", texts(&["a", "b"])), ["a", "b"]);
+        assert_eq!(problems.replace("doctor", texts(&["b", "c"])), ["c"]);
+        assert_eq!(problems.list(), ["b", "c", "it is gone"]);
+        assert!(problems.replace("doctor", Vec::new()).is_empty());
+        assert_eq!(problems.list(), ["it is gone"]);
     }
 }

@@ -20,6 +20,7 @@ use super::memory::{self, Memory};
 use super::monitor::MonitorSettings;
 use super::problems::Problems;
 use super::settings::{Settings, SocketRoles};
+use crate::deployment::Sequence;
 use crate::registry::snapshot::SnapshotError;
 use crate::registry::{Registry, RegistryError};
 use crate::rpc::agent_v1::agent_service_server::{self, AgentService, AgentServiceServer};
@@ -123,6 +124,8 @@ pub struct Parts {
     pub members: watch::Sender<Arc<Members>>,
     /// How the agent watches, as the last reload said.
     pub monitor: watch::Sender<Arc<MonitorSettings>>,
+    /// The boot sequence, as the last reload said.
+    pub boot: watch::Sender<Arc<Sequence>>,
     /// Held while the agent uses its state directory.
     lock: File,
 }
@@ -143,6 +146,7 @@ impl Parts {
         let members = members(&settings.roles, settings.uid, &problems);
         Ok(Self {
             monitor: watch::Sender::new(Arc::new(settings.monitor.clone())),
+            boot: watch::Sender::new(Arc::new(settings.boot.clone())),
             settings: Arc::new(settings),
             registry,
             problems,
@@ -213,7 +217,10 @@ pub async fn serve<F>(parts: Parts, routes: Routes, started: F) -> Result<(), Ru
 where
     F: FnOnce() + Send,
 {
-    let Parts { settings, registry, problems, mut supervisor, members, monitor, lock } = parts;
+    let Parts { settings, registry, problems, mut supervisor, members, monitor, boot, lock } =
+        parts;
+    // Whoever heeds it has a receiver.
+    drop(boot);
     let shutdown = supervisor.shutdown();
     let socket = settings.server.socket.clone();
     let listener = server::bind_unix(&socket)?;
@@ -390,6 +397,7 @@ mod tests {
         type RollbackStream = Progress;
         type EventsStream = ReceiverStream<Result<pb::Event, Status>>;
         type ReconcileStream = Progress;
+        type RecoverStream = ReceiverStream<Result<pb::RecoverEvent, Status>>;
 
         async fn info(
             &self,
@@ -514,6 +522,38 @@ mod tests {
             _: Request<pb::RollbackRequest>,
         ) -> Result<Response<Progress>, Status> {
             Err(Status::unimplemented("rollback"))
+        }
+        async fn recover(
+            &self,
+            _: Request<pb::RecoverRequest>,
+        ) -> Result<Response<Self::RecoverStream>, Status> {
+            Err(Status::unimplemented("recover"))
+        }
+        async fn doctor(
+            &self,
+            _: Request<pb::DoctorRequest>,
+        ) -> Result<Response<pb::DoctorResponse>, Status> {
+            Err(Status::unimplemented("doctor"))
+        }
+
+        async fn boot_report(
+            &self,
+            _: Request<pb::BootReportRequest>,
+        ) -> Result<Response<pb::BootReportResponse>, Status> {
+            Err(Status::unimplemented("boot_report"))
+        }
+        async fn boot_verify(
+            &self,
+            _: Request<pb::BootVerifyRequest>,
+        ) -> Result<Response<pb::BootVerifyResponse>, Status> {
+            Err(Status::unimplemented("boot_verify"))
+        }
+
+        async fn boot_plan(
+            &self,
+            _: Request<pb::BootPlanRequest>,
+        ) -> Result<Response<pb::BootPlanResponse>, Status> {
+            Err(Status::unimplemented("boot_plan"))
         }
     }
 

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use super::backup::BackupSettings;
 use super::monitor::MonitorSettings;
+use crate::deployment::Sequence;
 use crate::names::NodeName;
 use crate::telemetry::{Format, Level};
 
@@ -23,14 +24,16 @@ pub struct Settings {
     pub roles: SocketRoles,
     /// How the agent logs.
     pub log: LogSettings,
-    /// Copies of the registry.
-    pub backup: BackupSettings,
     /// How it watches, and whom it tells.
     pub monitor: MonitorSettings,
+    /// Copies of the registry.
+    pub backup: BackupSettings,
     /// Where the agent keeps what it needs to start again.
     pub state_dir: PathBuf,
     /// The user that the agent runs as.
     pub uid: u32,
+    /// The boot stages.
+    pub boot: Sequence,
 }
 
 /// Where and how the agent is reached.

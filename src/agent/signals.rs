@@ -16,6 +16,7 @@ use super::monitor::MonitorSettings;
 use super::problems::Problems;
 use super::run::members;
 use super::settings::Settings;
+use crate::deployment::Sequence;
 use crate::telemetry::{Chain, LogHandle};
 
 /// The cause under which a bad configuration is told.
@@ -82,6 +83,8 @@ pub struct Reload {
     pub members: watch::Sender<Arc<Members>>,
     /// How the agent watches, which changes.
     pub monitor: watch::Sender<Arc<MonitorSettings>>,
+    /// The boot sequence, which changes.
+    pub boot: watch::Sender<Arc<Sequence>>,
     /// Where a bad file is told.
     pub problems: Problems,
 }
@@ -110,17 +113,23 @@ impl Reload {
         }
         self.members.send_replace(Arc::new(members(&new.roles, new.uid, &self.problems)));
         self.monitor.send_replace(Arc::new(new.monitor.clone()));
+        self.boot.send_if_modified(|boot| {
+            let changed = **boot != new.boot;
+            *boot = Arc::new(new.boot.clone());
+            changed
+        });
         self.problems.clear(CAUSE);
         // What is compared is all but what was just applied.
         let mut rest = new.clone();
         rest.roles = self.settings.roles.clone();
         rest.log.level = self.settings.log.level;
         rest.monitor = self.settings.monitor.clone();
+        rest.boot = self.settings.boot.clone();
         if rest == *self.settings {
             self.problems.clear(RESTART);
             tracing::info!("the configuration was reloaded");
         } else {
-            let text = "The configuration has changes that take effect when the agent is restarted; only [log] level, [monitor] and [socket] are reloaded.";
+            let text = "The configuration has changes that take effect when the agent is restarted; only [log] level, [monitor], [socket] and [[boot.sequence]] are reloaded.";
             tracing::warn!("{text}");
             self.problems.set(RESTART, text.to_owned());
         }
@@ -153,6 +162,7 @@ mod tests {
             log: None,
             members: watch::Sender::new(Arc::new(Members::default())),
             monitor: watch::Sender::new(Arc::new(MonitorSettings::default())),
+            boot: watch::Sender::new(Arc::new(Sequence::default())),
             problems: Problems::default(),
         };
 
@@ -175,8 +185,11 @@ mod tests {
         reload.run();
         assert_eq!(reload.members.borrow().role(4242), None);
         assert!(reload.problems.list()[0].contains("restarted"));
-        write("");
+        write("[[boot.sequence]]\nname = \"one\"\nservices = [\"a\"]\n");
+        let seen = reload.boot.subscribe();
         reload.run();
         assert!(reload.problems.list().is_empty());
+        assert_eq!(seen.borrow().stages.len(), 1);
+        assert!(seen.has_changed().unwrap());
     }
 }

@@ -34,7 +34,8 @@ fn main() -> anyhow::Result<ExitCode> {
         | Command::Check(_)
         | Command::Version
         | Command::Snapshot(_)
-        | Command::Restore(_) => Builder::new_current_thread().enable_all().build()?,
+        | Command::Restore(_)
+        | Command::Doctor(_) => Builder::new_current_thread().enable_all().build()?,
     };
     let (mut data, mut words) = (io::stdout(), io::stderr());
     let output = Output { data: &mut data, words: &mut words };

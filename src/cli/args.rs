@@ -86,11 +86,16 @@ pub enum Command {
     Service(commands::service::ServiceCommand),
     #[command(subcommand)]
     Node(commands::node::NodeCommand),
+    #[command(subcommand)]
+    Boot(commands::boot::BootCommand),
     Login(commands::login::LoginArgs),
     Lint(commands::lint::LintArgs),
     Render(commands::render::RenderArgs),
     Schema(commands::schema::SchemaArgs),
     Completions(commands::completions::CompletionsArgs),
+    #[command(subcommand)]
+    Agent(commands::agent::AgentCommand),
+    Doctor(commands::doctor::DoctorArgs),
     #[command(hide = true)]
     Man(commands::man::ManArgs),
     Events(commands::events::EventsArgs),

@@ -24,6 +24,9 @@ pub struct Environment {
     pub token: Option<Secret<String>>,
     /// `NO_COLOR` is set to something.
     pub no_color: bool,
+    /// The locale writes UTF-8 (`locale(7)`: `LC_ALL`, else `LC_CTYPE`, else
+    /// `LANG`).
+    pub utf8: bool,
     /// `VISUAL`, else `EDITOR`.
     pub editor: Option<OsString>,
 }
@@ -43,6 +46,10 @@ impl Environment {
             token: text("MCP_TOKEN")
                 .map(|token| Secret::new(token.to_string_lossy().trim().to_owned())),
             no_color: text("NO_COLOR").is_some(),
+            utf8: ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(text).is_some_and(|locale| {
+                let locale = locale.to_string_lossy().to_ascii_uppercase();
+                locale.contains("UTF-8") || locale.contains("UTF8")
+            }),
             editor: text("VISUAL").or_else(|| text("EDITOR")),
         }
     }

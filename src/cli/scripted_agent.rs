@@ -24,6 +24,16 @@ fn known(service: &str) -> Result<(), Status> {
     if service == "mcq" { Ok(()) } else { Err(Status::not_found(format!("no service {service}"))) }
 }
 
+fn image_lost() -> proto::Finding {
+    proto::Finding {
+        check: "recover".into(),
+        subject: "mcq/mcq".into(),
+        level: proto::FindingLevel::Failed.into(),
+        message: "The image localhost/mcq:1 is gone.".into(),
+        mend: "podman load -i FILE".into(),
+    }
+}
+
 fn step(name: &str, state: proto::StepState) -> Event {
     Event::Step(proto::Step {
         name: name.into(),
@@ -72,6 +82,7 @@ impl AgentService for Scripted {
     type RollbackStream = Answers<proto::Progress>;
     type EventsStream = Answers<proto::Event>;
     type ReconcileStream = Answers<proto::Progress>;
+    type RecoverStream = Answers<proto::RecoverEvent>;
 
     async fn info(&self, _: Request<proto::InfoRequest>) -> Answer<proto::InfoResponse> {
         Ok(Response::new(proto::InfoResponse {
@@ -228,6 +239,60 @@ impl AgentService for Scripted {
         Ok(Response::new(proto::TestAlertsResponse { findings }))
     }
 
+    async fn boot_verify(
+        &self,
+        _: Request<proto::BootVerifyRequest>,
+    ) -> Answer<proto::BootVerifyResponse> {
+        let finding = |check: &str, level: proto::FindingLevel, message: &str| proto::Finding {
+            check: check.into(),
+            level: level.into(),
+            message: message.into(),
+            ..proto::Finding::default()
+        };
+        let failed = proto::Finding {
+            subject: "mcp".into(),
+            mend: "sudo loginctl enable-linger mcp".into(),
+            ..finding("linger", proto::FindingLevel::Failed, "User mcp does not linger.")
+        };
+        let findings =
+            vec![finding("order", proto::FindingLevel::Fine, "There is no circle."), failed];
+        Ok(Response::new(proto::BootVerifyResponse { findings }))
+    }
+
+    async fn boot_report(
+        &self,
+        request: Request<proto::BootReportRequest>,
+    ) -> Answer<proto::BootReportResponse> {
+        if request.into_inner().boot < -1 {
+            return Err(Status::not_found("the journal holds no boot -2"));
+        }
+        let attempt = proto::BootAttempt {
+            from_us: 100_000,
+            to_us: Some(900_000),
+            ended: "ready".into(),
+            result: String::new(),
+        };
+        let unit = proto::BootUnit {
+            unit: "mcq.service".into(),
+            service: "mcq".into(),
+            component: "mcq".into(),
+            ours: true,
+            outcome: "ready".into(),
+            ready_us: Some(900_000),
+            attempts: vec![attempt],
+            ..proto::BootUnit::default()
+        };
+        Ok(Response::new(proto::BootReportResponse {
+            boot_id: "b0".into(),
+            began_at_us: 1_795_239_219_839_963,
+            machine_us: 1_900_000,
+            finished_us: Some(900_000),
+            span_us: 900_000,
+            units: vec![unit],
+            ..proto::BootReportResponse::default()
+        }))
+    }
+
     async fn logs(&self, request: Request<proto::LogsRequest>) -> Answer<Self::LogsStream> {
         let lines = request.into_inner().lines;
         let entry = |component: &str, message: String| proto::LogEntry {
@@ -237,6 +302,74 @@ impl AgentService for Scripted {
             ..proto::LogEntry::default()
         };
         Ok(answers(vec![entry("mcq", format!("{lines} lines")), entry("web", "a\u{7}\nb".into())]))
+    }
+
+    async fn recover(
+        &self,
+        request: Request<proto::RecoverRequest>,
+    ) -> Answer<Self::RecoverStream> {
+        use proto::recover_event::Event as Recovery;
+        let planned = proto::RecoveryStep {
+            kind: "pull".into(),
+            service: "mcq".into(),
+            message: "pull registry.lab/mcq:1".into(),
+        };
+        let plan = proto::RecoveryPlan { steps: vec![planned], left: vec![image_lost()] };
+        let mut events = vec![Recovery::Plan(plan)];
+        if !request.into_inner().dry_run {
+            if let Event::Step(step) = step("pull", proto::StepState::Done) {
+                events.push(Recovery::Step(step));
+            }
+            events.push(Recovery::End(proto::RecoveryEnd {
+                kind: proto::OutcomeKind::Done.into(),
+                message: "brought back: mcq".into(),
+                failures: Vec::new(),
+                elapsed_ms: 2_500,
+            }));
+        }
+        let event = |event| proto::RecoverEvent { event: Some(event) };
+        Ok(answers(events.into_iter().map(event).collect()))
+    }
+
+    async fn doctor(&self, _: Request<proto::DoctorRequest>) -> Answer<proto::DoctorResponse> {
+        let fine = proto::Finding {
+            check: "podman".into(),
+            level: proto::FindingLevel::Fine.into(),
+            message: "podman 5.4.2.".into(),
+            ..proto::Finding::default()
+        };
+        Ok(Response::new(proto::DoctorResponse { findings: vec![fine, image_lost()] }))
+    }
+
+    async fn boot_plan(
+        &self,
+        _: Request<proto::BootPlanRequest>,
+    ) -> Answer<proto::BootPlanResponse> {
+        let service = |name: &str, active: bool| proto::BootService {
+            name: name.into(),
+            active,
+            depends_on: Vec::new(),
+            components: vec![proto::BootComponent {
+                name: name.into(),
+                unit: format!("{name}.service"),
+                ready: "it runs".into(),
+                waits_for: Vec::new(),
+            }],
+            unordered: false,
+        };
+        let stage = proto::BootStage {
+            name: "foundation".into(),
+            unit: "mcp-foundation.target".into(),
+            required: true,
+            timeout_s: 120,
+            health: "tcp".into(),
+            state: "reached".into(),
+            services: vec![service("mcr", false)],
+            unknown: vec!["mcns".into()],
+        };
+        let plan =
+            proto::BootPlanResponse { stages: vec![stage], services: vec![service("mcq", true)] };
+        Ok(Response::new(plan))
     }
 }
 

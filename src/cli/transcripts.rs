@@ -393,3 +393,41 @@ fn the_config_is_edited_through_the_commands() {
     fingerprint = "SHA256:abababababababababababababababababababababababababababababababab"
     "#);
 }
+
+#[test]
+fn events_of_a_node_are_lines_and_one_that_is_down_is_told() {
+    let home = Home::new();
+    insta::assert_snapshot!(home.run("events --node rift --kind failed --json"), @r#"
+    {"id":7,"at":"2026-11-21T02:39:07.123Z","node":"rift","event":"failed","service":"mcq","component":"mcq","unit":"mcq.service","desired":"running","previous":"running","observed":"restarting","drift":"","subject":"","reason":"it ended with exit code 1; systemd starts it again","mend":"mcp logs mcq/mcq","count":0}
+    --
+    -- 0
+    "#);
+    let all = home.run("events");
+    assert!(all.contains("drift           rift: the container stray (^G) belongs"), "{all}");
+    assert!(all.ends_with("-- 3"), "{all}");
+}
+
+#[test]
+fn a_reconcile_can_be_looked_at_first() {
+    let home = Home::new();
+    insta::assert_snapshot!(home.run("reconcile mcq --dry-run -n rift"), @r"
+    mcq on rift: back to generation 4
+
+    SYSTEMD WILL  UNIT         BECAUSE
+    start         mcq.service  it does not run
+    --
+    -- 0
+    ");
+    assert!(home.run("reconcile mcq -n rift").ends_with("-- 0"));
+}
+
+#[test]
+fn alerts_that_fail_fail_the_command() {
+    let home = Home::new();
+    insta::assert_snapshot!(home.run("alert-test -n rift"), @r"
+    ok       alert /usr/bin/true: It was told.
+    failed   alert http://hook/: It was told.
+    --
+    -- 1
+    ");
+}

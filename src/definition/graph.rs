@@ -1,13 +1,13 @@
 //! Who waits for whom: cycles and order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Returns a way from `from` over `to` back to `from`, ends included, if
-/// there is one.
+/// Returns a shortest way from `from` over `to` back to `from`, ends
+/// included, if there is one.
 pub fn cycle<N: Ord + Clone>(from: &N, to: &N, edges: &BTreeMap<N, Vec<N>>) -> Option<Vec<N>> {
     let mut visited = BTreeSet::new();
-    let mut trails = vec![vec![from.clone(), to.clone()]];
-    while let Some(trail) = trails.pop() {
+    let mut trails = VecDeque::from([vec![from.clone(), to.clone()]]);
+    while let Some(trail) = trails.pop_front() {
         let last = trail.last()?;
         if last == from {
             return Some(trail);
@@ -67,6 +67,8 @@ mod tests {
         let e = edges(&[(1, vec![2]), (2, vec![3]), (3, vec![1])]);
         assert_eq!(cycle(&1, &2, &e), Some(vec![1, 2, 3, 1]));
         assert_eq!(cycle(&1, &2, &edges(&[(1, vec![2]), (2, vec![])])), None);
+        let two_ways = edges(&[(1, vec![2]), (2, vec![1, 3]), (3, vec![1])]);
+        assert_eq!(cycle(&1, &2, &two_ways), Some(vec![1, 2, 1]));
         assert_eq!(arrow(&[1, 2, 1]), "1 -> 2 -> 1");
     }
 

@@ -12,7 +12,7 @@ pub mod graph;
 pub mod model;
 pub mod parse;
 pub mod service;
-mod suggest;
+pub mod suggest;
 mod validate;
 mod values;
 
@@ -61,6 +61,9 @@ mod tests {
     fn every_example_is_valid() {
         for file in std::fs::read_dir("examples").unwrap() {
             let path = file.unwrap().path();
+            if path.is_dir() {
+                continue;
+            }
             let text = std::fs::read_to_string(&path).unwrap();
             if let Err(invalid) = load(&text) {
                 panic!("{}: {:?}", path.display(), invalid.lines("", &text));

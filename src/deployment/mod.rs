@@ -2,11 +2,13 @@
 //! in, every port leased, every edge a unit. Pure: imports
 //! [`crate::definition`] and [`crate::names`].
 
+pub mod boot;
 pub mod images;
 pub mod model;
 pub mod ports;
 pub mod resolve;
 
+pub use boot::{BootError, Sequence, Stage, StageHealth};
 pub use images::{Image, ImageId, Images};
 pub use model::{Container, Deployment, NodeFacts, Publish, Readiness};
 pub use resolve::{Leases, ResolveError, conflicts, resolve};

@@ -318,7 +318,7 @@ pub fn conflicts(deployment: &Deployment, others: &[&Deployment]) -> Vec<Resolve
 }
 
 /// The units of a service that nobody else may have.
-fn units(deployment: &Deployment) -> BTreeSet<UnitName> {
+pub(super) fn units(deployment: &Deployment) -> BTreeSet<UnitName> {
     let service = &deployment.service;
     let containers = deployment.containers.iter().flat_map(|c| {
         let mut units = vec![c.name.unit(), c.name.image_unit()];

@@ -5,6 +5,7 @@ use std::io;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use super::images::{self, StoredImage};
@@ -55,6 +56,16 @@ pub async fn image_exists(image: &ImageRef) -> Result<bool, PodmanError> {
         Some(1) => Ok(false),
         Some(_) | None => Err(failed("image exists", &output)),
     }
+}
+
+/// Asks podman something that needs its database and the user's namespaces.
+///
+/// # Errors
+///
+/// [`PodmanError`], with podman's words.
+pub async fn answers() -> Result<(), PodmanError> {
+    let output = run("ps", &["ps", "--quiet", "--last", "1"]).await?;
+    if output.status.success() { Ok(()) } else { Err(failed("ps", &output)) }
 }
 
 /// Returns the image that a name or number means, as podman says
@@ -121,7 +132,11 @@ pub async fn remove_network(name: &NetworkName) -> Result<(), PodmanError> {
     }
 }
 
-async fn remove(verb: &'static str, arguments: &[&str], absent: &str) -> Result<(), PodmanError> {
+pub(super) async fn remove(
+    verb: &'static str,
+    arguments: &[&str],
+    absent: &str,
+) -> Result<(), PodmanError> {
     let output = run(verb, arguments).await?;
     if output.status.success() || String::from_utf8_lossy(&output.stderr).contains(absent) {
         return Ok(());
@@ -129,16 +144,38 @@ async fn remove(verb: &'static str, arguments: &[&str], absent: &str) -> Result<
     Err(failed(verb, &output))
 }
 
-async fn run(verb: &'static str, arguments: &[&str]) -> Result<Output, PodmanError> {
+pub(super) async fn run(verb: &'static str, arguments: &[&str]) -> Result<Output, PodmanError> {
+    run_with(verb, arguments, b"").await
+}
+
+/// Runs podman with something to read.
+pub(super) async fn run_with(
+    verb: &'static str,
+    arguments: &[&str],
+    input: &[u8],
+) -> Result<Output, PodmanError> {
     let mut command = Command::new("podman");
-    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-    tokio::time::timeout(DEADLINE, command.output())
+    command.args(arguments).kill_on_drop(true);
+    command.stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() });
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let ended = async {
+        let mut child = command.spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            match stdin.write_all(input).await {
+                // It did not want to read; its status says why.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                other => other?,
+            }
+        }
+        child.wait_with_output().await
+    };
+    tokio::time::timeout(DEADLINE, ended)
         .await
         .map_err(|_| PodmanError::Deadline { verb, seconds: DEADLINE.as_secs() })?
         .map_err(PodmanError::Run)
 }
 
-fn failed(verb: &'static str, output: &Output) -> PodmanError {
+pub(super) fn failed(verb: &'static str, output: &Output) -> PodmanError {
     let said = String::from_utf8_lossy(&output.stderr);
     let said: String = said.trim().chars().filter(|c| !c.is_control()).collect();
     let start = said.char_indices().rev().nth(399).map_or(0, |(at, _)| at);

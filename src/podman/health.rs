@@ -106,11 +106,15 @@ fn file(runtime: &Path, number: &str) -> PathBuf {
 }
 
 /// Returns the container's number from conmon's arguments (`conmon(8)`).
-fn container_of(arguments: &[u8]) -> Option<&str> {
+pub(super) fn container_of(arguments: &[u8]) -> Option<&str> {
     let mut words = arguments.split(|byte| *byte == 0).skip_while(|word| *word != b"-c");
     let number = std::str::from_utf8(words.nth(1)?).ok()?;
-    let good = number.len() == 64 && number.bytes().all(|b| b.is_ascii_hexdigit());
-    good.then_some(number)
+    is_number(number).then_some(number)
+}
+
+/// Tells whether a text is a container's number.
+pub(super) fn is_number(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn status(log: &Path) -> Option<Checks> {

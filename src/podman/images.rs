@@ -77,7 +77,7 @@ impl Stored {
 
     async fn read_at(store: &Path) -> Self {
         let mut stored = Self::default();
-        for image in list::<ListedImage>(&store.join("overlay-images/images.json")).await {
+        for image in list::<ListedImage>(&directory(store).join("images.json")).await {
             let Ok(id) = image.id.parse::<ImageId>() else { continue };
             let found = StoredImage { id, digest: image.digest() };
             stored.digests.insert(found.id.clone(), found.digest.clone());
@@ -141,10 +141,15 @@ pub fn own_store(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf>
     Some(data.join("containers/storage"))
 }
 
+/// Returns the directory in which a store has its images.
+pub fn directory(store: &Path) -> PathBuf {
+    store.join("overlay-images")
+}
+
 /// Tells whether a store lists an image under this very name. `false` means
 /// that it is not known.
 pub async fn is_listed(store: &Path, image: &ImageRef) -> bool {
-    let images = list::<ListedImage>(&store.join("overlay-images/images.json")).await;
+    let images = list::<ListedImage>(&directory(store).join("images.json")).await;
     images.iter().flat_map(|i| &i.names).any(|name| name == image.as_str())
 }
 

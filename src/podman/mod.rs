@@ -1,15 +1,17 @@
 //! What only podman knows: whether an image is there, how a container feels,
 //! and whether its pause process lives. Runs `podman` for questions and for
-//! removing data, never to start or stop a container.
+//! removing data, for keeping records of services, never to start or stop a container.
 
 pub mod command;
 pub mod containers;
+pub mod exits;
 pub mod health;
 pub mod images;
 pub mod pause;
+pub mod records;
 
 pub use command::{
-    PodmanError, image_exists, remove_network, remove_volume, tag_image, volumes_of,
+    PodmanError, answers, image_exists, remove_network, remove_volume, tag_image, volumes_of,
 };
 pub use health::{Checks, Health};
 pub use images::{Stored, StoredImage};

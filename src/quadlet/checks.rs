@@ -17,6 +17,11 @@ const SPREAD: (Duration, Duration) = (Duration::from_millis(200), Duration::from
 /// Returns the command that waits until a container's probe succeeds.
 pub(super) fn probe_words(c: &Container, agent: &str) -> Option<Vec<String>> {
     let Readiness::Probe { probe, timing } = &c.readiness else { return None };
+    Some(probe_command(probe, timing, agent))
+}
+
+/// Returns the command that waits until a probe succeeds.
+pub(super) fn probe_command(probe: &Probe, timing: &Timing, agent: &str) -> Vec<String> {
     let mut words = vec![agent.to_owned(), "probe".to_owned()];
     words.extend(target_words(probe));
     if let Probe::Tcp { address: _, container: Some(port) } = probe {
@@ -25,7 +30,7 @@ pub(super) fn probe_words(c: &Container, agent: &str) -> Option<Vec<String>> {
     words.push(format!("--interval={}", seconds(timing.interval.min(Timing::STARTING))));
     words.push(format!("--timeout={}", seconds(timing.timeout)));
     words.push(format!("--deadline={}", seconds(timing.window())));
-    Some(words)
+    words
 }
 
 /// Returns the command that looks whether a running container is still

@@ -9,6 +9,8 @@
 //! Pure: imports [`crate::deployment`] and what that imports.
 
 pub mod arguments;
+pub mod boot_graph;
+pub mod boot_units;
 mod checks;
 pub mod command_line;
 pub mod escape;

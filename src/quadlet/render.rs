@@ -21,6 +21,9 @@ pub const TEMPLATES: &[(&str, &str)] = &[
     ("check.service.tera", include_str!("../../templates/quadlet/check.service.tera")),
     ("check.timer.tera", include_str!("../../templates/quadlet/check.timer.tera")),
     ("ready.target.tera", include_str!("../../templates/quadlet/ready.target.tera")),
+    ("gate.target.tera", include_str!("../../templates/quadlet/gate.target.tera")),
+    ("stage.target.tera", include_str!("../../templates/quadlet/stage.target.tera")),
+    ("stage-check.service.tera", include_str!("../../templates/quadlet/stage-check.service.tera")),
 ];
 
 /// Why a deployment could not be rendered.
@@ -177,7 +180,7 @@ impl Renderer {
         Ok(())
     }
 
-    fn file<V: Serialize>(&self, name: &str, view: &V) -> Result<String, RenderError> {
+    pub(super) fn file<V: Serialize>(&self, name: &str, view: &V) -> Result<String, RenderError> {
         let context = Context::from_serialize(view).map_err(|e| template(name, e))?;
         self.tera.render(name, &context).map_err(|e| template(name, e))
     }
@@ -215,18 +218,23 @@ pub fn unit_of(file: &str) -> String {
 }
 
 /// Returns the units of the node itself, by file name: the target that holds
-/// every service, and podman's pause process.
+/// every service and boot stage, and podman's pause process.
 ///
 /// Without the pause process `podman run` starts itself again in a child that
 /// tells systemd it is ready and is gone before systemd has looked: the
 /// message is lost and the unit fails. So one unit makes it, before all others.
-pub fn node_units(podman: &str) -> Vec<(String, String)> {
-    let everything = "# Made by MCP: every active service. systemctl --user stop mcp.target stops them all.\n\
+pub fn node_units(podman: &str, stages: &[UnitName]) -> Vec<(String, String)> {
+    let stages: Vec<&str> = stages.iter().map(UnitName::as_str).collect();
+    let stages =
+        if stages.is_empty() { String::new() } else { format!("Wants={}\n", stages.join(" ")) };
+    let everything = format!(
+        "# Made by MCP: every active service. systemctl --user stop mcp.target stops them all.\n\
          [Unit]\n\
          Description=Every service of MCP\n\
-         \n\
+         {stages}\n\
          [Install]\n\
-         WantedBy=default.target\n";
+         WantedBy=default.target\n"
+    );
     let ready = format!(
         "# Made by MCP: podman's pause process, which must be there before a container\n\
          # can tell systemd that it is ready.\n\
@@ -239,7 +247,7 @@ pub fn node_units(podman: &str) -> Vec<(String, String)> {
          ExecStart={podman} unshare true\n"
     );
     vec![
-        (UnitName::everything().to_string(), everything.to_owned()),
+        (UnitName::everything().to_string(), everything),
         (UnitName::podman_ready().to_string(), ready),
     ]
 }

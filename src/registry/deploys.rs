@@ -1,6 +1,8 @@
 //! The journal: operations on services, saved before each step, so that a
 //! restart finishes or undoes what a crash cut short.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Row, Transaction, params};
 
 use super::connection::{Registry, WriteError, is_duplicate};
@@ -56,6 +58,8 @@ const FINISH: &str = "UPDATE operations SET outcome = ?2, finished_at_ms = ?3
     WHERE id = ?1 AND finished_at_ms IS NULL";
 const UNFINISHED: &str = "SELECT id, service, kind, state, from_generation, to_generation,
     started_at_ms, started_by FROM operations WHERE finished_at_ms IS NULL ORDER BY id";
+const REMOVALS: &str = "SELECT service, max(finished_at_ms) FROM operations
+    WHERE kind IN ('undeploy', 'purge') AND outcome = 'done' GROUP BY service";
 const PRUNE: &str = "DELETE FROM operations WHERE finished_at_ms < ?1";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<OperationRow> {
@@ -153,6 +157,21 @@ impl Registry {
     pub async fn unfinished_operations(&self) -> Result<Vec<OperationRow>, RegistryError> {
         self.read("list unfinished operations", |tx| {
             tx.prepare_cached(UNFINISHED)?.query_map([], from_row)?.collect()
+        })
+        .await
+    }
+
+    /// Returns when services were removed last, as far as the journal goes
+    /// back, in milliseconds since the Unix epoch.
+    ///
+    /// # Errors
+    ///
+    /// The registry does not answer.
+    pub async fn removals(&self) -> Result<BTreeMap<ServiceName, i64>, RegistryError> {
+        self.read("list removed services", |tx| {
+            tx.prepare_cached(REMOVALS)?
+                .query_map([], |row| Ok((parsed(row, 0)?, row.get(1)?)))?
+                .collect()
         })
         .await
     }

@@ -22,6 +22,7 @@ pub mod generations;
 pub mod leases;
 mod migrate;
 pub mod observations;
+pub mod peek;
 mod row;
 pub mod services;
 pub mod snapshot;

@@ -17,6 +17,11 @@ const COPY: &str = "VACUUM INTO ?1";
 const INTEGRITY: &str = "PRAGMA integrity_check(1)";
 const FOREIGN_KEYS: &str = "PRAGMA foreign_key_check";
 const SERVICES: &str = "SELECT count(*) FROM services";
+const QUICK: &str = "PRAGMA quick_check(1)";
+const SPAN: &str = "SELECT coalesce(min(at), 0), coalesce(max(at), 0) FROM (
+    SELECT started_at_ms AS at FROM operations UNION ALL SELECT finished_at_ms FROM operations
+    UNION ALL SELECT at_ms FROM audit UNION ALL SELECT created_at_ms FROM generations)
+    WHERE at IS NOT NULL";
 /// How long a copy waits for a writer.
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -142,6 +147,47 @@ pub fn verify(path: &Path) -> Result<Verified, SnapshotError> {
         }
         migrate::Origin::Empty | migrate::Origin::Foreign => {
             Err(SnapshotError::Foreign { path: path.to_owned() })
+        }
+    }
+}
+
+/// What a registry in use holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// How many services it knows.
+    pub services: u32,
+    /// Its earliest record, in milliseconds since the Unix epoch; 0: none.
+    pub oldest_ms: i64,
+    /// Its latest record; 0: none.
+    pub newest_ms: i64,
+}
+
+/// Looks into a registry, which may be in use; changes nothing.
+///
+/// # Errors
+///
+/// It is damaged, of something else, or of a later version.
+pub fn look(database: &Path) -> Result<Look, SnapshotError> {
+    let failed = |source| unusable(database, source);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(database, flags).map_err(failed)?;
+    connection.busy_timeout(BUSY).map_err(failed)?;
+    let text: String = connection.query_row(QUICK, [], |row| row.get(0)).map_err(failed)?;
+    if text != "ok" {
+        return Err(SnapshotError::Damaged { path: database.to_owned(), problem: text });
+    }
+    let known = migrate::newest();
+    match migrate::origin(&connection).map_err(failed)? {
+        migrate::Origin::Empty => Ok(Look { services: 0, oldest_ms: 0, newest_ms: 0 }),
+        migrate::Origin::Foreign => Err(SnapshotError::Foreign { path: database.to_owned() }),
+        migrate::Origin::Ours(found) if found > known => {
+            Err(SnapshotError::Newer { path: database.to_owned(), found, known })
+        }
+        migrate::Origin::Ours(_) => {
+            let services = connection.query_row(SERVICES, [], |row| row.get(0)).map_err(failed)?;
+            let span = connection.query_row(SPAN, [], |row| Ok((row.get(0)?, row.get(1)?)));
+            let (oldest_ms, newest_ms) = span.map_err(failed)?;
+            Ok(Look { services, oldest_ms, newest_ms })
         }
     }
 }
@@ -298,15 +344,13 @@ fn at<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Sna
 fn immutable(path: &Path) -> String {
     use std::os::unix::ffi::OsStrExt as _;
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let mut uri = "file:".to_owned();
-    for byte in path.as_os_str().as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/._-".contains(byte) {
-            uri.push(char::from(*byte));
-        } else {
-            uri.push_str(&format!("%{byte:02X}"));
+    let escaped = path.as_os_str().as_bytes().iter().map(|byte| match byte {
+        byte if byte.is_ascii_alphanumeric() || b"/._-".contains(byte) => {
+            char::from(*byte).to_string()
         }
-    }
-    uri + "?immutable=1"
+        byte => format!("%{byte:02X}"),
+    });
+    format!("file:{}?immutable=1", escaped.collect::<String>())
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -346,13 +390,22 @@ mod tests {
     use crate::registry::{EventQuery, EventRow, Registry};
 
     fn event(kind: &str) -> EventRow {
-        EventRow { at_ms: 1, service: "a".to_owned(), kind: kind.to_owned(), ..EventRow::default() }
+        EventRow {
+            at_ms: 1,
+            service: "a".to_owned(),
+            component: String::new(),
+            kind: kind.to_owned(),
+            ..Default::default()
+        }
     }
 
     async fn kinds(path: &Path) -> Vec<String> {
-        let all = EventQuery { limit: 9, ..EventQuery::default() };
-        let events = Registry::open(path).unwrap().events(all).await.unwrap();
-        events.into_iter().map(|event| event.kind).collect()
+        let events = Registry::open(path)
+            .unwrap()
+            .events(EventQuery { limit: 9, ..EventQuery::default() })
+            .await
+            .unwrap();
+        events.into_iter().rev().map(|event| event.kind).collect()
     }
 
     #[tokio::test]
@@ -367,7 +420,7 @@ mod tests {
         drop(registry);
         let (_, kept) = restore(&copy, &database, "1").unwrap();
         assert_eq!(kinds(&database).await, ["before"]);
-        assert_eq!(kinds(&kept.unwrap()).await, ["before", "after"]);
+        assert_eq!(kinds(&kept.unwrap()).await, ["after", "before"]);
         assert_eq!(fs::read_dir(dir.path()).unwrap().filter(is_temporary).count(), 0);
         assert_eq!(fs::metadata(&copy).unwrap().mode() & 0o777, 0o600);
     }

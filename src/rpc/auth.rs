@@ -99,6 +99,11 @@ const METHODS: &[(&str, Role)] = &[
     ("PlanReconcile", Role::Viewer),
     ("Reconcile", Role::Operator),
     ("TestAlerts", Role::Operator),
+    ("Recover", Role::Operator),
+    ("Doctor", Role::Viewer),
+    ("BootReport", Role::Viewer),
+    ("BootVerify", Role::Viewer),
+    ("BootPlan", Role::Viewer),
 ];
 
 /// Returns what a call asks of its caller, by its HTTP path

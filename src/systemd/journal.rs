@@ -211,28 +211,8 @@ fn arguments(units: &[UnitName], invocation_id: Option<&str>, query: &LogQuery) 
 }
 
 fn start(arguments: Vec<OsString>, units: &[UnitName]) -> Result<Follow, JournalError> {
-    let mut command = Command::new("journalctl");
-    command
-        .args(arguments)
-        // Without a pager, without colours, and with messages that we know.
-        .env("LC_ALL", "C.UTF-8")
-        .env_remove("SYSTEMD_LOG_LEVEL")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    if units.is_empty() {
-        // Without a match journalctl would show the whole machine.
-        return Ok(Follow { running: None, read: 0 });
-    }
-    let mut child = command.spawn().map_err(JournalError::Start)?;
-    let running = match (child.stdout.take(), child.stderr.take()) {
-        (Some(stdout), Some(stderr)) => {
-            Some(Running { lines: BufReader::new(stdout).lines(), stderr, child })
-        }
-        // Both are pipes, as asked for above.
-        _ => None,
-    };
+    // Without a match journalctl would show the whole machine.
+    let running = if units.is_empty() { None } else { Some(Running::start(arguments)?) };
     Ok(Follow { running, read: 0 })
 }
 
@@ -244,11 +224,64 @@ pub struct Follow {
     read: usize,
 }
 
+/// journalctl, and what it writes. Dropping it kills journalctl.
 #[derive(Debug)]
-struct Running {
+pub(super) struct Running {
     lines: Lines<BufReader<ChildStdout>>,
     stderr: ChildStderr,
     child: Child,
+}
+
+impl Running {
+    /// Starts journalctl.
+    pub(super) fn start(arguments: Vec<OsString>) -> Result<Self, JournalError> {
+        let mut command = Command::new("journalctl");
+        command
+            .args(arguments)
+            // Without a pager, without colours, and with messages that we know.
+            .env("LC_ALL", "C.UTF-8")
+            .env_remove("SYSTEMD_LOG_LEVEL")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = command.spawn().map_err(JournalError::Start)?;
+        match (child.stdout.take(), child.stderr.take()) {
+            (Some(stdout), Some(stderr)) => {
+                Ok(Self { lines: BufReader::new(stdout).lines(), stderr, child })
+            }
+            // Both are pipes, as asked for above.
+            _ => Err(JournalError::Start(std::io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    /// Returns the next line; `None` after the last. May be cancelled: nothing
+    /// is lost.
+    pub(super) async fn line(&mut self) -> Result<Option<String>, JournalError> {
+        match self.lines.next_line().await.map_err(JournalError::Read)? {
+            Some(line) => Ok(Some(line)),
+            None => self.end().await.map(|()| None),
+        }
+    }
+
+    /// Finds out why journalctl ended.
+    async fn end(&mut self) -> Result<(), JournalError> {
+        let mut stderr = Vec::new();
+        (&mut self.stderr)
+            .take(STDERR_LIMIT)
+            .read_to_end(&mut stderr)
+            .await
+            .map_err(JournalError::Read)?;
+        let status = self.child.wait().await.map_err(JournalError::Read)?;
+        let stderr = String::from_utf8_lossy(&stderr);
+        if is_unreadable(&stderr) {
+            return Err(JournalError::Unreadable { user: own_user() });
+        }
+        if status.success() {
+            return Ok(());
+        }
+        Err(JournalError::Failed { status, stderr: visible(stderr.trim()) })
+    }
 }
 
 impl Follow {
@@ -261,39 +294,25 @@ impl Follow {
     /// [`JournalError::Unreadable`] when the group is missing, and the rest.
     pub async fn next(&mut self) -> Result<Option<Entry>, JournalError> {
         let Some(running) = &mut self.running else { return Ok(None) };
-        while let Some(line) = running.lines.next_line().await.map_err(JournalError::Read)? {
-            self.read += 1;
-            match parse(&line) {
-                Parsed::Entry(entry) => return Ok(Some(entry)),
-                Parsed::Noise => {}
-                Parsed::Unreadable => {
-                    tracing::debug!("journalctl wrote a line that cannot be read");
+        let ended = loop {
+            match running.line().await {
+                Ok(Some(line)) => {
+                    self.read += 1;
+                    match parse(&line) {
+                        Parsed::Entry(entry) => return Ok(Some(entry)),
+                        Parsed::Noise => {}
+                        Parsed::Unreadable => {
+                            tracing::debug!("journalctl wrote a line that cannot be read");
+                        }
+                    }
                 }
+                Ok(None) => break Ok(None),
+                Err(error) => break Err(error),
             }
-        }
-        let result = end(running).await;
+        };
         self.running = None;
-        result.map(|()| None)
+        ended
     }
-}
-
-/// Finds out why journalctl ended.
-async fn end(running: &mut Running) -> Result<(), JournalError> {
-    let mut stderr = Vec::new();
-    (&mut running.stderr)
-        .take(STDERR_LIMIT)
-        .read_to_end(&mut stderr)
-        .await
-        .map_err(JournalError::Read)?;
-    let status = running.child.wait().await.map_err(JournalError::Read)?;
-    let stderr = String::from_utf8_lossy(&stderr);
-    if is_unreadable(&stderr) {
-        return Err(JournalError::Unreadable { user: own_user() });
-    }
-    if status.success() {
-        return Ok(());
-    }
-    Err(JournalError::Failed { status, stderr: visible(stderr.trim()) })
 }
 
 /// journalctl says so and ends with 0 or 1, as of its version.
@@ -365,7 +384,7 @@ fn parse(line: &str) -> Parsed {
 
 /// Returns the text of a field: a string; an array of bytes, if it was no
 /// UTF-8; an array of such, if the field came twice; null, if it was long.
-fn text(value: &serde_json::Value) -> Option<String> {
+pub(super) fn text(value: &serde_json::Value) -> Option<String> {
     use serde_json::Value;
     match value {
         Value::String(text) => Some(text.clone()),
@@ -386,7 +405,7 @@ fn is_container_id(message: &str) -> bool {
 }
 
 /// Shows control characters, and those that turn the direction of writing.
-fn visible(message: &str) -> String {
+pub(super) fn visible(message: &str) -> String {
     use std::fmt::Write as _;
     let mut shown = String::with_capacity(message.len());
     for c in message.chars() {

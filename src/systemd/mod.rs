@@ -13,6 +13,8 @@
 //! A task drains its signals at once, whether the caller reads or not: a
 //! stream of zbus that nobody polls blocks its whole connection.
 
+pub mod boot_journal;
+pub mod edges;
 pub mod jobs;
 pub mod journal;
 pub mod manager;
@@ -23,9 +25,11 @@ pub mod system;
 pub mod unit_watch;
 pub mod watch;
 
+pub use boot_journal::BootEvent;
+pub use edges::UnitEdges;
 pub use jobs::{JobMode, JobResult, Jobs};
 pub use manager::{BusAddress, Manager, SystemdError};
 pub use state::{ActiveState, Ended, ListedUnit, LoadState, UnitFiles, UnitState};
-pub use system::{SystemManager, SystemUnit};
+pub use system::{ServiceLimits, SystemManager, SystemUnit};
 pub use unit_watch::UnitWatch;
 pub use watch::{Change, Watch};

@@ -59,6 +59,26 @@ pub trait Systemd {
     /// The state of the whole, such as `running` or `stopping`.
     #[zbus(property)]
     fn system_state(&self) -> zbus::Result<String>;
+    /// The directories in which units are searched, the strongest first.
+    #[zbus(property)]
+    fn unit_path(&self) -> zbus::Result<Vec<String>>;
+
+    /// How long a unit may take to start that does not say so, in
+    /// microseconds.
+    #[zbus(property, name = "DefaultTimeoutStartUSec")]
+    fn default_timeout_start(&self) -> zbus::Result<u64>;
+
+    /// How long a unit may take to stop that does not say so.
+    #[zbus(property, name = "DefaultTimeoutStopUSec")]
+    fn default_timeout_stop(&self) -> zbus::Result<u64>;
+
+    /// When the manager started, since the machine did, in microseconds.
+    #[zbus(property)]
+    fn userspace_timestamp_monotonic(&self) -> zbus::Result<u64>;
+
+    /// The same in microseconds since 1970.
+    #[zbus(property)]
+    fn userspace_timestamp(&self) -> zbus::Result<u64>;
 
     /// A job ended; it comes only after [`subscribe`](Self::subscribe).
     #[zbus(signal)]

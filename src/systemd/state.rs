@@ -233,7 +233,10 @@ impl Manager {
         try_join_all(files).await.map_err(|e| SystemdError::call("Properties.Get", e))
     }
 
-    async fn rows(&self, units: &[UnitName]) -> Result<(Connection, Vec<UnitRow>), SystemdError> {
+    pub(super) async fn rows(
+        &self,
+        units: &[UnitName],
+    ) -> Result<(Connection, Vec<UnitRow>), SystemdError> {
         let proxy = self.proxy().await?;
         let names: Vec<&str> = units.iter().map(UnitName::as_str).collect();
         let rows = if names.is_empty() {

@@ -123,6 +123,6 @@ mod tests {
         write(&store.systemd_root().join("other.service.d/c.conf"));
         write(&runtime.join("shop.service.d/d.conf"));
         write(&runtime.join("shop.service.d/readme"));
-        assert_eq!(found(), [ours, systemds, runtime.join("shop.service.d/d.conf")]);
+        assert_eq!(found(), [ours, runtime.join("shop.service.d/d.conf"), systemds]);
     }
 }

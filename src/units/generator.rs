@@ -198,12 +198,33 @@ impl Generator {
         path: SearchPath,
         live_root: &Path,
     ) -> Result<GeneratorReport, GeneratorError> {
-        let scratch = Scratch::new(live_root, set);
+        self.check_copy(Some(set.clone()), path, live_root).await
+    }
+
+    /// Returns what the generator will make of the files as they are, once
+    /// the machine has booted: what is in the runtime directory is gone then.
+    ///
+    /// # Errors
+    ///
+    /// [`GeneratorError`]; files that it refuses are no error but
+    /// [`GeneratorReport::messages`], with the paths of the real files.
+    pub async fn check_boot(&self, live_root: &Path) -> Result<GeneratorReport, GeneratorError> {
+        self.check_copy(None, SearchPath::at_boot(live_root), live_root).await
+    }
+
+    async fn check_copy(
+        &self,
+        set: Option<UnitSet>,
+        path: SearchPath,
+        live_root: &Path,
+    ) -> Result<GeneratorReport, GeneratorError> {
+        let name = set.as_ref().map_or("all", |set| set.service.as_str());
+        let scratch = Scratch::new(live_root, name);
         let directory = scratch.0.clone();
-        let (owned, copy_of) = (set.clone(), directory.clone());
+        let copy_of = directory.clone();
         let copied = tokio::task::spawn_blocking(move || {
             std::fs::create_dir_all(&copy_of)?;
-            path.copy_with(&owned, &copy_of)
+            path.copy(set.as_ref(), &copy_of)
         })
         .await
         .map_err(io::Error::other)
@@ -241,7 +262,7 @@ impl Generator {
 struct Scratch(PathBuf);
 
 impl Scratch {
-    fn new(live_root: &Path, set: &UnitSet) -> Self {
+    fn new(live_root: &Path, name: &str) -> Self {
         // The staging directory: not below the search path, and on the same
         // file system, so that files can be linked.
         let staging = live_root.parent().unwrap_or(live_root).join(".mcp-staging");
@@ -252,7 +273,7 @@ impl Scratch {
             tracing::debug!(%error, "no random number");
         }
         let number = u64::from_ne_bytes(number);
-        Self(staging.join(format!("check-{}-{}-{number:x}", set.service, std::process::id())))
+        Self(staging.join(format!("check-{name}-{}-{number:x}", std::process::id())))
     }
 }
 

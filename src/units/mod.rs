@@ -4,10 +4,12 @@
 //! [`crate::atomic_file`]. No tasks: [`store`] is synchronous (call it from
 //! `spawn_blocking`), [`generator`] waits for a child process.
 
-pub mod carry;
+pub mod boot;
+mod carry;
 mod disk;
 pub mod drop_ins;
 pub mod generator;
+pub mod load_path;
 pub mod record;
 pub mod search;
 pub mod store;

@@ -50,25 +50,34 @@ impl SearchPath {
         }
     }
 
+    /// Returns what is left of the own user's search path after a reboot:
+    /// everything but the runtime directory.
+    pub fn at_boot(live_root: &Path) -> Self {
+        let mut path = Self::own(live_root);
+        path.directories.remove(0);
+        path
+    }
+
     /// Returns a search path of one directory.
     pub fn only(live_root: &Path) -> Self {
         let directories = vec![(live_root.to_owned(), Scope::Own)];
         Self { live_root: live_root.to_owned(), directories }
     }
 
-    /// Fills the empty directory `scratch` with a copy of the search path in
-    /// which the service of `set` has the files of `set`.
-    pub(super) fn copy_with(&self, set: &UnitSet, scratch: &Path) -> io::Result<Copied> {
-        let ours = Path::new("mcp").join(set.service.as_str());
+    /// Fills the empty directory `scratch` with a copy of the search path;
+    /// the service of `set` has the files of `set`.
+    pub(super) fn copy(&self, set: Option<&UnitSet>, scratch: &Path) -> io::Result<Copied> {
+        let ours = set.map(|set| Path::new("mcp").join(set.service.as_str()));
         let mut copied = Copied { places: Vec::new() };
         for (number, (real, scope)) in self.directories.iter().enumerate() {
             let copy = scratch.join(number.to_string());
             fs::create_dir_all(&copy)?;
             let live = *real == self.live_root;
-            let walk = Walk { skip: live.then(|| real.join(&ours)), scope: *scope };
+            let ours = ours.as_ref().filter(|_| live);
+            let walk = Walk { skip: ours.map(|ours| real.join(ours)), scope: *scope };
             walk.copy(real, &copy, DEPTH)?;
-            if live {
-                place(set, &real.join(&ours), &copy.join(&ours))?;
+            if let (Some(set), Some(ours)) = (set, ours) {
+                place(set, &real.join(ours), &copy.join(ours))?;
             }
             copied.places.push((copy, real.clone()));
         }
@@ -197,7 +206,7 @@ mod tests {
         set.files.insert((Place::Quadlet, "web.container".to_owned()), "new".to_owned());
         let scratch = dir.path().join("scratch");
         fs::create_dir(&scratch).unwrap();
-        let copied = SearchPath::only(&live).copy_with(&set, &scratch).unwrap();
+        let copied = SearchPath::only(&live).copy(Some(&set), &scratch).unwrap();
         let copy = scratch.join("0");
         assert_eq!(copied.directories(), copy.as_os_str());
         let read = |name: &str| fs::read_to_string(copy.join(name)).ok();
@@ -225,7 +234,7 @@ mod tests {
         path.directories.push((shared, Scope::Shared));
         let scratch = dir.path().join("scratch");
         fs::create_dir(&scratch).unwrap();
-        path.copy_with(&UnitSet::new("web".parse().unwrap(), true), &scratch).unwrap();
+        path.copy(Some(&UnitSet::new("web".parse().unwrap(), true)), &scratch).unwrap();
         assert!(scratch.join("1/all.container").is_file());
         assert!(!scratch.join("1/1000").exists());
     }

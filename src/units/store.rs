@@ -152,7 +152,7 @@ impl UnitStore {
     }
 
     /// Writes files of systemd's that differ, and syncs their directory once.
-    fn put_all<'a>(
+    pub(super) fn put_all<'a>(
         &self,
         files: impl Iterator<Item = (&'a str, &'a str)>,
     ) -> Result<Vec<PathBuf>, UnitsError> {
@@ -382,7 +382,7 @@ fn checks(file: &str) -> Vec<String> {
         .unwrap_or_default()
 }
 
-fn check_name(name: &str) -> Result<(), UnitsError> {
+pub(super) fn check_name(name: &str) -> Result<(), UnitsError> {
     let bad = name.is_empty() || name.starts_with('.') || name.contains(['/', '\0', '\n']);
     if bad { Err(UnitsError::Name { name: name.to_owned() }) } else { Ok(()) }
 }

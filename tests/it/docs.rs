@@ -143,6 +143,22 @@ fn every_configuration_shown_is_accepted() {
 }
 
 #[test]
+fn every_configuration_among_the_examples_is_accepted() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/agent");
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<PathBuf> = files.collect();
+    assert!(!files.is_empty());
+    for file in files {
+        let environment = mcp::agent::environment::Environment {
+            host_name: "node".to_owned(),
+            ..Default::default()
+        };
+        let text = fs::read_to_string(&file).unwrap();
+        mcp::agent::config::parse(&text, &file, &environment).unwrap_or_else(|e| panic!("{e}"));
+    }
+}
+
+#[test]
 fn every_json_shown_is_json() {
     for file in documents() {
         for (line, block) in blocks(&read(&file), "json") {

@@ -92,9 +92,8 @@ fn become_healthy(node: &Machine, service: &str, component: &str) {
 
 /// Waits for the one event of a kind that tells of a component.
 fn is_told(node: &Machine, component: &str, kind: &str) {
-    let query = format!(
-        "SELECT count(*) FROM events WHERE kind = '{kind}' AND component = '{component}'"
-    );
+    let query =
+        format!("SELECT count(*) FROM events WHERE kind = '{kind}' AND component = '{component}'");
     until("it is told", || (node.sql(&query) == "1").then_some(()));
 }
 

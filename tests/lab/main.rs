@@ -14,6 +14,7 @@
 
 #![cfg(test)]
 
+mod boot_node;
 mod definitions;
 mod fixture;
 mod observed;
@@ -22,9 +23,14 @@ mod wait;
 
 mod access;
 mod agent_config;
+mod boot_refusals;
+mod boot_sequence;
+mod boot_stages;
 mod by_hand;
 mod deploy;
 mod deploy_failures;
+mod drift;
+mod events;
 mod health_after_start;
 mod history;
 mod hostile;

@@ -7,13 +7,19 @@ const DEADLINE: Duration = Duration::from_secs(90);
 
 /// Looks again and again until there is something to see.
 #[track_caller]
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + DEADLINE;
+pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    until_within(DEADLINE, what, look)
+}
+
+/// Looks again and again, for longer than the one deadline.
+#[track_caller]
+pub fn until_within<T>(time: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + time;
     loop {
         if let Some(seen) = look() {
             return seen;
         }
-        assert!(Instant::now() < end, "it did not come to this within {DEADLINE:?}: {what}");
+        assert!(Instant::now() < end, "it did not come to this within {time:?}: {what}");
         pause(Duration::from_millis(50));
     }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tonic::service::Routes;
 
-use super::{check_config, install, restore, server, snapshot, token};
+use super::{check_config, doctor, install, restore, server, snapshot, token};
 use crate::agent::Parts;
 use crate::agent::environment::Environment;
 use crate::agent::{check, probe};
@@ -47,6 +47,8 @@ pub enum Command {
     Snapshot(snapshot::SnapshotArgs),
     /// Put a copy in the place of the registry; the agent must be stopped
     Restore(restore::RestoreArgs),
+    /// Look for what is wrong with the node, and name the commands that mend it
+    Doctor(doctor::DoctorArgs),
 }
 
 /// Says why a command failed.
@@ -73,6 +75,9 @@ pub enum CommandError {
     /// The copy is not in place.
     #[error(transparent)]
     Restore(#[from] restore::RestoreError),
+    /// The node is not well.
+    #[error(transparent)]
+    Doctor(#[from] doctor::DoctorError),
     /// The output could not be written.
     #[error("cannot write the output")]
     Output(#[from] io::Error),
@@ -119,9 +124,12 @@ where
             .map_err(CommandError::Output),
         Command::Snapshot(args) => snapshot::run(args, &environment, &mut output),
         Command::Restore(args) => restore::run(&args, &environment, &mut output),
+        Command::Doctor(args) => doctor::run(&args, &environment, &mut output).await,
     };
     match result {
         Ok(()) => Ok(ExitCode::SUCCESS),
+        // What was told already is not told again.
+        Err(CommandError::Doctor(doctor::DoctorError::Told(_))) => Ok(ExitCode::FAILURE),
         Err(error) => {
             writeln!(output.words, "error: {}", Chain(&error))?;
             Ok(match error {
@@ -132,6 +140,7 @@ where
                 | CommandError::Check(_)
                 | CommandError::Snapshot(_)
                 | CommandError::Restore(_)
+                | CommandError::Doctor(_)
                 | CommandError::Output(_) => ExitCode::FAILURE,
             })
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::args::{CommandError, Output};
+use super::check_boot;
 use crate::agent::environment::Environment;
 use crate::agent::identity::{Members, Users};
 use crate::agent::last_good;
@@ -32,7 +33,7 @@ pub fn run(
     output: &mut Output<'_>,
 ) -> Result<(), CommandError> {
     let loaded = last_good::load(args.config.as_deref(), environment)?;
-    let Settings { server, database, node, roles, log, backup, monitor, state_dir, uid } =
+    let Settings { server, database, node, roles, log, monitor, backup, state_dir, uid, boot } =
         &loaded.settings;
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "none".to_owned());
     for (key, value) in [
@@ -48,14 +49,14 @@ pub fn run(
         ("socket.operators", roles.operators.join(", ")),
         ("socket.viewers", roles.viewers.join(", ")),
         ("log.level", log.level.as_str().to_owned()),
-        ("backup.dir", backup.dir.display().to_string()),
-        ("backup.keep", backup.keep.to_string()),
         ("monitor.interval", monitor.interval.to_string()),
         ("monitor.alert_command", words(&monitor.alert_command)),
         ("monitor.cooldown", monitor.cooldown.to_string()),
         ("monitor.flap_threshold", monitor.flap_threshold.to_string()),
         ("monitor.flap_window", monitor.flap_window.to_string()),
         ("monitor.retention", monitor.retention.to_string()),
+        ("backup.dir", backup.dir.display().to_string()),
+        ("backup.keep", backup.keep.to_string()),
     ] {
         writeln!(output.data, "{key:<21} {value}")?;
     }
@@ -64,6 +65,7 @@ pub fn run(
         let kinds = if kinds.is_empty() { "alerts".to_owned() } else { kinds.join(", ") };
         writeln!(output.data, "{:<21} {} ({kinds})", "monitor.webhook", webhook.url)?;
     }
+    check_boot::print(boot, database, output)?;
     let (_, unknown) = Members::resolve(roles, Users::load_or_empty(), *uid);
     for user in unknown {
         writeln!(output.words, "warning: no user of this node is called {user}")?;

@@ -1,7 +1,9 @@
 //! The commands of `mcp-agent`, one file each.
 
 pub mod args;
+mod check_boot;
 pub mod check_config;
+pub mod doctor;
 pub mod install;
 pub mod restore;
 pub mod server;

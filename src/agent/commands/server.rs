@@ -87,6 +87,7 @@ where
         log,
         members: parts.members.clone(),
         monitor: parts.monitor.clone(),
+        boot: parts.boot.clone(),
         problems: parts.problems.clone(),
     };
     parts.supervisor.spawn("signals", signals.heed(reload, shutdown));

@@ -5,6 +5,7 @@
 //! it.
 
 mod backup;
+mod boot;
 mod monitor;
 mod node;
 pub mod problem;

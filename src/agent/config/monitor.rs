@@ -64,7 +64,7 @@ impl Reader<'_> {
             self.problem(at, "monitor.flap_threshold", "the threshold is at least 1");
         }
         let alert_command = self.alert_command(table.alert_command);
-        let webhooks: Vec<_> = table.webhook.into_iter().map(|hook| self.webhook(hook)).collect();
+        let webhooks: Vec<_> = table.webhook.iter().map(|hook| self.webhook(hook)).collect();
         Some(MonitorSettings {
             interval: interval?,
             alert_command,
@@ -94,7 +94,7 @@ impl Reader<'_> {
         words
     }
 
-    fn webhook(&mut self, table: WebhookTable) -> Option<Webhook> {
+    fn webhook(&mut self, table: &WebhookTable) -> Option<Webhook> {
         let url: Option<WebhookUrl> = self.value("monitor.webhook.url", &table.url);
         let token_file = self.path("monitor.webhook.token_file", &table.token_file);
         let ca_cert = self.path("monitor.webhook.ca_cert", &table.ca_cert);

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 use super::problem::{ConfigError, ConfigProblem};
-use super::tables::{File, KEYS, Text};
+use super::tables::{File, KEYS, LISTS, Text};
 use crate::agent::environment::Environment;
 use crate::agent::settings::Settings;
 
@@ -89,9 +89,24 @@ impl Reader<'_> {
                 continue;
             };
             let DeValue::Table(table) = value.get_ref() else { continue };
+            for (key, value) in table {
+                let path = format!("{name}.{}", key.get_ref());
+                if !keys.contains(&key.get_ref().as_ref()) {
+                    self.unknown(key.span().start, &path, &mut keys.iter().copied());
+                } else if let DeValue::Array(list) = value.get_ref() {
+                    self.unknown_keys_of_list(&path, list);
+                }
+            }
+        }
+    }
+
+    /// Looks at the tables of a list, such as `[[boot.sequence]]`.
+    fn unknown_keys_of_list(&mut self, path: &str, list: &DeArray<'_>) {
+        let Some((_, keys)) = LISTS.iter().find(|(known, _)| *known == path) else { return };
+        for table in list.iter().filter_map(|value| value.get_ref().as_table()) {
             for (key, _) in table {
                 if !keys.contains(&key.get_ref().as_ref()) {
-                    let path = format!("{name}.{}", key.get_ref());
+                    let path = format!("{path}.{}", key.get_ref());
                     self.unknown(key.span().start, &path, &mut keys.iter().copied());
                 }
             }

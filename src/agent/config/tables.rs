@@ -16,9 +16,14 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("agent", &["node_name", "address", "image_registry", "port_range"]),
     ("socket", &["operators", "viewers"]),
     ("log", &["level", "format"]),
-    ("backup", &["dir", "keep"]),
     ("monitor", super::monitor::KEYS),
+    ("backup", &["dir", "keep"]),
+    ("boot", &["sequence"]),
 ];
+
+/// The keys of tables in lists, by the list's path.
+pub(super) const LISTS: &[(&str, &[&str])] =
+    &[("boot.sequence", &["name", "services", "timeout", "health", "required"])];
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -28,8 +33,9 @@ pub(super) struct File {
     pub(super) agent: AgentTable,
     pub(super) socket: SocketTable,
     pub(super) log: LogTable,
-    pub(super) backup: BackupTable,
     pub(super) monitor: MonitorTable,
+    pub(super) backup: BackupTable,
+    pub(super) boot: BootTable,
 }
 
 pub(super) type Text = Option<Spanned<String>>;
@@ -79,9 +85,25 @@ pub(super) struct BackupTable {
     pub(super) keep: Option<Spanned<i64>>,
 }
 
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct BootTable {
+    pub(super) sequence: Vec<StageTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StageTable {
+    pub(super) name: Spanned<String>,
+    pub(super) services: Spanned<Vec<Spanned<String>>>,
+    pub(super) timeout: Text,
+    pub(super) health: Text,
+    pub(super) required: Option<bool>,
+}
+
 impl Reader<'_> {
     pub(super) fn settings(&mut self, file: File, environment: &Environment) -> Option<Settings> {
-        let File { server, database, agent, socket, log, backup, monitor } = file;
+        let File { server, database, agent, socket, log, monitor, backup, boot } = file;
         let state_dir = environment.state_dir();
         let server = self.server(&server, environment);
         let database =
@@ -93,16 +115,18 @@ impl Reader<'_> {
         let level = self.word("log.level", &log.level, Level::Info, &levels);
         let format = self.word("log.format", &log.format, Format::Text, &["text", "json"]);
         let monitor = self.monitor(monitor);
+        let boot = self.boot(&boot);
         Some(Settings {
             server,
             database,
             node: node?,
             roles,
             log: LogSettings { level: level?, format: format? },
-            backup: backup?,
             monitor: monitor?,
+            backup: backup?,
             state_dir,
             uid: environment.uid,
+            boot: boot?,
         })
     }
 

@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use tokio::sync::oneshot;
 
 use super::accepted::container_units;
+use super::boot::Boots;
 use super::{Accepted, Busy, Engine, EngineError, ImageWish, Prepared, Request, now_ms};
 use crate::agent::deploy_state::{DeployEvent, DeployState};
 use crate::agent::monitor::{self, EventKind};
@@ -69,11 +70,11 @@ impl Engine {
         if now != prepared.old.as_ref().map(|o| (o.row.generation, o.row.active)) {
             return Err(EngineError::Overtaken { service: service.clone() });
         }
-        let pulls = prepared.request.images == ImageWish::PullAgain;
         let same = |old: &Accepted| {
             // What only the agent acts on is in no file.
             old.set == prepared.set && old.deployment.heal == prepared.deployment.heal
         };
+        let pulls = prepared.request.images == ImageWish::PullAgain;
         if let Some(old) =
             prepared.old.as_ref().filter(|o| !pulls && prepared.plan.is_empty() && same(o))
         {
@@ -128,6 +129,8 @@ impl Engine {
             let (text, file) = (request.definition.clone(), request.file_name.clone());
             self.registry().reword_definition(service, text, file).await?;
             self.refresh(service).await?;
+            self.write_record(&*self.accepted(service)?).await?;
+            self.keep_in_podman(service);
         }
         if old.images.is_empty() && old.deployment.active {
             self.record_images(old).await?;
@@ -142,7 +145,9 @@ impl Engine {
         self.registry().set_images(service, images).await?;
         self.refresh(service).await?;
         let accepted = self.accepted(service)?;
-        self.write_record(&accepted).await
+        self.write_record(&accepted).await?;
+        self.keep_in_podman(service);
+        Ok(())
     }
 
     async fn begin(&self, p: Prepared) -> Result<Deploy, EngineError> {
@@ -355,7 +360,7 @@ impl Engine {
         let starts = plan.effects.into_iter().filter(|e| e.action != Action::Stop);
         let wanted = starts.map(|e| e.component).collect();
         let step = progress.step("install", deploy.service.as_str()).await;
-        self.install(&deploy.set, deploy.disk.as_ref()).await?;
+        self.install(&deploy.set, deploy.disk.as_ref(), Boots::As(&deploy.new)).await?;
         step.done().await;
         let before = self.invocations(&container_units(&deploy.new)).await?;
         Ok(DeployEvent::Installed { wanted, before })

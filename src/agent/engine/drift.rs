@@ -44,6 +44,16 @@ impl Engine {
             let unit = path.parent().map(unit_of_directory).unwrap_or_default();
             put(status, &unit, drift::of_drop_in(&path.display().to_string()));
         }
+        for (container, state) in self.image_states(&accepted.row.name).await? {
+            let runs = state.running.or(state.recorded);
+            let (Some(runs), Some(named)) = (runs, state.named) else { continue };
+            let unit = container.unit();
+            let name = accepted.deployment.containers.iter().find(|c| c.name == container);
+            if let Some(name) = name.filter(|_| runs != named).map(|c| c.image.as_str()) {
+                let drift = drift::of_image(service, name, runs.short(), named.short());
+                put(status, unit.as_str(), drift);
+            }
+        }
         for files in self.manager().unit_files(&units).await? {
             if files.need_daemon_reload {
                 put(status, files.name.as_str(), drift::of_unread(files.name.as_str()));

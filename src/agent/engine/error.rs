@@ -1,7 +1,7 @@
 //! Why the engine did not do what was asked.
 
 use crate::deployment::ports::Exhausted;
-use crate::deployment::{ImageId, ResolveError};
+use crate::deployment::{BootError, ImageId, ResolveError};
 use crate::names::{ComponentName, Generation, ImageRef, ServiceName};
 use crate::quadlet::RenderError;
 use crate::registry::RegistryError;
@@ -107,6 +107,15 @@ pub enum EngineError {
         /// The service.
         service: ServiceName,
     },
+    /// The service cannot be where the boot sequence puts it.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// What the boot order was made from cannot be written down.
+    #[error("the boot order cannot be written down")]
+    BootRecord(#[source] serde_json::Error),
+    /// The unit directories cannot be read.
+    #[error("cannot read the unit directories")]
+    LoadPath(#[source] std::io::Error),
     /// Something cannot be done to a single component.
     #[error("{0}")]
     WholeServiceOnly(&'static str),

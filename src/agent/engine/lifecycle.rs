@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::accepted::container_units;
+use super::boot::Boots;
 use super::{Accepted, Engine, EngineError, now_ms};
 use crate::agent::plan;
 use crate::agent::progress::{Event, Failure, Outcome, OutcomeKind, Progress};
@@ -150,7 +151,7 @@ impl Engine {
         let step = progress.step(name, service.as_str()).await;
         let before = self.on_disk(service).await?;
         let set = self.switched(accepted, deployment)?;
-        self.install(&set, before.as_ref()).await?;
+        self.install(&set, before.as_ref(), Boots::As(deployment)).await?;
         let files = serde_json::to_string(&set).map_err(|source| EngineError::Stored {
             what: "unit set",
             service: service.clone(),
@@ -158,6 +159,7 @@ impl Engine {
         })?;
         self.registry().set_service_active(service, deployment.active, files).await?;
         self.refresh(service).await?;
+        self.keep_in_podman(service);
         step.done().await;
         Ok(())
     }

@@ -13,6 +13,9 @@
 //! generators that run at once were seen to corrupt their output.
 
 pub mod accepted;
+pub mod boot;
+pub mod boot_report;
+pub mod boot_verify;
 pub mod checks;
 mod component;
 pub mod deploy;
@@ -25,9 +28,10 @@ pub mod lifecycle;
 pub mod prepare;
 mod promotion;
 mod pulling;
-pub mod rebuild;
 pub mod reconcile;
+mod record;
 pub mod recovery;
+pub mod rescue;
 pub mod rollback;
 pub mod starting;
 pub mod status;
@@ -36,12 +40,13 @@ pub mod toolchain;
 pub mod undeploy;
 
 mod preflight;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{Notify, watch};
 
@@ -53,8 +58,9 @@ pub use toolchain::Toolchain;
 
 use super::gate::now_ms;
 use super::monitor::Events;
+use super::problems::Problems;
 use super::settings::NodeSettings;
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, Sequence};
 use crate::names::{ServiceName, UnitName};
 use crate::quadlet::UnitSet;
 use crate::registry::Registry;
@@ -64,9 +70,9 @@ use crate::units::{Installed, UnitStore};
 /// How many accepted generations of a service are kept.
 const KEEP_GENERATIONS: usize = 10;
 
-/// How long what a unit does is still put down to an operation that ended:
-/// systemd may tell its listeners one after the other.
-const AFTERMATH: Duration = Duration::from_secs(2);
+/// How long an operation that ended is remembered: systemd may tell its
+/// listeners late what a unit has done by then.
+const AFTERMATH: Duration = Duration::from_secs(10);
 
 /// Changes what runs on the node, and says what does.
 #[derive(Debug, Clone)]
@@ -91,6 +97,12 @@ pub struct Tools {
     pub runtime: PathBuf,
     /// Where events go.
     pub events: Events,
+    /// Where the agent keeps its state.
+    pub state_dir: PathBuf,
+    /// The boot sequence of the configuration.
+    pub boot: Arc<Sequence>,
+    /// Where what keeps it from being in force is told.
+    pub problems: Problems,
 }
 
 #[derive(Debug)]
@@ -105,14 +117,20 @@ struct Inner {
     reload_owed: AtomicBool,
     /// What deploys under way will bring, by service.
     coming: Mutex<BTreeMap<ServiceName, Deployment>>,
+    /// Held while podman's record of a service is written.
+    records: tokio::sync::Mutex<()>,
+    /// Whether the registry knew no service when it was opened.
+    was_empty: bool,
     /// Told when an operation could be neither finished nor undone.
     stuck: Notify,
     /// What ended last, by service, and when.
-    ended: Mutex<BTreeMap<ServiceName, (&'static str, Instant)>>,
+    ended: Mutex<BTreeMap<ServiceName, (&'static str, Instant, SystemTime)>>,
     /// Counts whatever changes what is desired or who is busy.
     changes: watch::Sender<u64>,
     /// The generations in force, as in the registry.
     accepted: Mutex<BTreeMap<ServiceName, Arc<Accepted>>>,
+    /// The boot sequence that is wanted, and the one on disk.
+    boot: Mutex<boot::BootOrder>,
 }
 
 impl Engine {
@@ -125,12 +143,16 @@ impl Engine {
         let store = tools.store.clone();
         tokio::task::spawn_blocking(move || store.clean()).await.map_err(EngineError::Lost)??;
         let accepted = accepted::load_all(&tools.registry).await?;
+        let boot = boot::BootOrder::load(&tools).await?;
         let inner = Inner {
+            boot: Mutex::new(boot),
             tools,
             units: tokio::sync::Mutex::new(()),
             busy: Mutex::new(BTreeMap::new()),
             reload_owed: AtomicBool::new(true),
             coming: Mutex::new(BTreeMap::new()),
+            records: tokio::sync::Mutex::new(()),
+            was_empty: accepted.is_empty(),
             stuck: Notify::new(),
             ended: Mutex::new(BTreeMap::new()),
             changes: watch::Sender::new(0),
@@ -230,28 +252,44 @@ impl Engine {
 
     /// Returns what is under way on a service, or ended a moment ago.
     pub fn lately(&self, service: &ServiceName) -> Option<&'static str> {
+        self.at_it(service, None)
+    }
+
+    /// Returns the operation by which a unit of the service came into a state:
+    /// one that is under way, or that ended a moment ago and after that.
+    pub fn at_it(&self, service: &ServiceName, since: Option<SystemTime>) -> Option<&'static str> {
         self.under_way(service).or_else(|| {
             let ended = self.inner.ended.lock().unwrap_or_else(PoisonError::into_inner);
-            let (operation, at) = ended.get(service)?;
-            (at.elapsed() < AFTERMATH).then_some(*operation)
+            let (operation, at, then) = ended.get(service)?;
+            let before = since.is_none_or(|since| since <= *then);
+            (at.elapsed() < AFTERMATH && before).then_some(*operation)
         })
     }
 
-    /// Puts a unit set in place and has systemd read it; tells whether there
-    /// was anything to do.
+    /// Puts a unit set in place, and what the boot order has to do with it,
+    /// and has systemd read it; tells whether there was anything to do.
     async fn install(
         &self,
         set: &UnitSet,
         previous: Option<&UnitSet>,
+        boots: boot::Boots<'_>,
     ) -> Result<bool, EngineError> {
         let one_at_a_time = self.inner.units.lock().await;
         let (store, new, old) = (self.tools().store.clone(), set.clone(), previous.cloned());
         // Whatever happens from here on, systemd has to read the files again.
         let owed = self.inner.reload_owed.swap(true, Ordering::SeqCst);
+        let mut changed = match boots {
+            // No stage may wait for what is gone.
+            boot::Boots::Gone(_) => self.arrange_boot(boots).await?,
+            boot::Boots::As(_) | boot::Boots::Before => false,
+        };
         let installed = tokio::task::spawn_blocking(move || store.install(&new, old.as_ref()))
             .await
             .map_err(EngineError::Lost)??;
-        let changed = installed != Installed::Unchanged;
+        changed |= installed != Installed::Unchanged;
+        if let boot::Boots::As(_) = boots {
+            changed |= self.arrange_boot(boots).await?;
+        }
         if changed || owed {
             self.manager().reload().await?;
             self.settle_checks(set, previous).await?;
@@ -346,8 +384,8 @@ impl Drop for Busy {
         let done = inner.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.service);
         if let Some(operation) = done {
             let mut ended = inner.ended.lock().unwrap_or_else(PoisonError::into_inner);
-            ended.retain(|_, (_, at)| at.elapsed() < AFTERMATH);
-            ended.insert(self.service.clone(), (operation, Instant::now()));
+            ended.retain(|_, (_, at, _)| at.elapsed() < AFTERMATH);
+            ended.insert(self.service.clone(), (operation, Instant::now(), SystemTime::now()));
         }
         inner.changes.send_modify(|count| *count = count.wrapping_add(1));
     }

@@ -29,6 +29,14 @@ pub(super) async fn check(
         ports(container, old.map(|o| &o.deployment), &mut problems);
     }
     names(engine, old, (deployment, plan), &mut problems).await?;
+    if !touched.is_empty() {
+        for stage in engine.blocking_stages(&deployment.service).await? {
+            problems.push(format!(
+                "the boot stage {stage} comes before {} and is not ready; wait for it, or mend what is in it: mcp boot plan",
+                deployment.service
+            ));
+        }
+    }
     if problems.is_empty() { Ok(()) } else { Err(EngineError::Preflight { problems }) }
 }
 
@@ -96,7 +104,7 @@ fn unprivileged_start() -> String {
         .map_or_else(|_| "1024".to_owned(), |text| text.trim().to_owned())
 }
 
-fn bind(port: &Publish) -> std::io::Result<()> {
+pub(super) fn bind(port: &Publish) -> std::io::Result<()> {
     let address =
         SocketAddr::new(port.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port.host);
     match port.protocol {

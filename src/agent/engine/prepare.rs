@@ -131,6 +131,7 @@ impl Engine {
         };
         let deployment = resolve(&service, &self.facts(), &leases, Some(&neighbours), next)
             .map_err(EngineError::Resolve)?;
+        self.check_boot(&deployment, &neighbours)?;
         let mut set = toolchain.renderer.render(&deployment, &request.file_name)?;
         let disk = self.on_disk(&service.name).await?;
         for before in old.iter().map(|o| &o.set).chain(&disk) {

@@ -49,10 +49,12 @@ impl Engine {
         self.refresh(&deploy.service).await?;
         let accepted = self.accepted(&deploy.service)?;
         self.write_record(&accepted).await?;
+        self.keep_in_podman(&deploy.service);
         self.registry().replace_leases(&deploy.service, &lease_rows(&deploy.new)).await?;
         if let Some((old, _)) = &deploy.old {
             self.drop_networks(old, Some(&deploy.new), progress).await?;
         }
+        self.arrange_boot_again().await?;
         self.registry().prune_generations(&deploy.service, KEEP_GENERATIONS).await?;
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::accepted::container_units;
+use super::boot::Boots;
 use super::deploy::Deploy;
 use super::images::ImageWish;
 use super::{Engine, EngineError};
@@ -97,7 +98,7 @@ impl Engine {
             deploy.disk.clone().unwrap_or_else(|| UnitSet::new(deploy.service.clone(), false));
         beside.files.extend(image_files(&deploy.set));
         beside.files.extend(image_files(&self.by_other_names(&deploy.new, wanted)?));
-        self.install(&beside, None).await?;
+        self.install(&beside, None, Boots::Before).await?;
         self.start_pulls(wanted, progress).await
     }
 
@@ -114,9 +115,9 @@ impl Engine {
         if !lost.is_empty() {
             let mut beside = set.clone();
             beside.files.extend(image_files(&self.by_other_names(old, &lost)?));
-            self.install(&beside, None).await?;
+            self.install(&beside, None, Boots::Before).await?;
             let failures = self.start_pulls(&lost, progress).await?;
-            self.install(set, None).await?;
+            self.install(set, None, Boots::Before).await?;
             if !failures.is_empty() {
                 return Ok(failures);
             }
@@ -143,7 +144,8 @@ impl Engine {
         Ok(self.toolchain()?.renderer.render(&other, "")?)
     }
 
-    async fn start_pulls(
+    /// Pulls the images of containers by their units, which systemd knows.
+    pub(super) async fn start_pulls(
         &self,
         wanted: &[Container],
         progress: &Progress,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::boot::Boots;
 use super::status::ComponentState;
 use super::{Accepted, Engine, EngineError, now_ms};
 use crate::agent::monitor::drift::DriftKind;
@@ -122,7 +123,7 @@ impl Engine {
             }
         }
         let side = plan::Side { deployment: &accepted.deployment, set: &accepted.set };
-        // Which images it runs is not looked at: that is a deploy's work.
+        // What a tag means is a matter of deploys.
         let images = BTreeMap::new();
         let present =
             plan::Present { accepted: Some(side), disk: disk.as_ref(), up: &up, images: &images };
@@ -244,7 +245,8 @@ impl Engine {
             if !wanted.unread.is_empty() {
                 self.owe_reload();
             }
-            self.install(&accepted.set, wanted.disk.as_ref()).await?;
+            let boots = Boots::As(&accepted.deployment);
+            self.install(&accepted.set, wanted.disk.as_ref(), boots).await?;
             step.done().await;
         }
         if !accepted.deployment.active {

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
+use super::boot::{Boots, PODMAN};
 use super::deploy::{self, Deploy};
-use super::{Busy, Engine, EngineError, accepted, lifecycle, now_ms, reconcile, undeploy};
+use super::{Busy, Engine, EngineError, accepted, lifecycle, now_ms, reconcile, rescue, undeploy};
 use crate::agent::deploy_state::DeployState;
 use crate::agent::progress::Progress;
 use crate::quadlet::render::node_units;
@@ -30,12 +31,14 @@ impl Engine {
     /// The unit directories cannot be changed, or systemd does not answer.
     pub async fn prepare_node(&self) -> Result<(), EngineError> {
         let one_at_a_time = self.inner.units.lock().await;
-        let (store, files) = (self.tools().store.clone(), node_units("/usr/bin/env podman"));
+        let stages = self.boot_targets();
+        let (store, files) = (self.tools().store.clone(), node_units(PODMAN, &stages));
         let owed = self.inner.reload_owed.swap(true, Ordering::SeqCst);
         let installed = tokio::task::spawn_blocking(move || store.install_node_units(&files))
             .await
             .map_err(EngineError::Lost)??;
-        if owed || installed != Installed::Unchanged {
+        let arranged = self.arrange_boot(Boots::Before).await?;
+        if owed || arranged || installed != Installed::Unchanged {
             self.manager().reload().await?;
         }
         self.inner.reload_owed.store(false, Ordering::SeqCst);
@@ -84,6 +87,13 @@ impl Engine {
         };
         match row.kind.as_str() {
             lifecycle::STOP => self.carry_out_stop(&accepted, row.id, &progress).await,
+            rescue::RESCUE => {
+                let failures = self.carry_out_rescue(&accepted, row.id, &progress).await?;
+                for failure in failures {
+                    tracing::error!(service = %row.service, component = failure.component, "not brought back: {}", failure.explanation);
+                }
+                Ok(())
+            }
             lifecycle::START => self.carry_out_start(&accepted, row.id, &progress).await,
             reconcile::KIND => self.recover_reconcile(&row.service, row.id, &row.state).await,
             kind @ (undeploy::UNDEPLOY | undeploy::PURGE) => {

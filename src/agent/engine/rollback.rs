@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::accepted::container_units;
+use super::boot::Boots;
 use super::deploy::{Deploy, lease_rows};
 use super::{Engine, EngineError, now_ms};
 use crate::agent::deploy_state::{DeployEvent, DeployState};
@@ -76,7 +77,11 @@ impl Engine {
         if deploy.old.as_ref().is_none_or(|(old, _)| !old.active) {
             self.leave_targets(&deploy.service).await?;
         }
-        self.install(&old_set, Some(&deploy.set)).await?;
+        let boots = match &deploy.old {
+            Some((old, _)) => Boots::As(old),
+            None => Boots::Gone(&deploy.service),
+        };
+        self.install(&old_set, Some(&deploy.set), boots).await?;
         self.old_images_back(deploy, progress).await;
         let failures = match &deploy.old {
             Some((old, _)) if old.active => {

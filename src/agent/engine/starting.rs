@@ -131,7 +131,7 @@ impl Engine {
                     started.ready.push(container.spec.name.clone());
                 }
                 Err(why) => {
-                    let failure = failure::explain(self, container, &why).await;
+                    let failure = self.explained(deployment, container, &why).await?;
                     step.failed(failure.explanation.clone()).await;
                     started.failures.push(failure);
                     if failing == Failing::IsUndone {
@@ -142,6 +142,24 @@ impl Engine {
             }
         }
         Ok(started)
+    }
+
+    /// Says why a component did not become ready: for itself, or because a
+    /// boot stage before it is not.
+    async fn explained(
+        &self,
+        deployment: &Deployment,
+        container: &Container,
+        why: &str,
+    ) -> Result<Failure, EngineError> {
+        let mut failure = failure::explain(self, container, why).await;
+        let unit = container.name.unit();
+        if let Some(stage) = self.stage_waited_for(&deployment.service, &unit).await? {
+            failure.explanation = format!(
+                "it waits for the boot stage {stage}, which is not ready; mcp boot plan shows what is in it"
+            );
+        }
+        Ok(failure)
     }
 
     /// Looks whether a unit being started has failed and waits to be tried

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::accepted::container_units;
 use super::checks::Condition;
 use super::{Accepted, Engine, EngineError};
-use crate::agent::monitor::drift::{self, Drift};
+use crate::agent::monitor::drift::{self, Drift, UnitFile};
 pub use crate::agent::monitor::seen::ComponentState;
 use crate::definition::service::Restart;
 use crate::deployment::Container;
@@ -134,6 +134,7 @@ pub(in crate::agent) fn component_state(unit: &UnitState) -> ComponentState {
         ActiveState::Activating => ComponentState::Starting,
         ActiveState::Deactivating => ComponentState::Stopping,
         ActiveState::Failed => ComponentState::Failed,
+        // It waits for what comes before it, say a boot stage.
         ActiveState::Inactive if coming => ComponentState::Starting,
         ActiveState::Inactive if unit.load == LoadState::NotFound => ComponentState::Missing,
         ActiveState::Inactive | ActiveState::Maintenance | ActiveState::Other(_) => {
@@ -168,8 +169,15 @@ fn unit_drift(
         unit: unit.name.as_str(),
         desired: accepted.row.active,
         state,
-        known: unit.load != LoadState::NotFound,
-        masked: unit.load == LoadState::Masked,
+        file: match unit.load {
+            LoadState::NotFound => UnitFile::Unknown,
+            LoadState::Masked => UnitFile::Masked,
+            LoadState::Loaded
+            | LoadState::BadSetting
+            | LoadState::Error
+            | LoadState::Merged
+            | LoadState::Other(_) => UnitFile::Known,
+        },
         ended: &how_it_ended(unit),
         stopped_at: stopped_at.as_deref(),
         sick: Some(condition.reason.as_str()).filter(|reason| !reason.is_empty()),

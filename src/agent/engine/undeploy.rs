@@ -1,5 +1,6 @@
 //! Taking a service off the node.
 
+use super::boot::Boots;
 use super::{Accepted, Engine, EngineError, now_ms};
 use crate::agent::monitor::{self, EventKind};
 use crate::agent::progress::{Event, Outcome, OutcomeKind, Progress};
@@ -74,7 +75,8 @@ impl Engine {
         tokio::task::spawn_blocking(move || store.remove_record(&name))
             .await
             .map_err(EngineError::Lost)??;
-        self.install(&nothing, Some(disk.as_ref().unwrap_or(&accepted.set))).await?;
+        let previous = Some(disk.as_ref().unwrap_or(&accepted.set));
+        self.install(&nothing, previous, Boots::Gone(service)).await?;
         step.done().await;
         self.drop_networks(deployment, None, progress).await?;
         let left = if purge_data { self.purge(service, progress).await? } else { Vec::new() };
@@ -83,6 +85,14 @@ impl Engine {
         self.registry().delete_service(service).await?;
         self.registry().finish_operation(operation, "done".to_owned(), now_ms()).await?;
         self.refresh(service).await?;
+        if let Err(error) = self.kept_in_podman(service).await {
+            // The journal says that it was removed: the next start makes up
+            // for it.
+            let why = Chain(&error).to_string();
+            progress
+                .warn(format!("podman's storage still holds the service's record: {why}"))
+                .await;
+        }
         let (kind, message) = match (purge_data, left.is_empty()) {
             (false, _) => (OutcomeKind::Done, "removed; its data is kept".to_owned()),
             (true, true) => (OutcomeKind::Done, "removed, with its volumes".to_owned()),

@@ -4,5 +4,15 @@
 //! `mcp boot verify` asks those that decide about the next boot, `mcp-agent
 //! doctor` all of them.
 
+pub mod cgroups;
+pub mod disk;
+pub mod generator;
+pub mod journal;
 pub mod linger;
 pub mod network_online;
+pub mod owner;
+pub mod podman;
+pub mod registry;
+pub mod subids;
+pub mod uidmap;
+pub mod user_manager;

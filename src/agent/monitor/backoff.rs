@@ -7,8 +7,7 @@ use std::time::Duration;
 pub fn pause(attempt: u32, first: Duration, longest: Duration, chance: u8) -> Duration {
     let doubled = first.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1)));
     let pause = doubled.min(longest);
-    let quarter = pause / 4;
-    pause - quarter + quarter * 2 / 255 * u32::from(chance)
+    pause * 3 / 4 + pause / 2 * u32::from(chance) / 255
 }
 
 #[cfg(test)]
@@ -18,14 +17,9 @@ mod tests {
     #[test]
     fn pauses_double_and_end_at_the_longest() {
         let (first, longest) = (Duration::from_secs(1), Duration::from_secs(60));
-        let middle: Vec<u64> = (1..10)
-            .map(|n| pause(n, first, longest, 128).as_millis().div_ceil(1000))
-            .map(|s| u64::try_from(s).unwrap())
-            .collect();
-        assert_eq!(
-            middle,
-            [1, 2, 4, 8, 16, 32, 60, 60, 60].map(|s| s + u64::from(s > 0)).map(|s| s.min(61))
-        );
+        let middle = |n| pause(n, first, longest, 127).as_secs_f64().round();
+        let pauses: Vec<f64> = (1..10).map(middle).collect();
+        assert_eq!(pauses, [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]);
         for chance in [0, 255] {
             let spread = pause(4, first, longest, chance).as_secs_f64();
             assert!((6.0..=10.0).contains(&spread), "{spread}");

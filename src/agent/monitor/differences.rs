@@ -130,7 +130,7 @@ impl Monitor {
         for told in over {
             self.known.told.remove(&told);
             let (_, component, drift, subject) = told;
-            let reason = format!("{subject} is as it should be again");
+            let reason = format!("{subject}: {drift} is settled");
             let settled = Event {
                 component,
                 drift,

@@ -109,6 +109,17 @@ pub enum FileDrift {
     Added,
 }
 
+/// What systemd has of a unit's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnitFile {
+    /// It has read it.
+    Known,
+    /// There is none, or it cannot be used.
+    Unknown,
+    /// A person has masked it.
+    Masked,
+}
+
 /// A component, for what there is to say about its unit.
 #[derive(Debug, Clone)]
 pub struct Component<'a> {
@@ -120,10 +131,8 @@ pub struct Component<'a> {
     pub desired: bool,
     /// Its state.
     pub state: ComponentState,
-    /// Whether systemd has its file.
-    pub known: bool,
-    /// Whether its unit is masked.
-    pub masked: bool,
+    /// What systemd has of its file.
+    pub file: UnitFile,
     /// How it ended, where it failed.
     pub ended: &'a str,
     /// When it went down well, where it has run since the user's systemd came
@@ -178,15 +187,17 @@ pub fn of_component(component: &Component<'_>) -> Vec<Drift> {
         | (false, Stopped | Failed | Stopping)
         | (_, Missing) => {}
     }
-    if !component.known && component.state != Missing {
+    if component.file == UnitFile::Unknown && component.state != Missing {
         found.push(drift(
             DriftKind::UnitMissing,
             "systemd does not know its unit any more; it could not be started again".to_owned(),
         ));
     }
-    if component.masked {
+    if component.file == UnitFile::Masked {
         found.push(Drift {
-            mend: format!("systemctl --user unmask {unit}"),
+            mend: format!(
+                "systemctl --user unmask {unit} && systemctl --user unmask --runtime {unit}"
+            ),
             ..drift(DriftKind::Masked, "its unit is masked; it cannot be started".to_owned())
         });
     }
@@ -256,6 +267,16 @@ pub fn of_container(name: &str, image: &str) -> Drift {
     }
 }
 
+/// Returns what it means that an image's name stands for another image.
+pub fn of_image(service: &str, name: &str, runs: &str, named: &str) -> Drift {
+    Drift {
+        kind: DriftKind::OtherImage,
+        subject: name.to_owned(),
+        reason: format!("it runs the image {runs}, and {name} means {named} by now"),
+        mend: format!("mcp deploy {service}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,8 +288,7 @@ mod tests {
             unit: "shop-api.service",
             desired,
             state,
-            known: state != Missing,
-            masked: false,
+            file: if state == Missing { UnitFile::Unknown } else { UnitFile::Known },
             ended: "exit code 1",
             stopped_at: None,
             always: true,
@@ -321,8 +341,8 @@ mod tests {
 
     #[test]
     fn a_running_unit_without_its_file_is_told() {
-        assert_eq!(kinds(true, Running, |c| c.known = false), "unit_missing");
-        assert_eq!(kinds(true, Stopped, |c| c.masked = true), "down masked");
+        assert_eq!(kinds(true, Running, |c| c.file = UnitFile::Unknown), "unit_missing");
+        assert_eq!(kinds(true, Stopped, |c| c.file = UnitFile::Masked), "down masked");
     }
 
     #[test]
@@ -333,6 +353,7 @@ mod tests {
             of_unread("shop.service"),
             of_boot_link("shop", true),
             of_container("stray", "busybox"),
+            of_image("shop", "localhost/shop:1", "9e9e", "1a1a"),
         ];
         assert!(all.iter().all(|drift| drift.mend.contains(' ') && !drift.reason.ends_with('.')));
     }

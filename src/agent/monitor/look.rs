@@ -1,6 +1,7 @@
 //! Looking at units: what has happened since the last look.
 
 use std::collections::BTreeSet;
+use std::time::SystemTime;
 
 use super::drift::DriftKind;
 use super::event::Event;
@@ -9,7 +10,9 @@ use super::kind::EventKind;
 use super::seen::{self, ComponentState, Seen, Turn};
 use super::watch::Monitor;
 use crate::agent::engine::status::{component_state, how_it_ended};
+use crate::definition::service::Restart;
 use crate::names::{ComponentName, ServiceName, UnitName};
+use crate::podman::exits;
 use crate::registry::{ObservationRow, RegistryError};
 use crate::systemd::{ListedUnit, SystemdError, UnitState};
 use crate::telemetry::Chain;
@@ -29,6 +32,25 @@ pub struct Tracked {
     pub settled: Seen,
     /// The row of systemd's list then, for the sweep.
     pub listed: Option<ListedUnit>,
+    /// When systemd starts it again.
+    pub restart: Restart,
+    /// The number of the container that runs.
+    pub container: Option<String>,
+}
+
+impl Tracked {
+    /// Makes a unit that nobody has seen yet.
+    fn new(service: ServiceName, component: ComponentName) -> Self {
+        Self {
+            service,
+            component,
+            desired: false,
+            settled: Seen::NEVER,
+            listed: None,
+            restart: Restart::Always,
+            container: None,
+        }
+    }
 }
 
 impl Monitor {
@@ -56,7 +78,7 @@ impl Monitor {
             if row.flapping {
                 self.flaps.resume(unit.clone(), now);
             }
-            let tracked = Tracked { service, component, desired: false, settled, listed: None };
+            let tracked = Tracked { settled, ..Tracked::new(service, component) };
             self.tracked.insert(unit, tracked);
         }
         self.known.load(self.tools.registry.open_events("drift", "drift_settled").await?);
@@ -77,14 +99,11 @@ impl Monitor {
         for deployment in self.tools.engine.deployments() {
             for container in &deployment.containers {
                 let unit = container.name.unit();
-                let tracked = self.tracked.entry(unit.clone()).or_insert_with(|| Tracked {
-                    service: deployment.service.clone(),
-                    component: container.spec.name.clone(),
-                    desired: deployment.active,
-                    settled: Seen::NEVER,
-                    listed: None,
+                let tracked = self.tracked.entry(unit.clone()).or_insert_with(|| {
+                    Tracked::new(deployment.service.clone(), container.spec.name.clone())
                 });
                 tracked.desired = deployment.active;
+                tracked.restart = container.spec.restart;
                 units.insert(unit);
             }
         }
@@ -130,12 +149,17 @@ impl Monitor {
         for state in states {
             rows.extend(self.look_at(&state).await);
         }
+        self.keep(rows).await;
+        Ok(())
+    }
+
+    /// Keeps what was seen for the next agent.
+    pub(super) async fn keep(&self, rows: Vec<ObservationRow>) {
         if !rows.is_empty()
             && let Err(error) = self.tools.registry.save_observations(rows).await
         {
             tracing::error!(error = %Chain(&error), "what was seen is not kept");
         }
-        Ok(())
     }
 
     async fn look_at(&mut self, state: &UnitState) -> Option<ObservationRow> {
@@ -147,6 +171,19 @@ impl Monitor {
         };
         let tracked = self.tracked.get_mut(&state.name)?;
         tracked.listed = Some(listed(state));
+        if tracked.settled.invocation != now.invocation {
+            tracked.container = None;
+        }
+        if tracked.container.is_none() && now.state == ComponentState::Running {
+            tracked.container = state.main_pid.and_then(exits::container);
+        }
+        self.saw(state, now).await
+    }
+
+    /// Takes a unit as it is, and tells what it has done; returns what is to
+    /// be kept.
+    pub(super) async fn saw(&mut self, state: &UnitState, now: Seen) -> Option<ObservationRow> {
+        let tracked = self.tracked.get_mut(&state.name)?;
         let before = tracked.settled.clone();
         if before == now || !seen::is_settled(now.state) {
             return None;
@@ -155,7 +192,7 @@ impl Monitor {
         let (service, component) = (tracked.service.clone(), tracked.component.clone());
         self.due.service(service.clone());
         if let Some(turn) = seen::turn(&before, &now) {
-            self.turned(&state.name, &before, &now, turn).await;
+            self.turned(state, &before, &now, turn).await;
         }
         Some(ObservationRow {
             service: service.to_string(),
@@ -168,19 +205,23 @@ impl Monitor {
     }
 
     /// Tells what a unit has done, unless it does so all the time.
-    async fn turned(&mut self, unit: &UnitName, before: &Seen, now: &Seen, turn: Turn) {
+    async fn turned(&mut self, state: &UnitState, before: &Seen, now: &Seen, turn: Turn) {
+        let unit = &state.name;
         let Some(tracked) = self.tracked.get(unit) else { return };
         let (service, component) = (tracked.service.clone(), tracked.component.clone());
-        let operation = self.tools.engine.lately(&service);
-        let verdict = if operation.is_some() || self.catching_up {
+        // What systemd has not seen yet happens now.
+        let seen = component_state(state) == now.state;
+        let since = if seen { state.since } else { Some(SystemTime::now()) };
+        let operation = self.tools.engine.at_it(&service, since);
+        let verdict = if operation.is_some() || self.catching_up.is_some() {
             Verdict::Tell
         } else {
             self.flaps.turn(unit, self.now(), self.settings().limits())
         };
         let why = match operation {
+            Some(operation) if turn.kind == EventKind::Failed => format!("during mcp {operation}"),
             Some(operation) => format!("by mcp {operation}"),
-            None if self.catching_up => "while no agent was looking".to_owned(),
-            None => String::new(),
+            None => self.catching_up.unwrap_or_default().to_owned(),
         };
         let parts = [turn.reason.clone(), why];
         let reason: Vec<&str> =

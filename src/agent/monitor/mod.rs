@@ -4,7 +4,7 @@
 //! ```text
 //!  systemd (signals of our units) --+
 //!  inotify (unit directories,       |
-//!           podman's containers) ---+--> watch --look--> turn (seen), flap --+
+//!    podman's containers and exits) +--> watch --look--> turn (seen), flap --+
 //!  engine (operation ended) --------+      |                                 +--> Events
 //!  the sweep, every `interval` -----+      +--differences--> drift ----------+      |
 //!                                          +--heal--> engine.reconcile       |      |
@@ -21,6 +21,7 @@
 pub mod alerts;
 pub mod backoff;
 pub mod cooldown;
+pub mod deaths;
 pub mod differences;
 pub mod drift;
 pub mod event;

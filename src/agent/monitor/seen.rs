@@ -108,35 +108,34 @@ pub fn turn(before: &Seen, now: &Seen) -> Option<Turn> {
         (_, Starting | Stopping) | (Stopped | Missing, Stopped | Missing) | (Failed, Failed) => {
             return None;
         }
-        // Between two attempts of one that never comes up.
-        (Restarting, Restarting) if before.restarts == now.restarts => return None,
+        // The same run, or the same end: each attempt of one that never comes
+        // up has an invocation of its own.
+        (Running, Running) | (Restarting, Restarting) if before.invocation == now.invocation => {
+            return None;
+        }
         (_, Restarting | Failed) => EventKind::Failed,
         (_, Stopped | Missing) => EventKind::Stopped,
-        (Running, Running) if before.invocation == now.invocation => return None,
         (Running | Failed | Restarting, Running) => EventKind::Restarted,
         (Stopped | Missing | Starting | Stopping, Running) => EventKind::Started,
     };
-    Some(Turn { kind, reason: reason(kind, before, now) })
+    Some(Turn { kind, reason: reason(before, now) })
 }
 
-fn reason(kind: EventKind, before: &Seen, now: &Seen) -> String {
-    match kind {
-        EventKind::Failed if now.state == ComponentState::Restarting => {
-            format!("{}; systemd starts it again", ended(now))
+fn reason(before: &Seen, now: &Seen) -> String {
+    match now.state {
+        ComponentState::Restarting => format!("{}; systemd starts it again", ended(now)),
+        ComponentState::Failed => format!("{}; systemd does not start it again", ended(now)),
+        ComponentState::Running if now.restarts > before.restarts && now.restarts == 1 => {
+            "systemd has restarted it once".to_owned()
         }
-        EventKind::Failed => format!("{}; systemd does not start it again", ended(now)),
-        EventKind::Restarted if now.restarts > before.restarts => {
-            let times = if now.restarts == 1 {
-                "once".to_owned()
-            } else {
-                format!("{} times", now.restarts)
-            };
-            format!("systemd has restarted it {times}")
+        ComponentState::Running if now.restarts > before.restarts => {
+            format!("systemd has restarted it {} times", now.restarts)
         }
-        EventKind::Stopped if now.state == ComponentState::Missing => {
-            "systemd does not know its unit any more".to_owned()
-        }
-        _ => String::new(),
+        ComponentState::Missing => "systemd does not know its unit any more".to_owned(),
+        ComponentState::Running
+        | ComponentState::Stopped
+        | ComponentState::Starting
+        | ComponentState::Stopping => String::new(),
     }
 }
 
@@ -171,7 +170,7 @@ mod tests {
             (up.clone(), seen(Stopped, "", 0), Some("stopped")),
             (seen(Stopped, "", 0), seen(Missing, "", 0), None),
             (up.clone(), seen(Restarting, "1", 0), Some("failed")),
-            (seen(Restarting, "1", 1), seen(Restarting, "2", 1), None),
+            (seen(Restarting, "1", 0), seen(Restarting, "1", 1), None),
             (seen(Restarting, "1", 1), seen(Restarting, "2", 2), Some("failed")),
             (seen(Restarting, "1", 1), seen(Failed, "1", 1), Some("failed")),
             (seen(Failed, "", 0), seen(Failed, "", 0), None),

@@ -22,7 +22,7 @@ use super::look::Tracked;
 use super::settings::MonitorSettings;
 use crate::agent::engine::Engine;
 use crate::names::{ServiceName, UnitName};
-use crate::podman::{containers, images};
+use crate::podman::{containers, exits, images};
 use crate::registry::Registry;
 use crate::systemd::{Change, SystemdError, UnitWatch};
 use crate::telemetry::Chain;
@@ -61,8 +61,8 @@ pub struct Monitor {
     pub(super) heals: JoinSet<Healed>,
     pub(super) due: Due,
     began: Instant,
-    /// Whether what is seen next happened while nobody looked.
-    pub(super) catching_up: bool,
+    /// When what is seen next happened, if not just now.
+    pub(super) catching_up: Option<&'static str>,
 }
 
 /// What is to be looked at, and when.
@@ -102,7 +102,7 @@ impl Monitor {
             heals: JoinSet::new(),
             due: Due { services: BTreeSet::new(), strangers: false, at: None, sweep: now },
             began: now,
-            catching_up: true,
+            catching_up: Some("while no agent was looking"),
         }
     }
 
@@ -135,8 +135,10 @@ impl Monitor {
                     }
                     let error = self.watched(watch).await;
                     tracing::warn!(error = %Chain(&error), "the user's systemd cannot be watched; trying again");
-                    let gone = matches!(error, SystemdError::Disconnected);
+                    let gone =
+                        matches!(error, SystemdError::Disconnected | SystemdError::Connect { .. });
                     if gone && !std::mem::replace(&mut lost, true) {
+                        self.catching_up = Some("with the user's systemd");
                         let event = Event::of_node(
                             EventKind::SystemdLost,
                             "the user's systemd went away, and with it all that it runs",
@@ -170,7 +172,7 @@ impl Monitor {
     async fn start(&mut self, watch: &mut UnitWatch) -> Result<(), SystemdError> {
         watch.set(self.follow()).await?;
         self.look_at_all().await?;
-        self.catching_up = false;
+        self.catching_up = None;
         Ok(())
     }
 
@@ -192,7 +194,7 @@ impl Monitor {
                     self.all_due();
                 }
             },
-            paths = changed(files) => self.files_changed(&paths),
+            paths = changed(files) => self.files_changed(&paths).await?,
             _ = changes.changed() => {
                 watch.set(self.follow()).await?;
                 self.look_at_all().await?;
@@ -269,7 +271,9 @@ impl Monitor {
         ];
         if let Some(store) = images::own_store(|name| std::env::var_os(name)) {
             roots.push(Root { path: containers::directory(&store), whole: false });
+            roots.push(Root { path: images::directory(&store), whole: false });
         }
+        roots.push(Root { path: exits::directory(&self.tools.runtime), whole: false });
         Files::watch(roots)
             .inspect_err(|error| {
                 tracing::error!(%error, "the unit directories cannot be watched; only the sweep looks at them");
@@ -277,15 +281,29 @@ impl Monitor {
             .ok()
     }
 
-    fn files_changed(&mut self, paths: &BTreeSet<PathBuf>) {
+    async fn files_changed(&mut self, paths: &BTreeSet<PathBuf>) -> Result<(), SystemdError> {
+        let exits = exits::directory(&self.tools.runtime);
+        let (ends, paths): (BTreeSet<PathBuf>, BTreeSet<PathBuf>) =
+            paths.iter().cloned().partition(|path| path.starts_with(&exits));
+        self.ended(&ends).await?;
+        if paths.is_empty() {
+            return Ok(());
+        }
         let (config, runtime) = (&self.tools.config, &self.tools.runtime);
         let ours = config.join("containers/systemd/mcp");
         let of_units = [config.join("containers/systemd"), config.join("systemd")];
+        let images =
+            images::own_store(|name| std::env::var_os(name)).map(|store| images::directory(&store));
         let of_run = [runtime.join("containers/systemd"), runtime.join("systemd")];
-        for path in paths {
+        for path in &paths {
             if let Some(service) = service_of(path, &ours) {
                 self.due.services.insert(service);
-            } else if of_units.iter().chain(&of_run).any(|root| path.starts_with(root)) {
+            } else if of_units
+                .iter()
+                .chain(&of_run)
+                .chain(&images)
+                .any(|root| path.starts_with(root))
+            {
                 let all = self.tools.engine.all();
                 self.due.services.extend(all.iter().map(|a| a.row.name.clone()));
             } else {
@@ -293,6 +311,7 @@ impl Monitor {
             }
         }
         self.due.soon();
+        Ok(())
     }
 }
 

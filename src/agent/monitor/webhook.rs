@@ -82,9 +82,13 @@ impl WebhookError {
                         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
                     )
             }
-            Self::Connect { .. } | Self::Http(_) | Self::Deadline => true,
             // A file may be written by somebody who is at it just now.
-            Self::Token { .. } | Self::BadToken { .. } | Self::Trust(_) => true,
+            Self::Token { .. }
+            | Self::BadToken { .. }
+            | Self::Trust(_)
+            | Self::Connect { .. }
+            | Self::Http(_)
+            | Self::Deadline => true,
             Self::Host(_) | Self::Notice(_) | Self::Request(_) => false,
         }
     }

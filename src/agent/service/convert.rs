@@ -11,6 +11,7 @@ use crate::agent::finding::{Finding, Level};
 use crate::agent::monitor::drift::Drift;
 use crate::agent::plan::{Action, Effect, FileChange, FileChangeKind, ImageChange};
 use crate::agent::progress::{Event, Failure, Outcome, OutcomeKind, StepState};
+use crate::agent::rescue::{self, Rescue};
 use crate::definition::service::Protocol;
 use crate::deployment::{Container, Deployment, Image, Images, Publish};
 use crate::quadlet::{Place, proof};
@@ -135,16 +136,47 @@ pub(super) fn event(event: Event) -> pb::Progress {
     pb::Progress { event: Some(event) }
 }
 
+/// Converts the plan of a recovery.
+pub(super) fn rescue_plan(plan: Rescue) -> pb::RecoveryPlan {
+    let step = |step: rescue::Step| pb::RecoveryStep {
+        kind: step.kind().to_owned(),
+        service: step.service().to_string(),
+        message: step.to_string(),
+    };
+    pb::RecoveryPlan {
+        steps: plan.steps.into_iter().map(step).collect(),
+        left: plan.left.into_iter().map(pb::Finding::from).collect(),
+    }
+}
+
+/// Converts the end of a recovery.
+pub(super) fn rescue_end(
+    kind: OutcomeKind,
+    message: String,
+    failures: Vec<Failure>,
+    elapsed: Duration,
+) -> pb::RecoveryEnd {
+    pb::RecoveryEnd {
+        kind: self::kind(kind).into(),
+        message,
+        failures: failures.into_iter().map(failure).collect(),
+        elapsed_ms: milliseconds(elapsed),
+    }
+}
+
+fn kind(kind: OutcomeKind) -> pb::OutcomeKind {
+    match kind {
+        OutcomeKind::Done => pb::OutcomeKind::Done,
+        OutcomeKind::Unchanged => pb::OutcomeKind::Unchanged,
+        OutcomeKind::RolledBack => pb::OutcomeKind::RolledBack,
+        OutcomeKind::Failed => pb::OutcomeKind::Failed,
+    }
+}
+
 fn outcome(outcome: Outcome) -> pb::Outcome {
     pb::Outcome {
         service: outcome.service.to_string(),
-        kind: match outcome.kind {
-            OutcomeKind::Done => pb::OutcomeKind::Done,
-            OutcomeKind::Unchanged => pb::OutcomeKind::Unchanged,
-            OutcomeKind::RolledBack => pb::OutcomeKind::RolledBack,
-            OutcomeKind::Failed => pb::OutcomeKind::Failed,
-        }
-        .into(),
+        kind: kind(outcome.kind).into(),
         generation: outcome.generation.0,
         message: outcome.message,
         failures: outcome.failures.into_iter().map(failure).collect(),
@@ -363,4 +395,15 @@ fn port(port: &Publish) -> String {
         Protocol::Udp => "udp",
     };
     format!("{address}:{}->{}/{protocol}", port.host, port.container)
+}
+
+/// Returns a finding for the wire.
+pub(super) fn finding(finding: Finding) -> pb::Finding {
+    let Finding { check, subject, level, message, mend } = finding;
+    let level = match level {
+        Level::Fine => pb::FindingLevel::Fine,
+        Level::Warning => pb::FindingLevel::Warning,
+        Level::Failed => pb::FindingLevel::Failed,
+    };
+    pb::Finding { check: check.to_owned(), subject, level: level.into(), message, mend }
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::{Agent, Answers, caller, component_name, service_name, since, subject};
@@ -34,8 +35,13 @@ impl Agent {
         // reader that is slow.
         let after = past.last().map_or(last, |row| row.id.max(last));
         let rest = EventQuery { after, since_ms: None, limit: usize::MAX, ..query };
-        let follow =
-            Follow { events: self.events.clone(), newest, query: rest, waiting: past.into() };
+        let follow = Follow {
+            events: self.events.clone(),
+            newest,
+            query: rest,
+            waiting: past.into(),
+            shutdown: self.shutdown.clone(),
+        };
         // Tells the reader that it is being followed, and from where.
         let first = futures_util::stream::iter([Ok(pb::Event::default())]);
         let rest = futures_util::stream::unfold(Some(follow), step);
@@ -91,6 +97,7 @@ struct Follow {
     newest: watch::Receiver<i64>,
     query: EventQuery,
     waiting: VecDeque<EventRow>,
+    shutdown: CancellationToken,
 }
 
 impl Follow {
@@ -106,9 +113,13 @@ impl Follow {
                 self.waiting = rows.into();
                 continue;
             }
-            // Ends with the agent.
-            if self.newest.changed().await.is_err() {
-                return Ok(None);
+            // Both may be cancelled: they only wait. It ends with the agent,
+            // which would wait for its readers.
+            tokio::select! {
+                () = self.shutdown.cancelled() => return Ok(None),
+                changed = self.newest.changed() => if changed.is_err() {
+                    return Ok(None);
+                },
             }
         }
     }

@@ -22,6 +22,11 @@ impl Agent {
                 String::new()
             }
         };
+        match self.engine.late_stages().await {
+            Ok(late) => problems.extend(late),
+            // That systemd does not answer was told just before.
+            Err(error) => tracing::debug!(error = %Chain(&error), "the boot stages are not known"),
+        }
         Ok(Response::new(pb::InfoResponse {
             node: self.node.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -1,14 +1,19 @@
 //! The agent's gRPC service: one file a call or group of calls; each
 //! converts, calls the engine once, and converts back.
 
+mod boot;
+mod boot_report;
+mod boot_verify;
 mod convert;
 mod deploy;
+mod doctor;
 mod events;
 mod history;
 mod info;
 mod logs;
 mod lookup;
 mod operations;
+mod recover;
 mod since;
 mod status;
 
@@ -18,9 +23,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_stream::Stream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::check::follow::Follower;
+use super::doctor::Patient;
 use super::engine::recovery::CutOff;
 use super::engine::{Engine, EngineError, Toolchain, Tools};
 use super::gate::{AuditNote, Caller};
@@ -45,6 +52,8 @@ pub struct Agent {
     systemd: Arc<tokio::sync::OnceCell<String>>,
     events: Events,
     monitor: watch::Receiver<Arc<MonitorSettings>>,
+    shutdown: CancellationToken,
+    patient: Patient,
 }
 
 /// A stream that a call answers with.
@@ -60,12 +69,9 @@ impl Agent {
     /// user manager is served all the same, and the problem reported.
     pub async fn new(parts: &mut Parts) -> Result<Self, EngineError> {
         let environment = super::environment::Environment::of_process();
-        let config = environment
-            .xdg_config_home
-            .clone()
-            .or_else(|| environment.home.clone().map(|home| home.join(".config")))
-            .unwrap_or_else(|| parts.settings.state_dir.join(".config"));
+        let config = environment.config_dir(&parts.settings.state_dir);
         let runtime = environment.runtime_dir();
+        let patient = Patient::new(&parts.settings, &environment);
         let toolchain = Toolchain::find().await.map_err(|error| Chain(&error).to_string());
         if let Err(why) = &toolchain {
             parts.problems.set("podman", format!("this node cannot deploy: {why}"));
@@ -81,6 +87,9 @@ impl Agent {
             node: parts.settings.node.clone(),
             runtime: runtime.clone(),
             events: events.clone(),
+            state_dir: parts.settings.state_dir.clone(),
+            boot: Arc::new(parts.settings.boot.clone()),
+            problems: parts.problems.clone(),
         })
         .await?;
         let agent = Self {
@@ -90,9 +99,23 @@ impl Agent {
             systemd: Arc::default(),
             events: events.clone(),
             monitor: parts.monitor.subscribe(),
+            shutdown: parts.supervisor.shutdown(),
+            patient,
         };
         let cut_off = agent.engine.cut_off().await?;
-        agent.engine.rebuild().await?;
+        let taken = agent.engine.rebuild().await?;
+        if !taken.is_empty() {
+            let names: Vec<&str> = taken.iter().map(ServiceName::as_str).collect();
+            let text = format!(
+                "The registry did not know {}; what is deployed was taken from the unit files, without earlier generations.",
+                names.join(", ")
+            );
+            agent.problems.set("rebuilt", text);
+        }
+        parts.supervisor.spawn(
+            "boot order",
+            boot::follow(agent.clone(), parts.boot.subscribe(), parts.supervisor.shutdown()),
+        );
         let (settling, shutdown) = (agent.clone(), parts.supervisor.shutdown());
         parts.supervisor.spawn("settle", async move {
             // A recovery that the shutdown cuts off is taken up at the next
@@ -131,19 +154,23 @@ impl Agent {
             let text = Chain(&error).to_string();
             if self.problems.set("systemd", text.clone()) {
                 tracing::error!("the node's own units are not in place: {text}");
+                self.examine().await;
             }
             tokio::time::sleep(RETRY).await;
         }
         self.problems.clear("systemd");
-        let mut cut_off = cut_off;
+        self.engine.recover(cut_off).await;
+        tokio::join!(self.finish_what_is_stuck(), self.bring_back(), self.examine());
+    }
+
+    async fn finish_what_is_stuck(&self) {
         loop {
-            self.engine.recover(std::mem::take(&mut cut_off)).await;
             // Wakes only for an operation that could be neither finished nor
             // undone: the user manager was away, the disk full.
             self.engine.stuck().await;
             tokio::time::sleep(RETRY).await;
             match self.engine.cut_off().await {
-                Ok(found) => cut_off = found,
+                Ok(found) => self.engine.recover(found).await,
                 Err(error) => {
                     tracing::error!(error = %Chain(&error), "the registry does not answer");
                     self.engine.leave_for_later();
@@ -193,6 +220,7 @@ impl pb::agent_service_server::AgentService for Agent {
     type RollbackStream = Answers<pb::Progress>;
     type EventsStream = Answers<pb::Event>;
     type ReconcileStream = Answers<pb::Progress>;
+    type RecoverStream = Answers<pb::RecoverEvent>;
 
     async fn info(
         &self,
@@ -318,5 +346,40 @@ impl pb::agent_service_server::AgentService for Agent {
         request: Request<pb::TestAlertsRequest>,
     ) -> Result<Response<pb::TestAlertsResponse>, Status> {
         self.answer_test_alerts(&request).await
+    }
+
+    async fn recover(
+        &self,
+        request: Request<pb::RecoverRequest>,
+    ) -> Result<Response<Self::RecoverStream>, Status> {
+        self.answer_recover(request)
+    }
+
+    async fn doctor(
+        &self,
+        _: Request<pb::DoctorRequest>,
+    ) -> Result<Response<pb::DoctorResponse>, Status> {
+        Ok(Response::new(self.answer_doctor().await))
+    }
+
+    async fn boot_report(
+        &self,
+        request: Request<pb::BootReportRequest>,
+    ) -> Result<Response<pb::BootReportResponse>, Status> {
+        self.answer_boot_report(request).await
+    }
+
+    async fn boot_verify(
+        &self,
+        _: Request<pb::BootVerifyRequest>,
+    ) -> Result<Response<pb::BootVerifyResponse>, Status> {
+        self.answer_boot_verify().await
+    }
+
+    async fn boot_plan(
+        &self,
+        _: Request<pb::BootPlanRequest>,
+    ) -> Result<Response<pb::BootPlanResponse>, Status> {
+        self.answer_boot_plan().await
     }
 }

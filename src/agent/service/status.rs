@@ -21,6 +21,7 @@ pub(super) fn status(error: &EngineError) -> Status {
         | EngineError::ComponentFirst { .. }
         | EngineError::Needed { .. }
         | EngineError::ImageGone { .. }
+        | EngineError::Boot(_)
         | EngineError::Podman(_) => Code::FailedPrecondition,
         EngineError::Ports(_) => Code::ResourceExhausted,
         EngineError::Busy { .. } | EngineError::Overtaken { .. } => Code::Aborted,
@@ -30,6 +31,8 @@ pub(super) fn status(error: &EngineError) -> Status {
         | EngineError::Registry(_)
         | EngineError::Units(_)
         | EngineError::Stored { .. }
+        | EngineError::BootRecord(_)
+        | EngineError::LoadPath(_)
         | EngineError::Lost(_)
         | EngineError::Transition(_) => Code::Internal,
     };

@@ -1,10 +1,13 @@
 //! The commands: one file each, with its argument struct, whose comment is
 //! the help text, and the function that runs it.
 
+pub mod agent;
 pub mod alert_test;
+pub mod boot;
 pub mod completions;
 pub mod deploy;
 pub mod diff;
+pub mod doctor;
 pub mod events;
 pub mod history;
 pub mod lint;

@@ -5,6 +5,12 @@
 //! harmless here, before it is painted.
 
 pub mod age;
+pub mod boot_bars;
+pub mod boot_plan;
+pub mod boot_report;
+pub mod boot_svg;
+pub mod boot_verify;
+pub mod doctor;
 pub mod events;
 pub mod findings;
 pub mod history;
@@ -17,6 +23,7 @@ pub mod operation;
 pub mod plan;
 pub mod problem;
 pub mod ps;
+pub mod recovery;
 pub mod render;
 pub mod service;
 pub mod status;

@@ -112,6 +112,13 @@ pub fn label(name: &str, subject: &str) -> String {
     }
 }
 
+impl From<proto::Failure> for FailureView {
+    fn from(failure: proto::Failure) -> Self {
+        let proto::Failure { component, unit, result, explanation, journal } = failure;
+        Self { component, unit, result, explanation, journal }
+    }
+}
+
 impl FailureView {
     /// Returns the failure for people.
     pub fn text(&self, palette: Palette) -> String {
@@ -148,13 +155,6 @@ impl OperationView {
         steps: Vec<StepView>,
         warnings: Vec<String>,
     ) -> Self {
-        let failure = |failure: proto::Failure| FailureView {
-            component: failure.component,
-            unit: failure.unit,
-            result: failure.result,
-            explanation: failure.explanation,
-            journal: failure.journal,
-        };
         Self {
             outcome: match outcome.kind() {
                 proto::OutcomeKind::Done => "done",
@@ -167,7 +167,7 @@ impl OperationView {
             generation: (outcome.generation > 0).then_some(outcome.generation),
             message: outcome.message,
             changed: outcome.changed,
-            failures: outcome.failures.into_iter().map(failure).collect(),
+            failures: outcome.failures.into_iter().map(FailureView::from).collect(),
             warnings,
             steps,
             elapsed_ms: outcome.elapsed_ms,

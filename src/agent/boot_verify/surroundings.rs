@@ -1,0 +1,190 @@
+//! What a container needs besides its units: its image, paths, ports, and the
+//! program that probes it.
+
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::agent::finding::{Finding, shell_word};
+use crate::definition::service::MountSource;
+use crate::deployment::{Container, Deployment, Publish};
+
+/// Judges whether an image is in podman's store.
+pub fn image(container: &Container, present: bool) -> Option<Finding> {
+    if present {
+        return None;
+    }
+    let (image, unit) = (&container.image, container.name.unit());
+    let finding = Finding::failed(
+        "image",
+        unit.as_str(),
+        format!("The image {image} is not in podman's store, and a boot pulls none."),
+    );
+    Some(if image.is_local() {
+        // Nobody has it but this node: it must be built or loaded again.
+        finding
+    } else {
+        finding.mend(format!("systemctl --user start {}", container.name.image_unit()))
+    })
+}
+
+/// Looks at the program that units probe with.
+pub fn probe(program: &str, units: &[String]) -> Option<Finding> {
+    let first = units.first()?;
+    let path = Path::new(program);
+    let why = match path.metadata() {
+        Ok(metadata) if metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 => {
+            return None;
+        }
+        Ok(_) => "cannot be executed".to_owned(),
+        Err(error) if error.kind() == ErrorKind::NotFound => "is missing".to_owned(),
+        Err(error) => format!("cannot be looked at ({error})"),
+    };
+    let word = shell_word(program);
+    let message = format!(
+        "{program} {why}: the probe of {first}{} cannot run, and so it never becomes ready. \
+         Install mcp-agent there again.",
+        match units.len() {
+            1 => String::new(),
+            more => format!(" and {} more", more - 1),
+        }
+    );
+    let mend = if why == "cannot be executed" {
+        format!("sudo chmod 755 {word}")
+    } else {
+        format!("sudo install -m 755 mcp-agent {word}")
+    };
+    Some(Finding::failed("probe", first.as_str(), message).mend(mend))
+}
+
+/// Looks at the files and directories of the node that a container uses.
+pub fn paths(container: &Container) -> Vec<Finding> {
+    let unit = container.name.unit();
+    let failed = |message: String| Finding::failed("path", unit.as_str(), message);
+    let mut found = Vec::new();
+    for mount in &container.spec.volumes {
+        if let MountSource::Path(path) = &mount.source
+            && let Err(error) = std::fs::metadata(path)
+        {
+            let make = format!("sudo install -d -o \"$(id -un)\" {}", shell_word(path));
+            found.push(failed(format!("{path} cannot be mounted: {error}.")).mend(make));
+        }
+    }
+    for file in &container.spec.env_files {
+        if let Err(error) = std::fs::File::open(file) {
+            found.push(failed(format!("The environment file {file} cannot be read: {error}.")));
+        }
+    }
+    for device in &container.spec.devices {
+        if let Err(error) = std::fs::metadata(&device.host) {
+            found.push(failed(format!("There is no device {}: {error}.", device.host)));
+        }
+    }
+    found
+}
+
+/// Judges whether two containers want one port.
+pub fn clashes(deployments: &[&Deployment]) -> Vec<Finding> {
+    let all: Vec<(&Container, &Publish)> = deployments
+        .iter()
+        .flat_map(|deployment| &deployment.containers)
+        .flat_map(|container| container.publish.iter().map(move |publish| (container, publish)))
+        .collect();
+    let mut found = Vec::new();
+    for (at, (container, publish)) in all.iter().enumerate() {
+        let others = all.iter().skip(at + 1);
+        for (other, theirs) in others.filter(|(_, theirs)| publish.clashes(theirs)) {
+            let message = format!(
+                "{} and {} both publish port {}; only the first to start gets it.",
+                container.name.unit(),
+                other.name.unit(),
+                theirs.argument()
+            );
+            found.push(Finding::failed("port", other.name.unit().as_str(), message));
+        }
+    }
+    found
+}
+
+/// Judges a port that could not be bound while its container is down.
+pub fn port(container: &Container, publish: &Publish, error: &std::io::Error) -> Finding {
+    let unit = container.name.unit();
+    let finding = Finding::failed(
+        "port",
+        unit.as_str(),
+        format!("Port {} of {unit} cannot be published: {error}.", publish.argument()),
+    );
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum with forty variants")]
+    match error.kind() {
+        ErrorKind::PermissionDenied => finding
+            .mend(format!("sudo sysctl -w net.ipv4.ip_unprivileged_port_start={}", publish.host)),
+        ErrorKind::AddrInUse => finding.mend(format!("ss -lntup 'sport = {}'", publish.host)),
+        _ => finding,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::{Leases, NodeFacts, resolve};
+    use crate::names::Generation;
+
+    fn deployment(name: &str, rest: &str) -> Deployment {
+        let text = format!(
+            "name = \"{name}\"\n[[components]]\nname = \"{name}\"\nimage = \"r.example.net/{name}:1\"\n{rest}\n"
+        );
+        let service = crate::definition::load(&text).unwrap();
+        resolve(&service, &NodeFacts::default(), &Leases::new(), None, Generation(1)).unwrap()
+    }
+
+    #[test]
+    fn an_image_that_is_missing_is_pulled_by_its_unit() {
+        let web = deployment("web", "");
+        let container = &web.containers[0];
+        assert_eq!(image(container, true), None);
+        let missing = image(container, false).unwrap();
+        assert_eq!(missing.mend, "systemctl --user start web-image.service");
+        assert!(missing.message.contains("r.example.net/web:1"), "{missing:?}");
+    }
+
+    #[test]
+    fn a_probe_needs_a_program_that_can_be_executed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mcp-agent");
+        let program = path.to_str().unwrap();
+        let units = ["web.service".to_owned(), "db.service".to_owned()];
+        assert_eq!(probe(program, &[]), None);
+        let missing = probe(program, &units).unwrap();
+        assert!(missing.message.contains("is missing: the probe of web.service and 1 more"));
+        crate::atomic_file::write(&path, b"", 0o644).unwrap();
+        assert!(probe(program, &units).unwrap().mend.starts_with("sudo chmod 755 "));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(probe(program, &units), None);
+    }
+
+    #[test]
+    fn paths_that_are_missing_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let there = dir.path().display();
+        let web = deployment(
+            "web",
+            &format!(
+                "volumes = [\"{there}:/a\", \"{there}/gone:/b\"]\nenv_files = [\"{there}/env\"]"
+            ),
+        );
+        let found = paths(&web.containers[0]);
+        assert_eq!(found.len(), 2);
+        assert!(found[0].message.starts_with(&format!("{there}/gone cannot be mounted")));
+        assert!(found[1].message.contains(&format!("{there}/env cannot be read")));
+    }
+
+    #[test]
+    fn two_containers_cannot_publish_one_port() {
+        let ports = "ports = [\"127.0.0.1:8080:80\"]";
+        let (a, b) = (deployment("a", ports), deployment("b", "ports = [\"8080:80\"]"));
+        let clash = clashes(&[&a, &b]);
+        assert_eq!(clash.len(), 1);
+        assert!(clash[0].message.starts_with("a.service and b.service both publish"), "{clash:?}");
+        assert!(clashes(&[&a]).is_empty());
+    }
+}

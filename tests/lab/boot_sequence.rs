@@ -1,0 +1,138 @@
+//! A whole node boots in its stages, again and again, without the agent.
+
+use std::collections::BTreeMap;
+
+use crate::boot_node::{BOOT, Boot, Moment, service, stage, web};
+use crate::fixture::{Machine, machine};
+use crate::wait::until_within;
+
+/// Reboots, and as many power losses, when `MCP_LAB_BOOTS` does not say.
+const BOOTS: u32 = 2;
+
+/// Services of no stage.
+const OTHERS: usize = 15;
+
+/// What each service waits for itself.
+type Needs = BTreeMap<String, Vec<String>>;
+
+fn other(number: usize) -> String {
+    format!("other{number:02}")
+}
+
+/// Deploys the node: 2 foundation, 2 core, 1 management, 15 others, and one
+/// that is stopped. Returns who depends on whom.
+fn deploy_everything(node: &Machine) -> Needs {
+    let mut needs = Needs::new();
+    let mut deploy = |name: &str, definition: String, on: &[&str]| {
+        node.deploy(&definition).ok();
+        needs.insert(name.to_owned(), on.iter().map(ToString::to_string).collect());
+    };
+    deploy("registry", web("registry", &[]), &[]);
+    // No check of its own: its stage asks its port, 2 s after its start.
+    let slow = "env = { DELAY = \"2\" }";
+    deploy("names", service("names", "slow:v1", &[], slow), &[]);
+    let command = "env = { DELAY = \"1\" }\nhealth = { cmd = [\"/bin/health\"] }";
+    deploy("ca", service("ca", "slow:v1", &["registry"], command), &["registry"]);
+    let tcp = "env = { DELAY = \"1\" }\nhealth = { tcp = \"default\" }";
+    deploy("proxy", service("proxy", "slow:v1", &["names", "ca"], tcp), &["names", "ca"]);
+    deploy(
+        "control",
+        service("control", "web:v1", &[], "health = { cmd = [\"/bin/health\"] }"),
+        &[],
+    );
+    for number in 0..OTHERS {
+        let name = other(number);
+        let before = number.checked_sub(5).map(other);
+        let on: Vec<&str> = match &before {
+            Some(before) if number % 5 < 2 => vec![before.as_str()],
+            _ => Vec::new(),
+        };
+        let definition = match number % 5 {
+            0 => web(&name, &on),
+            1 => service(&name, "web:v1", &on, "health = { cmd = [\"/bin/health\"] }"),
+            2 => service(&name, "slow:v1", &on, tcp),
+            3 => service(&name, "static:v1", &on, ""),
+            _ => service(&name, "web:v1", &on, ""),
+        };
+        deploy(&name, definition, &on);
+    }
+    node.deploy(&web("asleep", &["registry"])).ok();
+    node.mcp(&["stop", "asleep"]).ok();
+    needs
+}
+
+/// Whether a unit is ready by itself; the rest only with its stage.
+const BY_ITS_STAGE: &str = "names";
+
+/// Checks one boot: everything is up, in order, and what was stopped is not.
+fn check(node: &Machine, needs: &Needs) {
+    let stages = ["mcp-foundation.target", "mcp-core.target", "mcp-management.target"];
+    let unit = |service: &str| format!("{service}.service");
+    let mut units: Vec<String> = needs.keys().map(|service| unit(service)).collect();
+    units.extend(stages.map(str::to_owned));
+    let up = until_within(BOOT, "everything is up", || {
+        let seen = node.moments(&units);
+        seen.values().all(|moment| moment.active == "active").then_some(seen)
+    });
+    assert_eq!(up.len(), units.len());
+    let at = |name: &str| -> &Moment { &up[name] };
+    let after = |service: &str, what: &str| {
+        let (begun, ready) = (at(&unit(service)).begun, at(what).ready);
+        assert!(
+            begun >= ready && ready > 0,
+            "{service} began at {begun}, {what} was ready at {ready}"
+        );
+    };
+    for (service, on) in needs {
+        on.iter().for_each(|on| after(service, &unit(on)));
+        let before: &[&str] = match service.as_str() {
+            "registry" | "names" => &[],
+            "ca" | "proxy" => &["registry", "names"],
+            "control" => &["registry", "names", "ca", "proxy"],
+            _ => &["registry", "names", "ca", "proxy", "control"],
+        };
+        before.iter().for_each(|before| after(service, &unit(before)));
+        let place = match before.len() {
+            0 => 0,
+            2 => 1,
+            4 => 2,
+            _ => 3,
+        };
+        stages.iter().take(place).for_each(|stage| after(service, stage));
+    }
+    // It listens two seconds after its start, and nobody goes before that.
+    let listens = at(&unit(BY_ITS_STAGE)).begun + 2_000_000;
+    assert!(at(stages[0]).ready >= listens, "{up:?}");
+    assert_eq!(node.states(&["asleep.service", "asleep.target"]), ["inactive"; 2]);
+    assert!(!node.podman_things().contains("asleep"));
+    let failed = node.as_mcp("systemctl --user --failed --no-legend --plain", "").ok();
+    assert_eq!(failed.text(), "");
+}
+
+#[test]
+fn a_node_boots_in_its_stages_by_reboot_and_after_a_power_loss_without_the_agent() {
+    let node = machine();
+    let needs = deploy_everything(&node);
+    node.reload_with(&format!(
+        "{}{}{}",
+        stage("foundation", &["registry", "names"], "health = \"tcp\""),
+        stage("core", &["ca", "proxy"], "required = true"),
+        stage("management", &["control"], "")
+    ));
+    until_within(BOOT, "the stages are in force", || {
+        node.mcp(&["boot", "plan"]).out.contains("stage management").then_some(())
+    });
+    let boots = std::env::var("MCP_LAB_BOOTS").map_or(BOOTS, |text| text.parse().unwrap());
+    for number in 1..=boots {
+        for how in [Boot::Reboot, Boot::PowerLoss] {
+            node.boot_without_agent(how);
+            let from = std::time::Instant::now();
+            check(&node, &needs);
+            println!(
+                "{how:?} {number} of {boots}: all {} up and in order, seen {:?} after the machine",
+                needs.len(),
+                from.elapsed()
+            );
+        }
+    }
+}

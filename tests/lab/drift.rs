@@ -1,0 +1,144 @@
+//! Drift: seen within a second, shown with what settles it, settled.
+
+use serde_json::Value;
+
+use crate::definitions::{LONE, PAIR, PAIR_UNITS, with};
+use crate::fixture::{Machine, machine};
+use crate::wait::until;
+
+const FILE: &str = "~/.config/containers/systemd/mcp/lone/lone.container";
+
+/// What a person does, and the drift that it is.
+const KINDS: [(&str, &str); 9] = [
+    ("systemctl --user stop lone.service", "stopped_by_hand"),
+    ("sed -i 's/^\\[Container\\]/&\\nEnvironment=BY=hand/' FILE", "file_edited"),
+    ("rm FILE", "file_removed"),
+    ("rm FILE; systemctl --user daemon-reload", "unit_missing"),
+    ("rm ~/.config/systemd/user/mcp.target.wants/lone.target", "boot_link"),
+    (
+        "mkdir -p ~/.config/systemd/user/lone.service.d
+        echo '[Service]' >~/.config/systemd/user/lone.service.d/a.conf",
+        "drop_in",
+    ),
+    ("podman run -d --name stray localhost/lab/web:v1", "unknown_container"),
+    ("podman tag localhost/lab/web:v2 localhost/lab/web:v1", "other_image"),
+    ("systemctl --user mask --runtime lone.service", "masked"),
+];
+
+impl Machine {
+    /// Returns the drift that `mcp status` shows of a service, and of the node.
+    #[track_caller]
+    fn drifts(&self) -> Vec<Value> {
+        let status = self.mcp(&["status", "--json"]).ok().json();
+        let mut all = status["drifts"].as_array().unwrap().clone();
+        for service in status["services"].as_array().unwrap() {
+            all.extend(service["drifts"].as_array().unwrap().iter().cloned());
+            for component in service["components"].as_array().unwrap() {
+                all.extend(component["drifts"].as_array().unwrap().iter().cloned());
+            }
+        }
+        all
+    }
+}
+
+#[test]
+fn every_kind_of_drift_is_seen_within_a_second_and_settled() {
+    let node = machine();
+    node.spoil();
+    node.deploy(LONE).ok();
+    for (deed, kind) in KINDS {
+        let script = format!("{}; date +%s%3N", deed.replace("FILE", FILE));
+        let answer = node.as_mcp(&script, "").ok();
+        let done: i64 = answer.out.lines().last().unwrap().parse().unwrap();
+        let event = node.event("", |e| e["event"] == "drift" && e["drift"] == kind);
+        let at: jiff::Timestamp = event["at"].as_str().unwrap().parse().unwrap();
+        let took = at.as_millisecond() - done;
+        assert!(took < 1000, "{kind} took {took} ms");
+        let shown = node.drifts();
+        let shown = shown.iter().find(|d| d["kind"] == kind).unwrap();
+        assert_eq!(shown["reason"], event["reason"]);
+        // The command that it names settles it.
+        let mend = shown["mend"].as_str().unwrap().to_owned();
+        node.as_mcp(&mend, "").ok();
+        node.mcp(&["reconcile", "lone"]).ok();
+        until("nothing drifts any more", || node.drifts().is_empty().then_some(()));
+        let settled = |e: &Value| e["event"] == "drift_settled" && e["drift"] == kind;
+        node.event("", settled);
+    }
+}
+
+#[test]
+fn what_should_be_down_and_runs_is_drift_and_is_stopped() {
+    let node = machine();
+    node.deploy(LONE).ok();
+    node.mcp(&["stop", "lone"]).ok();
+    node.as_mcp("systemctl --user start lone.service", "").ok();
+    node.event("lone", |e| e["event"] == "drift" && e["drift"] == "up");
+    node.mcp(&["reconcile", "lone"]).ok().says("stopped lone");
+    assert_eq!(node.states(&["lone.service"]), ["inactive"]);
+    node.mcp(&["reconcile", "lone"]).ok().says("nothing to do");
+}
+
+#[test]
+fn a_reconcile_does_what_its_dry_run_says() {
+    let node = machine();
+    node.deploy(PAIR).ok();
+    let dir = "~/.config/containers/systemd/mcp/pair";
+    let script = format!(
+        "rm {dir}/pair-front.container; sed -i s/red/green/ {dir}/pair-api.container
+        systemctl --user stop pair-front.service"
+    );
+    node.as_mcp(&script, "").ok();
+    let plan = node.mcp(&["reconcile", "pair", "--dry-run", "--json"]).ok().json();
+    let effects: Vec<String> = plan["effects"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| format!("{} {}", e["action"].as_str().unwrap(), e["unit"].as_str().unwrap()))
+        .collect();
+    assert_eq!(effects, ["restart pair-api.service", "start pair-front.service"]);
+    assert_eq!(plan["files"].as_array().unwrap().len(), 2, "{plan}");
+    assert_eq!(node.states(&PAIR_UNITS)[1], "inactive");
+    let before = node.invocations(&PAIR_UNITS);
+    let outcome = node.mcp(&["reconcile", "pair", "--json"]).ok().json();
+    assert_eq!(outcome["changed"], serde_json::json!(["api", "front"]));
+    let after = node.invocations(&PAIR_UNITS);
+    assert!(before[0] != after[0] && before[1] != after[1]);
+    assert_eq!(node.states(&PAIR_UNITS), ["active", "active"]);
+    let again = node.mcp(&["reconcile", "pair", "--dry-run", "--json"]).ok().json();
+    assert_eq!(again["unchanged"], true, "{again}");
+    node.event("pair", |e| e["event"] == "reconciled");
+}
+
+#[test]
+fn healing_puts_files_back_and_never_undoes_a_persons_stop() {
+    let node = machine();
+    node.deploy(&with(LONE, "name = \"lone\"\n\n", "name = \"lone\"\nheal = true\n\n")).ok();
+    let file = node.as_mcp(&format!("cat {FILE}"), "").ok().out;
+    let healed = |count: usize| {
+        until("it is healed", || {
+            (node.events("lone", &["--kind", "healed"]).len() == count).then_some(())
+        });
+        assert_eq!(node.as_mcp(&format!("cat {FILE}"), "").ok().out, file);
+        assert_eq!(node.states(&["lone.service"]), ["active"]);
+    };
+    node.as_mcp(&format!("rm {FILE}; systemctl --user daemon-reload"), "").ok();
+    healed(1);
+
+    // A stop stays, also when something else is healed.
+    node.as_mcp("systemctl --user stop lone.service", "").ok();
+    node.event("lone", |e| e["drift"] == "stopped_by_hand");
+    node.as_mcp(&format!("sed -i 's/^\\[Container\\]/&\\nEnvironment=BY=hand/' {FILE}"), "").ok();
+    until("the file is healed", || {
+        (node.events("lone", &["--kind", "healed"]).len() == 2).then_some(())
+    });
+    assert_eq!(node.as_mcp(&format!("cat {FILE}"), "").ok().out, file);
+    assert_eq!(node.states(&["lone.service"]), ["inactive"]);
+    let status = node.mcp(&["status", "lone"]).ok();
+    status.says("it was stopped by hand at");
+
+    // Until the next start.
+    node.mcp(&["start", "lone"]).ok();
+    assert_eq!(node.states(&["lone.service"]), ["active"]);
+    until("nothing drifts any more", || node.drifts().is_empty().then_some(()));
+}
