@@ -51,3 +51,60 @@ pub fn open(settings: &Settings, now_ms: i64) -> Result<Memory, RunError> {
     tracing::error!("{problem}");
     Ok(Memory { registry, problem: Some(problem) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::backup;
+    use crate::agent::config;
+    use crate::agent::environment::Environment;
+    use std::path::Path;
+
+    fn settings(directory: &Path) -> Settings {
+        let environment = Environment {
+            uid: rustix::process::geteuid().as_raw(),
+            host_name: "rift".to_owned(),
+            state_directory: Some(directory.to_owned()),
+            ..Environment::default()
+        };
+        config::parse("", Path::new("a.toml"), &environment).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_damaged_registry_is_kept_aside_and_a_new_one_begun() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(dir.path());
+        assert!(open(&settings, 1).unwrap().problem.is_none());
+        let copy = backup::make(&settings.database, &settings.backup, 1).unwrap().path;
+        crate::atomic_file::write(&settings.database, &[7; 8192], 0o600).unwrap();
+        let memory = open(&settings, 0).unwrap();
+        memory.registry.ping().await.unwrap();
+        let told = memory.problem.unwrap();
+        assert!(told.contains("mcp.db.corrupt-19700101T000000.000Z"), "{told}");
+        assert!(told.contains(&format!("mcp-agent restore {}", copy.display())), "{told}");
+        let aside = dir.path().join("mcp.db.corrupt-19700101T000000.000Z");
+        assert_eq!(std::fs::read(aside).unwrap(), [7; 8192]);
+    }
+
+    #[test]
+    fn a_registry_of_a_later_program_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(dir.path());
+        drop(open(&settings, 1).unwrap());
+        let newer = |version: i64| {
+            // The schema's number is at octet 60 of the file (sqlite.org/fileformat).
+            let mut bytes = std::fs::read(&settings.database).unwrap();
+            bytes[60..64].copy_from_slice(&i32::try_from(version).unwrap().to_be_bytes());
+            crate::atomic_file::write(&settings.database, &bytes, 0o600).unwrap();
+        };
+        let wal = settings.database.with_extension("db-wal");
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while wal.exists() && std::time::Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        newer(9_999);
+        let error = open(&settings, 1).unwrap_err();
+        assert!(error.is_lasting(), "{error:?}");
+        assert!(settings.database.exists());
+    }
+}

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::definition::service::Strategy;
 use crate::deployment::{Container, Deployment, ImageId};
 use crate::names::{ComponentName, ContainerName, ImageRef, UnitName};
 use crate::quadlet::unit_file::{self, Directive};
@@ -43,6 +44,8 @@ pub enum Action {
     Restart,
     /// It runs and is stopped.
     Stop,
+    /// It runs, and its new generation is started beside it and takes over.
+    Switch,
 }
 
 /// One unit that systemd is asked to change.
@@ -143,7 +146,7 @@ pub fn plan(present: Present<'_>, new: Side<'_>) -> Plan {
         let change = change(present, new, container);
         let (action, reason) = match (up.contains(&container.name.unit()), change) {
             (true, None) => continue,
-            (true, Some(why)) => (Action::Restart, why),
+            (true, Some(why)) => replaced(old, new.deployment, container, why),
             (false, _) if old.is_none_or(|o| o.deployment.container(component).is_none()) => {
                 (Action::Start, "new".to_owned())
             }
@@ -157,6 +160,30 @@ pub fn plan(present: Present<'_>, new: Side<'_>) -> Plan {
         });
     }
     Plan { files, effects, images }
+}
+
+/// Returns how a component that runs is made anew.
+fn replaced(
+    old: Option<Side<'_>>,
+    new: &Deployment,
+    container: &Container,
+    why: String,
+) -> (Action, String) {
+    let before = old.and_then(|o| o.deployment.container(&container.spec.name));
+    match (new.deploy.strategy, container.forwards.is_empty()) {
+        (Strategy::Recreate, _) => (Action::Restart, why),
+        (Strategy::BlueGreen, true) => {
+            (Action::Restart, format!("{why}; it has no ports, so it is recreated"))
+        }
+        (Strategy::BlueGreen, false)
+            if before.is_some_and(|before| before.forwards == container.forwards) =>
+        {
+            (Action::Switch, why)
+        }
+        (Strategy::BlueGreen, false) => {
+            (Action::Restart, format!("{why}; its ports change hands, so it is recreated"))
+        }
+    }
 }
 
 /// Returns stops for every component that runs.
@@ -304,14 +331,15 @@ pub fn keep_unchanged(old: &UnitSet, new: &mut UnitSet) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deployment::{Leases, NodeFacts, resolve};
+    use crate::deployment::{Leases, NodeFacts, ports, resolve};
     use crate::names::Generation;
     use crate::quadlet::{PodmanVersion, Renderer};
 
     fn made(text: &str) -> (Deployment, UnitSet) {
         let service = crate::definition::load(text).unwrap();
-        let d =
-            resolve(&service, &NodeFacts::default(), &Leases::new(), None, Generation(1)).unwrap();
+        let (range, none) = (20_000..=20_999, BTreeSet::new());
+        let leases = ports::lease(&service, &Leases::new(), &none, &range, |_| true).unwrap();
+        let d = resolve(&service, &NodeFacts::default(), &leases, None, Generation(1)).unwrap();
         let set =
             Renderer::new(PodmanVersion::USUAL, "/a", &[]).unwrap().render(&d, "s.toml").unwrap();
         (d, set)
@@ -378,6 +406,30 @@ mod tests {
         assert_eq!(shown(Some(&cmd), &slower, &up), ["Restart s-api (changed: HealthInterval)"]);
         let acting = with("{ cmd = [\"x\"], on_failure = \"restart\" }");
         assert_eq!(shown(Some(&cmd), &acting, &up), Vec::<String>::new());
+    }
+
+    #[test]
+    fn blue_green_hands_over_where_the_ports_stay_and_says_where_not() {
+        let blue = "name = \"s\"\n[deploy]\nstrategy = \"blue-green\"\n\
+            [[components]]\nname = \"web\"\nimage = \"i:1\"\nports = [\"80:80\"]\nhealth = { tcp = 80 }\n\
+            [[components]]\nname = \"job\"\nimage = \"i:1\"\n";
+        let up = ["s-web.service", "s-job.service"];
+        let both = blue.replace("i:1", "i:2");
+        assert_eq!(
+            shown(Some(blue), &both, &up),
+            [
+                "Restart s-job (changed: Image; it has no ports, so it is recreated)",
+                "Switch s-web (changed: Image)"
+            ]
+        );
+        assert_eq!(shown(Some(blue), &both, &up[1..])[1], "Start s-web (it does not run)");
+        assert_eq!(shown(Some(blue), &blue.replace("80:80", "127.0.0.1:80:80"), &up), [""; 0]);
+        let hands =
+            "Restart s-web (changed: PublishPort; its ports change hands, so it is recreated)";
+        assert_eq!(shown(Some(blue), &blue.replace("80:80", "81:80"), &up), [hands]);
+        let plain = blue.replace("[deploy]\nstrategy = \"blue-green\"\n", "");
+        assert_eq!(shown(Some(&plain), blue, &up), [hands]);
+        assert_eq!(shown(Some(blue), &plain, &up), ["Restart s-web (changed: PublishPort)"]);
     }
 
     #[test]

@@ -457,3 +457,173 @@ fn starts(cases: &[Case], starting: Starting) -> Vec<Step> {
     }
     steps
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(generation: u64, content: u8) -> Known {
+        Known {
+            generation: Generation(generation),
+            active: true,
+            content: vec![content],
+            at_ms: 10,
+        }
+    }
+
+    fn service(name: &str) -> ServiceName {
+        name.parse().unwrap()
+    }
+
+    fn verdict(seen: &Seen, worth: &Worth, named: bool) -> String {
+        match judge(&service("web"), seen, worth, named) {
+            Verdict::Follow(source) => source.to_string(),
+            Verdict::Forget => "forget".to_owned(),
+            Verdict::Left(finding) => finding.message,
+        }
+    }
+
+    /// Registry, unit record, podman's record; 0: not there.
+    fn seen(registry: u64, units: u64, podman: u64) -> Seen {
+        let source = |generation| (generation > 0).then(|| known(generation, 1));
+        Seen {
+            registry: source(registry),
+            units: source(units),
+            files: units > 0,
+            podman: source(podman),
+        }
+    }
+
+    #[test]
+    fn any_one_source_is_enough_and_a_newer_one_wins() {
+        let (registry, units, podman) = ("the registry", "the unit files", "podman's storage");
+        let whole = Worth::default();
+        let empty = Worth { registry_was_empty: true, ..Worth::default() };
+        for (seen, worth, expected) in [
+            (seen(3, 3, 3), &whole, registry),
+            (seen(3, 0, 0), &whole, registry),
+            (seen(0, 3, 0), &empty, units),
+            (seen(0, 0, 3), &empty, podman),
+            (seen(0, 3, 3), &empty, units),
+            (seen(3, 0, 3), &whole, registry),
+            (seen(3, 3, 0), &whole, registry),
+            // A registry that was restored is behind.
+            (seen(2, 3, 3), &whole, units),
+            (seen(2, 0, 3), &whole, podman),
+            // A deploy that was cut off before it wrote its records.
+            (seen(4, 3, 3), &whole, registry),
+        ] {
+            assert_eq!(verdict(&seen, worth, false), expected, "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_clear_is_left_until_it_is_named() {
+        let whole = Worth::default();
+        let restored = Worth { restored: true, ..Worth::default() };
+        let mut differs = seen(3, 3, 0);
+        differs.units = Some(known(3, 2));
+        for (seen, worth, word, named) in [
+            (seen(0, 0, 3), &whole, "Only podman's storage knows", "podman's storage"),
+            (seen(3, 0, 0), &restored, "Only the registry that was restored", "the registry"),
+            (seen(0, 2, 3), &whole, "of generation 2, podman's storage", "podman's storage"),
+            (differs, &whole, "both say generation 3, and differ", "the registry"),
+        ] {
+            let left = verdict(&seen, worth, false);
+            assert!(left.contains(word), "{left}");
+            assert_eq!(verdict(&seen, worth, true), named, "{seen:?}");
+        }
+        let files = Seen { files: true, ..Seen::default() };
+        assert!(verdict(&files, &whole, false).contains("nothing else is known"));
+        // Two of three know it: it was not removed.
+        assert_eq!(verdict(&seen(3, 0, 3), &restored, false), "the registry");
+    }
+
+    #[test]
+    fn a_record_that_was_left_over_of_a_removed_service_goes() {
+        let removed = |at| Worth {
+            registry_was_empty: true,
+            removed: BTreeMap::from([(service("web"), at)]),
+            ..Worth::default()
+        };
+        assert_eq!(verdict(&seen(0, 0, 3), &removed(11), false), "forget");
+        // It was deployed again since.
+        assert_eq!(verdict(&seen(0, 0, 3), &removed(9), false), "podman's storage");
+        let known = Worth { registry_was_empty: false, ..removed(11) };
+        assert_eq!(verdict(&seen(0, 0, 3), &known, false), "forget");
+    }
+
+    fn case(name: &str, depends_on: &[&str]) -> Case {
+        Case {
+            service: service(name),
+            from: Source::Registry,
+            known: known(3, 1),
+            seen: seen(3, 3, 3),
+            missing: Vec::new(),
+            depends_on: depends_on.iter().map(|name| service(name)).collect(),
+            images: Vec::new(),
+            down: vec!["a".parse().unwrap(), "b".parse().unwrap()],
+        }
+    }
+
+    fn steps(cases: &[Case], starting: Starting) -> Vec<String> {
+        let steps = plan(cases, starting).steps;
+        steps.iter().map(|step| format!("{}: {step}", step.service())).collect()
+    }
+
+    #[test]
+    fn files_come_before_images_and_starts_follow_the_dependencies() {
+        let mut late = case("late", &["web"]);
+        let mut web = case("web", &["base"]);
+        web.missing = vec!["web.container".to_owned()];
+        web.images = vec![("a".parse().unwrap(), "r.example/web:1".parse().unwrap())];
+        let base = case("base", &[]);
+        let other = case("other", &[]);
+        assert_eq!(
+            steps(&[late.clone(), other.clone(), web.clone(), base.clone()], Starting::Rescued),
+            [
+                "web: write web.container from the registry",
+                "web: pull r.example/web:1",
+                "web: start a, b",
+                "late: start a, b",
+            ]
+        );
+        late.known.active = false;
+        assert_eq!(
+            steps(&[late, other, web, base], Starting::All)[2..],
+            ["base: start a, b", "other: start a, b", "web: start a, b"]
+        );
+    }
+
+    #[test]
+    fn an_image_that_nobody_has_is_named_and_its_component_is_not_started() {
+        let mut web = case("web", &[]);
+        web.images = vec![("a".parse().unwrap(), "localhost/web:1".parse().unwrap())];
+        let rescue = plan(std::slice::from_ref(&web), Starting::Rescued);
+        assert_eq!(rescue.steps.iter().map(ToString::to_string).collect::<Vec<_>>(), ["start b"]);
+        assert_eq!(rescue.left[0].subject, "web/a");
+        assert!(rescue.left[0].message.contains("localhost/web:1"), "{rescue:?}");
+        assert_eq!(rescue.left[0].mend, "podman load -i FILE; mcp start web");
+    }
+
+    #[test]
+    fn records_that_are_missing_or_behind_are_written() {
+        let mut web = case("web", &[]);
+        web.down.clear();
+        assert!(steps(std::slice::from_ref(&web), Starting::All).is_empty());
+        web.seen = seen(3, 2, 0);
+        assert_eq!(
+            steps(std::slice::from_ref(&web), Starting::All),
+            [
+                "web: write the record beside the unit files",
+                "web: write the record into podman's storage",
+            ]
+        );
+        web.seen = seen(0, 3, 3);
+        web.from = Source::Units;
+        assert_eq!(
+            steps(&[web], Starting::All),
+            ["web: write generation 3 into the registry, from the unit files"]
+        );
+    }
+}

@@ -32,6 +32,7 @@ fn main() -> anyhow::Result<ExitCode> {
         | Command::Install(_)
         | Command::Probe(_)
         | Command::Check(_)
+        | Command::Forward(_)
         | Command::Version
         | Command::Snapshot(_)
         | Command::Restore(_)

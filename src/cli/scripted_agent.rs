@@ -174,7 +174,11 @@ impl AgentService for Scripted {
             reason: "the container stray (busybox) belongs to no service".into(),
             mend: "podman rm -f stray".into(),
         };
-        Ok(Response::new(proto::StatusResponse { services: vec![service], drifts: vec![drift] }))
+        Ok(Response::new(proto::StatusResponse {
+            services: vec![service],
+            undone: Vec::new(),
+            drifts: vec![drift],
+        }))
     }
 
     async fn definition(

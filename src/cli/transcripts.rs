@@ -95,6 +95,21 @@ fn a_node_that_is_down_does_not_hide_the_others() {
 }
 
 #[test]
+fn the_order_of_a_boot_is_a_tree() {
+    insta::assert_snapshot!(Home::new().run("boot plan -n rift"), @r"
+    rift
+    |- stage foundation  required, late after 2m0s, tcp checks  reached
+    |  |- mcr  stopped, and not waited for
+    |  `- mcns  not deployed
+    `- after all stages
+       `- mcq
+          `- mcq  ready when it runs
+    --
+    -- 0
+    ");
+}
+
+#[test]
 fn a_node_that_is_down_is_part_of_the_document() {
     let home = Home::new();
     insta::assert_snapshot!(home.run("node list --quiet --json"), @r#"

@@ -178,6 +178,47 @@ depends_on = ["a"]
     }
 
     #[test]
+    fn blue_green_takes_only_what_can_be_handed_over() {
+        let text = r#"
+name = "s"
+[deploy]
+strategy = "blue-green"
+drain = "5s"
+[[components]]
+name = "host"
+image = "i:1"
+network = "host"
+[[components]]
+name = "udp"
+image = "i:1"
+ports = ["53:53/udp", "53:53", "127.0.0.1:53:54"]
+health = { cmd = ["x"] }
+[[components]]
+name = "blind"
+image = "i:1"
+routes = [{ name = "mcp-behind-80", port = 443 }]
+[components.extra.Container]
+PublishPort = "1:1"
+[[components]]
+name = "none"
+image = "i:1"
+"#;
+        insta::assert_snapshot!(mistakes(text).join("\n"), @r#"
+        s.toml:9:11: with strategy "blue-green" a component cannot be in the node's network (both generations would want the same ports, so give it `ports` or `routes` instead)
+        s.toml:13:10: with strategy "blue-green" a component cannot publish a UDP port (it has no connections that could be handed over, so use strategy "recreate")
+        s.toml:13:32: port 53 of the node is published twice
+        s.toml:13:32: with strategy "blue-green" port 53 leads to one port of the container, whatever the address (write 53 here too, or take another port)
+        s.toml:15:1: with strategy "blue-green" nobody knows when to hand over to a component without a check (add [components.health])
+        s.toml:18:20: "mcp-behind-80" is a name that MCP uses itself (take another)
+        s.toml:20:15: with strategy "blue-green" both generations would want that port (use `ports`)
+        "#);
+        let recreate = text.replace("blue-green", "recreate").replace("drain = \"5s\"", "");
+        assert_eq!(mistakes(&recreate).len(), 2, "{:?}", mistakes(&recreate));
+        let other = "name = \"s\"\n[deploy]\ndrain = \"5s\"\n[[components]]\nname = \"a\"\nimage = \"i:1\"\n";
+        assert!(mistakes(other)[0].starts_with("s.toml:3:9: there is nothing to drain"));
+    }
+
+    #[test]
     fn the_schema_describes_what_is_read() {
         let schema = json_schema();
         assert_eq!(schema["additionalProperties"], false);

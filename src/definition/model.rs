@@ -36,6 +36,8 @@ pub struct Definition {
     pub build: Option<Build>,
     /// How the service's data is saved.
     pub snapshot: Option<Snapshot>,
+    /// How a new generation takes the place of the old one.
+    pub deploy: Option<Deploy>,
     /// The containers of the service.
     #[schemars(required)]
     pub components: Option<Vec<Component>>,
@@ -61,6 +63,18 @@ pub struct Snapshot {
     pub exclude: Option<Vec<String>>,
     /// The same, as older definitions spell it.
     pub excludes: Option<Vec<String>>,
+}
+
+/// How a new generation takes the place of the old one.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Deploy {
+    /// "recreate" (default): stop the old one, start the new one.
+    /// "blue-green": start the new one beside the old one, and hand its
+    /// connections over when it is ready.
+    pub strategy: Option<String>,
+    /// How long connections to the old one may go on. Default "10s".
+    pub drain: Option<String>,
 }
 
 /// One container of the service.

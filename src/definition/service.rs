@@ -37,8 +37,37 @@ pub struct Service {
     pub images: BTreeMap<String, String>,
     /// How its data is saved.
     pub snapshot: Option<Snapshot>,
+    /// How a new generation takes the place of the old one.
+    pub deploy: DeployRules,
     /// Its containers, at least one, in the order of the text.
     pub components: Vec<Component>,
+}
+
+/// How a new generation takes the place of the old one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeployRules {
+    /// In which way.
+    pub strategy: Strategy,
+    /// How long connections to the old one may go on.
+    pub drain: Duration,
+}
+
+impl Default for DeployRules {
+    fn default() -> Self {
+        Self { strategy: Strategy::Recreate, drain: Duration::from_secs(10) }
+    }
+}
+
+/// In which way a new generation takes the place of the old one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// The old one is stopped, then the new one started.
+    #[default]
+    Recreate,
+    /// The new one is started beside the old one, and gets its connections
+    /// when it is ready.
+    BlueGreen,
 }
 
 /// The kind of node that a service is placed on.

@@ -10,5 +10,5 @@ pub mod resolve;
 
 pub use boot::{BootError, Sequence, Stage, StageHealth};
 pub use images::{Image, ImageId, Images};
-pub use model::{Container, Deployment, NodeFacts, Publish, Readiness};
+pub use model::{Container, Deployment, Forward, NodeFacts, Publish, Readiness, SWITCHES};
 pub use resolve::{Leases, ResolveError, conflicts, resolve};

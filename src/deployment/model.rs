@@ -7,10 +7,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::definition::graph;
-use crate::definition::service::{Component, MountSource, Network, OnFailure, Protocol};
+use crate::definition::service::{
+    Component, DeployRules, MountSource, Network, OnFailure, Protocol,
+};
 use crate::names::{
-    ComponentName, ContainerName, Generation, ImageRef, NetworkName, NodeName, ServiceName,
-    UnitName, VolumeName,
+    ComponentName, ContainerName, Generation, ImageRef, NetworkName, NodeName, RouteName,
+    ServiceName, UnitName, VolumeName,
 };
 
 /// What resolving needs to know of the node.
@@ -46,6 +48,9 @@ pub struct Deployment {
     pub comment: Option<String>,
     /// Services whose components must all be ready first.
     pub depends_on: Vec<ServiceName>,
+    /// How a new generation takes the place of the old one.
+    #[serde(default)]
+    pub deploy: DeployRules,
     /// The containers, in the order of the definition.
     pub containers: Vec<Container>,
 }
@@ -107,10 +112,14 @@ pub struct Container {
     pub image: ImageRef,
     /// Its environment, the leased ports included.
     pub env: BTreeMap<String, String>,
-    /// Ports published on the node, leased ones included.
+    /// Ports that podman publishes on the node, leased ones included.
     pub publish: Vec<Publish>,
+    /// Ports of the node that a forwarder holds, each with the published port
+    /// behind it.
+    #[serde(default)]
+    pub forwards: Vec<Forward>,
     /// Leased ports by route, in the order of the routes.
-    pub leased: Vec<(crate::names::RouteName, u16)>,
+    pub leased: Vec<(RouteName, u16)>,
     /// Units that must be ready first.
     pub requires: Vec<UnitName>,
     /// When it is ready.
@@ -158,10 +167,100 @@ impl Container {
         }
     }
 
+    /// Returns the ports of the node at which the container can be reached by
+    /// everybody: what is published, or forwarded to what is published.
+    pub fn reachable(&self) -> Vec<Publish> {
+        let behind = |p: &&Publish| self.forwards.iter().all(|f| f.behind != p.host);
+        let direct = self.publish.iter().filter(behind).cloned();
+        self.forwards.iter().flat_map(Forward::ports).chain(direct).collect()
+    }
+
+    /// Returns every port of the node that the container takes up.
+    pub fn occupied(&self) -> Vec<Publish> {
+        self.forwards.iter().flat_map(Forward::ports).chain(self.publish.iter().cloned()).collect()
+    }
+
+    /// Returns every leased port by name, those behind a forwarder included.
+    pub fn leases(&self) -> impl Iterator<Item = (RouteName, u16)> {
+        let behind = self.forwards.iter().map(|f| (RouteName::behind(f.port), f.behind));
+        self.leased.iter().cloned().chain(behind)
+    }
+
+    /// Returns the units that hold the container's ports: the sockets, then
+    /// the forwarder behind them.
+    pub fn port_units(&self) -> Vec<UnitName> {
+        self.sockets().chain(self.forwarder()).collect()
+    }
+
+    /// Returns the units that listen on the container's ports.
+    pub fn sockets(&self) -> impl Iterator<Item = UnitName> {
+        self.forwards.iter().map(|f| self.name.socket_unit(f.port))
+    }
+
+    /// Returns the unit that forwards what the sockets take; none where
+    /// podman publishes the ports.
+    pub fn forwarder(&self) -> Option<UnitName> {
+        (!self.forwards.is_empty()).then(|| self.name.forward_unit())
+    }
+
+    /// Returns the container that stands in for this one while a deploy hands
+    /// over: the same, but for its name and the ports of the node.
+    ///
+    /// `ports` are those to publish, by the port behind the forwarder that
+    /// each takes the place of.
+    #[must_use]
+    pub fn stand_in(&self, ports: &BTreeMap<u16, u16>) -> Self {
+        let mut other = self.clone();
+        other.name = self.name.stand_in();
+        other.forwards = Vec::new();
+        for publish in &mut other.publish {
+            publish.host = *ports.get(&publish.host).unwrap_or(&publish.host);
+        }
+        if let Readiness::Probe {
+            probe:
+                Probe::Tcp { address, .. } | Probe::Http { address, .. } | Probe::Grpc { address, .. },
+            ..
+        } = &mut other.readiness
+        {
+            address.set_port(*ports.get(&address.port()).unwrap_or(&address.port()));
+        }
+        other
+    }
+
     /// Returns how long a stop may take: podman kills after `stop_timeout`,
     /// and removing the container needs a while more.
     pub fn stop_timeout(&self) -> Duration {
         self.spec.stop_timeout + Duration::from_secs(15)
+    }
+}
+
+/// Directory in the user's runtime directory (`$XDG_RUNTIME_DIR`) in which a
+/// file named like a container says where its forwarder sends connections
+/// while a deploy hands over.
+pub const SWITCHES: &str = "mcp/forward";
+
+/// A port of the node that a forwarder holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forward {
+    /// Addresses of the node; none: all of them.
+    pub addresses: Vec<Option<IpAddr>>,
+    /// The port.
+    pub port: u16,
+    /// The port at [`Ipv4Addr::LOCALHOST`] behind it, which podman publishes.
+    pub behind: u16,
+    /// Port in the container.
+    pub container: u16,
+}
+
+impl Forward {
+    /// Returns the ports as they are seen from outside.
+    fn ports(&self) -> impl Iterator<Item = Publish> {
+        self.addresses.iter().map(|address| Publish {
+            address: *address,
+            host: self.port,
+            container: self.container,
+            protocol: Protocol::Tcp,
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use super::resolve::Leases;
 use crate::definition::Service;
+use crate::definition::service::{Network, Strategy};
 use crate::names::{ComponentName, RouteName};
 
 /// No port of the range is free.
@@ -21,7 +22,8 @@ pub struct Exhausted {
     pub route: RouteName,
 }
 
-/// Gives every route of a service a port: the one it `had`, else the first
+/// Gives every route of a service a port, and with strategy `blue-green` every
+/// published port another one behind it: the one it `had`, else the first
 /// free one from a place in the range that depends on the names alone, so
 /// that a lost registry mostly finds the old ports again.
 ///
@@ -43,36 +45,94 @@ pub fn lease(
         service.components.iter().flat_map(|c| c.ports.iter().map(|p| p.host)).collect();
     let mut used = taken.clone();
     used.extend(&fixed);
-    let wanted: Vec<(&ComponentName, &RouteName)> = service
+    // Not even what is given up can be had again at once: the old generation
+    // may come back.
+    used.extend(had.values());
+    let routes: Vec<(ComponentName, RouteName)> = service
         .components
         .iter()
-        .flat_map(|c| c.routes.iter().map(move |r| (&c.name, &r.name)))
+        .flat_map(|c| c.routes.iter().map(move |r| (c.name.clone(), r.name.clone())))
         .collect();
-    for (component, route) in &wanted {
-        let key = ((*component).clone(), (*route).clone());
-        if let Some(port) = had.get(&key).filter(|port| !fixed.contains(port)) {
-            used.insert(*port);
-            leases.insert(key, *port);
-        }
-    }
-    for (component, route) in wanted {
-        let key = (component.clone(), route.clone());
-        if leases.contains_key(&key) {
-            continue;
-        }
-        let start = place(&[service.name.as_str(), component.as_str(), route.as_str()]);
-        let port = candidates(range, start)
-            .find(|port| !used.contains(port) && is_free(*port))
-            .ok_or_else(|| Exhausted {
-                first: *range.start(),
-                last: *range.end(),
-                component: key.0.clone(),
-                route: key.1.clone(),
-            })?;
-        used.insert(port);
-        leases.insert(key, port);
+    let pool = Pool { service, had, range, fixed, is_free };
+    pool.lease(routes, &mut used, &mut leases)?;
+    if service.deploy.strategy == Strategy::BlueGreen {
+        let behind = behind(service, &leases);
+        pool.lease(behind, &mut used, &mut leases)?;
     }
     Ok(leases)
+}
+
+/// Returns a port that is free for a moment, looked for from a place that
+/// depends on a name; `taken` and `is_free` are as for [`lease`].
+pub fn spare(
+    name: &str,
+    taken: &BTreeSet<u16>,
+    range: &RangeInclusive<u16>,
+    is_free: impl Fn(u16) -> bool,
+) -> Option<u16> {
+    candidates(range, place(&[name])).find(|port| !taken.contains(port) && is_free(*port))
+}
+
+/// Returns the names of the ports behind the forwarded ones.
+fn behind(service: &Service, leases: &Leases) -> Vec<(ComponentName, RouteName)> {
+    let mut wanted = Vec::new();
+    for component in service.components.iter().filter(|c| c.network != Network::Host) {
+        let ports = component.ports.iter().map(|p| p.host);
+        let routes = component
+            .routes
+            .iter()
+            .filter_map(|r| leases.get(&(component.name.clone(), r.name.clone())).copied());
+        for port in ports.chain(routes) {
+            let name = (component.name.clone(), RouteName::behind(port));
+            if !wanted.contains(&name) {
+                wanted.push(name);
+            }
+        }
+    }
+    wanted
+}
+
+/// Where leases come from.
+struct Pool<'a, F> {
+    service: &'a Service,
+    had: &'a Leases,
+    range: &'a RangeInclusive<u16>,
+    fixed: BTreeSet<u16>,
+    is_free: F,
+}
+
+impl<F: Fn(u16) -> bool> Pool<'_, F> {
+    fn lease(
+        &self,
+        wanted: Vec<(ComponentName, RouteName)>,
+        used: &mut BTreeSet<u16>,
+        leases: &mut Leases,
+    ) -> Result<(), Exhausted> {
+        let (range, fixed) = (self.range, &self.fixed);
+        for key in &wanted {
+            if let Some(port) = self.had.get(key).filter(|port| !fixed.contains(port)) {
+                used.insert(*port);
+                leases.insert(key.clone(), *port);
+            }
+        }
+        for key in wanted {
+            if leases.contains_key(&key) {
+                continue;
+            }
+            let start = place(&[self.service.name.as_str(), key.0.as_str(), key.1.as_str()]);
+            let port = candidates(range, start)
+                .find(|port| !used.contains(port) && (self.is_free)(*port))
+                .ok_or_else(|| Exhausted {
+                    first: *range.start(),
+                    last: *range.end(),
+                    component: key.0.clone(),
+                    route: key.1.clone(),
+                })?;
+            used.insert(port);
+            leases.insert(key, port);
+        }
+        Ok(())
+    }
 }
 
 /// Every port of the range once, from a place in it upwards and round.

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::model::{Container, Deployment, NodeFacts, Probe, Publish, Readiness, Timing};
+use super::model::{Container, Deployment, Forward, NodeFacts, Probe, Publish, Readiness, Timing};
 use crate::definition::graph;
-use crate::definition::service::{Check, CheckPort, Component, Health, Network, Protocol, Service};
+use crate::definition::service::{
+    Check, CheckPort, Component, Health, Network, Protocol, Service, Strategy,
+};
 use crate::names::{
     ComponentName, ContainerName, Generation, ImageRef, NetworkName, NodeName, RouteName,
     ServiceName, UnitName,
@@ -131,6 +133,7 @@ pub fn resolve(
         heal: service.heal,
         comment: service.comment.clone(),
         depends_on: service.depends_on.clone(),
+        deploy: service.deploy,
         containers,
     };
     if let Some(neighbours) = neighbours {
@@ -182,21 +185,81 @@ fn container(
         None => Readiness::Started,
         Some(health) => readiness(component, health, facts, &granted)?,
     };
+    let forwards = match service.deploy.strategy {
+        Strategy::Recreate => Vec::new(),
+        Strategy::BlueGreen => forwards(component, &publish, leases)?,
+    };
     let mut requires: Vec<UnitName> =
         service.depends_on.iter().map(UnitName::ready_target).collect();
     requires.extend(
         component.depends_on.iter().map(|other| ContainerName::new(&service.name, other).unit()),
     );
-    Ok(Container {
+    let container = Container {
         name: ContainerName::new(&service.name, &component.name),
         image,
         env,
         publish,
+        forwards: Vec::new(),
         leased: granted,
         requires,
         readiness,
         spec: component.clone(),
-    })
+    };
+    Ok(behind(container, forwards))
+}
+
+/// Returns a forward for every port that would be published.
+fn forwards(
+    component: &Component,
+    publish: &[Publish],
+    leases: &Leases,
+) -> Result<Vec<Forward>, ResolveError> {
+    let mut forwards: Vec<Forward> = Vec::new();
+    for port in publish {
+        if let Some(known) = forwards.iter_mut().find(|f| f.port == port.host) {
+            known.addresses.push(port.address);
+            continue;
+        }
+        let key = (component.name.clone(), RouteName::behind(port.host));
+        let behind =
+            *leases.get(&key).ok_or(ResolveError::NoLease { component: key.0, route: key.1 })?;
+        forwards.push(Forward {
+            addresses: vec![port.address],
+            port: port.host,
+            behind,
+            container: port.container,
+        });
+    }
+    Ok(forwards)
+}
+
+/// Puts a container behind its forwards: it is published, and probed, where
+/// only the node can reach it.
+fn behind(mut container: Container, forwards: Vec<Forward>) -> Container {
+    if forwards.is_empty() {
+        return container;
+    }
+    let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    container.publish = forwards
+        .iter()
+        .map(|f| Publish {
+            address: Some(local),
+            host: f.behind,
+            container: f.container,
+            protocol: Protocol::Tcp,
+        })
+        .collect();
+    if let Readiness::Probe {
+        probe:
+            Probe::Tcp { address, .. } | Probe::Http { address, .. } | Probe::Grpc { address, .. },
+        ..
+    } = &mut container.readiness
+        && let Some(forward) = forwards.iter().find(|f| f.port == address.port())
+    {
+        *address = SocketAddr::new(local, forward.behind);
+    }
+    container.forwards = forwards;
+    container
 }
 
 /// The image as written, or `<registry>/<service>[-<component>]:<version>`.
@@ -211,8 +274,10 @@ fn image(
     let (Some(registry), Some(version)) = (&facts.image_registry, &service.version) else {
         return Err(ResolveError::NoImage { component: component.name.clone() });
     };
-    // The platform's convention: the component "api" has the plain name.
-    let name = if component.name.as_str() == "api" {
+    // The platform's convention: the component "api" has the plain name, as
+    // has one that is named like its service.
+    let plain = ["api", service.name.as_str()];
+    let name = if plain.contains(&component.name.as_str()) {
         service.name.to_string()
     } else {
         ContainerName::new(&service.name, &component.name).to_string()
@@ -295,6 +360,7 @@ pub fn conflicts(deployment: &Deployment, others: &[&Deployment]) -> Vec<Resolve
     let mut errors = Vec::new();
     dependencies(deployment, others, &mut errors);
     let ours = units(deployment);
+    errors.extend(own_names(deployment));
     for other in others {
         let theirs = units(other);
         errors.extend(ours.intersection(&theirs).map(|unit| ResolveError::NameTaken {
@@ -317,13 +383,38 @@ pub fn conflicts(deployment: &Deployment, others: &[&Deployment]) -> Vec<Resolve
     errors
 }
 
+/// The units that only handing over needs: beside those of the containers
+/// themselves, so easily overlooked by whoever names components.
+fn switching_units(container: &Container) -> Vec<UnitName> {
+    if container.forwards.is_empty() {
+        return Vec::new();
+    }
+    let mut units = container.port_units();
+    units.push(container.name.stand_in().unit());
+    units
+}
+
+/// Refuses a component whose unit another component needs for handing over.
+fn own_names(deployment: &Deployment) -> Vec<ResolveError> {
+    let containers: BTreeSet<UnitName> =
+        deployment.containers.iter().map(|c| c.name.unit()).collect();
+    let needed = deployment.containers.iter().flat_map(switching_units);
+    needed
+        .filter(|unit| containers.contains(unit))
+        .map(|unit| ResolveError::NameTaken {
+            service: deployment.service.clone(),
+            unit,
+            other: deployment.service.clone(),
+        })
+        .collect()
+}
+
 /// The units of a service that nobody else may have.
 pub(super) fn units(deployment: &Deployment) -> BTreeSet<UnitName> {
     let service = &deployment.service;
     let containers = deployment.containers.iter().flat_map(|c| {
-        let mut units = vec![c.name.unit(), c.name.image_unit()];
-        units.extend(c.check_units());
-        units
+        let own = [c.name.unit(), c.name.image_unit()];
+        own.into_iter().chain(switching_units(c)).chain(c.check_units())
     });
     let volumes = deployment.volumes().into_iter().map(|v| UnitName::volume(service, v));
     let targets = [UnitName::service_target(service), UnitName::ready_target(service)];
@@ -333,11 +424,12 @@ pub(super) fn units(deployment: &Deployment) -> BTreeSet<UnitName> {
 fn port_conflict(container: &Container, other: &Deployment) -> Option<ResolveError> {
     let taken = |theirs: &Container, port: &Publish| {
         let leased = port.protocol == Protocol::Tcp
-            && theirs.leased.iter().any(|(_, leased)| *leased == port.host);
-        leased || theirs.publish.iter().any(|t| t.clashes(port))
+            && theirs.leases().any(|(_, leased)| leased == port.host);
+        leased || theirs.occupied().iter().any(|t| t.clashes(port))
     };
     other.containers.iter().find_map(|theirs| {
-        let port = container.publish.iter().find(|p| taken(theirs, p))?;
+        let occupied = container.occupied();
+        let port = occupied.iter().find(|p| taken(theirs, p))?;
         Some(ResolveError::PortTaken {
             component: container.spec.name.clone(),
             port: port.argument(),
@@ -401,5 +493,68 @@ mod tests {
         let net = format!("name = \"x\"\n{ONE}name = \"network\"\nnetwork = \"x\"\n");
         assert!(told(&net, &[])[0].contains("x-network.service"));
         assert_eq!(told(&port, &[&volume]), Vec::<String>::new());
+    }
+
+    const BLUE: &str = "[deploy]\nstrategy = \"blue-green\"\n";
+
+    fn forwarded(text: &str) -> Deployment {
+        let service = crate::definition::load(text).unwrap();
+        let range = 20_000..=20_100;
+        let none = BTreeSet::new();
+        let leases =
+            super::super::ports::lease(&service, &Leases::new(), &none, &range, |_| true).unwrap();
+        resolve(&service, &NodeFacts::default(), &leases, None, Generation(1)).unwrap()
+    }
+
+    #[test]
+    fn blue_green_puts_every_port_behind_a_forward_and_probes_behind_it() {
+        let text = format!(
+            "name = \"s\"\n{BLUE}{ONE}name = \"web\"\nports = [\"80:8080\", \"127.0.0.1:81:81\", \"10.0.0.1:81:81\"]\nhealth = {{ http = {{ port = 8080 }} }}\nroutes = [{{ port = 443 }}]\n"
+        );
+        let web = &forwarded(&text).containers[0];
+        let ports: Vec<(u16, usize, u16)> =
+            web.forwards.iter().map(|f| (f.port, f.addresses.len(), f.container)).collect();
+        let route = web.leased[0].1;
+        assert_eq!(ports, [(80, 1, 8080), (81, 2, 81), (route, 1, route)]);
+        assert_eq!(web.env["PORT"], route.to_string());
+        let behind: Vec<u16> = web.forwards.iter().map(|f| f.behind).collect();
+        let local = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let published: Vec<_> = web.publish.iter().map(|p| (p.address, p.host)).collect();
+        assert_eq!(published, behind.iter().map(|b| (local, *b)).collect::<Vec<_>>());
+        let probed = |c: &Container| match &c.readiness {
+            Readiness::Probe { probe: Probe::Http { address, .. }, .. } => address.port(),
+            Readiness::Probe { .. } | Readiness::Started | Readiness::Command { .. } => 0,
+        };
+        assert_eq!(probed(web), behind[0]);
+        let shown: Vec<String> = web.reachable().iter().map(Publish::argument).collect();
+        assert_eq!(
+            shown,
+            ["80:8080", "127.0.0.1:81:81", "10.0.0.1:81:81", &format!("127.0.0.1:{route}:{route}")]
+        );
+        let other = web.stand_in(&BTreeMap::from([(behind[0], 30_000), (behind[2], 30_002)]));
+        assert_eq!((other.name.as_str(), probed(&other)), ("s-web-next", 30_000));
+        let hosts: Vec<u16> = other.publish.iter().map(|p| p.host).collect();
+        assert_eq!(hosts, [30_000, behind[1], 30_002]);
+        assert_eq!(other.publish[0].container, 8080);
+    }
+
+    #[test]
+    fn names_that_handing_over_needs_are_refused() {
+        let part = |name: &str| {
+            format!(
+                "{ONE}name = \"{name}\"\nports = [\"{}:1\"]\nhealth = {{ cmd = [\"x\"] }}\n",
+                name.len()
+            )
+        };
+        for other in ["s-next", "s-forward", "next", "forward"] {
+            let text = format!("name = \"s\"\n{BLUE}{}{}", part("s"), part(other));
+            let told = conflicts(&forwarded(&text), &[]);
+            assert_eq!(told.is_empty(), other.starts_with("s-"), "{other}: {told:?}");
+        }
+        let web = forwarded(&format!("name = \"s\"\n{BLUE}{}", part("web")));
+        let other = deployment(&format!("name = \"s-web\"\n{ONE}name = \"next\"\n"));
+        assert!(conflicts(&other, &[&web])[0].to_string().contains("s-web-next.service"));
+        let same = deployment(&format!("name = \"d\"\n{ONE}name = \"d\"\nports = [\"3:1\"]\n"));
+        assert!(conflicts(&same, &[&web])[0].to_string().contains("s-web"));
     }
 }

@@ -9,6 +9,7 @@ use super::arguments::seconds;
 use super::view::exec_line;
 use crate::deployment::model::{Probe, Timing};
 use crate::deployment::{Container, Readiness};
+use crate::names::{ServiceName, UnitName};
 
 /// Shortest and longest time by which checks are spread, so that those of a
 /// hundred components do not come at once.
@@ -89,6 +90,7 @@ pub(super) struct CheckView {
     header: Vec<String>,
     name: String,
     unit: String,
+    target: String,
     check: String,
     interval: String,
     spread: String,
@@ -97,7 +99,12 @@ pub(super) struct CheckView {
 
 impl CheckView {
     /// Returns none for a container that is not checked while it runs.
-    pub(super) fn new(c: &Container, header: Vec<String>, agent: &str) -> Option<Self> {
+    pub(super) fn new(
+        service: &ServiceName,
+        c: &Container,
+        header: Vec<String>,
+        agent: &str,
+    ) -> Option<Self> {
         let timing = timing(c)?;
         let words = check_words(c, agent)?;
         // Each attempt, asking systemd, and waiting for a stop.
@@ -107,6 +114,7 @@ impl CheckView {
             header,
             name: c.name.to_string(),
             unit: c.name.unit().to_string(),
+            target: UnitName::service_target(service).to_string(),
             check: exec_line(&words),
             interval: seconds(timing.interval),
             spread: seconds((timing.interval / 10).clamp(SPREAD.0, SPREAD.1)),

@@ -56,6 +56,12 @@ impl PodmanVersion {
         self >= Self::new(5, 2)
     }
 
+    /// Tells whether `$XDG_RUNTIME_DIR/containers/systemd` is searched, before
+    /// `~/.config/containers/systemd`.
+    pub fn has_runtime_directory(self) -> bool {
+        self >= Self::new(5, 3)
+    }
+
     /// Tells whether `[Quadlet] DefaultDependencies=` is known; before it
     /// units do not wait for the network of their own accord.
     pub fn has_default_dependencies(self) -> bool {

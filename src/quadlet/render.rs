@@ -7,7 +7,9 @@ use super::checks::CheckView;
 use super::escape::EscapeError;
 use super::podman_version::{PodmanVersion, TooOld};
 use super::unit_set::{Place, UnitSet};
-use super::view::{self, ContainerView, ImageView, TargetView, ThingView};
+use super::view::{
+    self, ContainerView, ForwarderView, ImageView, SocketView, TargetView, ThingView,
+};
 use crate::deployment::{Container, Deployment};
 use crate::names::{ContainerName, UnitName};
 
@@ -20,6 +22,8 @@ pub const TEMPLATES: &[(&str, &str)] = &[
     ("service.target.tera", include_str!("../../templates/quadlet/service.target.tera")),
     ("check.service.tera", include_str!("../../templates/quadlet/check.service.tera")),
     ("check.timer.tera", include_str!("../../templates/quadlet/check.timer.tera")),
+    ("forward.socket.tera", include_str!("../../templates/quadlet/forward.socket.tera")),
+    ("forward.service.tera", include_str!("../../templates/quadlet/forward.service.tera")),
     ("ready.target.tera", include_str!("../../templates/quadlet/ready.target.tera")),
     ("gate.target.tera", include_str!("../../templates/quadlet/gate.target.tera")),
     ("stage.target.tera", include_str!("../../templates/quadlet/stage.target.tera")),
@@ -173,11 +177,52 @@ impl Renderer {
             (c.name.check_timer(), "check.timer.tera"),
         ] {
             let header = view::header(source, d, unit.as_str());
-            if let Some(view) = CheckView::new(c, header, &self.agent) {
+            if let Some(view) = CheckView::new(&d.service, c, header, &self.agent) {
                 set.add(Place::Systemd, unit.to_string(), self.file(template, &view)?)?;
             }
         }
+        self.forwards(set, d, c, source)
+    }
+
+    /// Adds what holds a container's ports, where podman does not.
+    fn forwards(
+        &self,
+        set: &mut Set,
+        d: &Deployment,
+        c: &Container,
+        source: &str,
+    ) -> Result<(), RenderError> {
+        for forward in &c.forwards {
+            let unit = c.name.socket_unit(forward.port).to_string();
+            let view = SocketView::new(d, c, forward, source).map_err(|e| escape(&unit, e))?;
+            set.add(Place::Systemd, unit, self.file("forward.socket.tera", &view)?)?;
+        }
+        if let Some(unit) = c.forwarder() {
+            let unit = unit.to_string();
+            let view =
+                ForwarderView::new(d, c, source, &self.agent).map_err(|e| escape(&unit, e))?;
+            set.add(Place::Systemd, unit, self.file("forward.service.tera", &view)?)?;
+        }
         Ok(())
+    }
+
+    /// Renders the file of the container that stands in for another one of a
+    /// deployment: no target wants it.
+    ///
+    /// # Errors
+    ///
+    /// A value that cannot be written.
+    pub fn stand_in(
+        &self,
+        deployment: &Deployment,
+        stand_in: &Container,
+        source: &str,
+    ) -> Result<String, RenderError> {
+        let context = view::Context { podman: self.podman, agent: &self.agent };
+        let view = ContainerView::new(deployment, stand_in, source, &context)
+            .map_err(|source| escape(stand_in.name.as_str(), source))?
+            .unchecked();
+        self.file("container.tera", &view)
     }
 
     pub(super) fn file<V: Serialize>(&self, name: &str, view: &V) -> Result<String, RenderError> {
@@ -277,6 +322,9 @@ mod tests {
                 (key, port)
             })
             .collect();
+        let (range, none) = (30_000..=30_999, std::collections::BTreeSet::new());
+        let leases =
+            crate::deployment::ports::lease(&service, &leases, &none, &range, |_| true).unwrap();
         let deployment =
             resolve(&service, &NodeFacts::default(), &leases, None, Generation(7)).unwrap();
         let renderer = Renderer::new(podman.parse().unwrap(), "/usr/bin/mcp-agent", &[])?;

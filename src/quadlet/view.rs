@@ -1,5 +1,7 @@
 //! What the templates see: every value already escaped for its place.
 
+use std::net::{IpAddr, SocketAddr};
+
 use serde::Serialize;
 
 use super::arguments::{
@@ -10,7 +12,7 @@ use super::checks::probe_words;
 use super::escape::{self, EscapeError, exec_word, raw, word};
 use super::podman_version::PodmanVersion;
 use crate::definition::service::{ExtraSection, MountSource, Network, Restart};
-use crate::deployment::{Container, Deployment, Readiness};
+use crate::deployment::{Container, Deployment, Forward, Readiness};
 use crate::names::{ImageRef, NetworkName, ServiceName, UnitName, VolumeName};
 
 /// The comment that heads every file.
@@ -37,6 +39,8 @@ pub(super) struct ContainerView {
     gate: String,
     requires: Vec<String>,
     check_timer: Option<String>,
+    sockets: Vec<String>,
+    forwarder: Option<String>,
     unit_extra: Vec<String>,
     name: String,
     image: String,
@@ -75,6 +79,7 @@ pub(super) struct ContainerView {
     start_timeout: u64,
     service_stop_timeout: u64,
     service_extra: Vec<String>,
+    wanted: bool,
     default_dependencies: bool,
 }
 
@@ -129,6 +134,8 @@ impl ContainerView {
             gate: UnitName::gate(&d.service).to_string(),
             requires: c.requires.iter().map(ToString::to_string).collect(),
             check_timer: c.is_checked().then(|| c.name.check_timer().to_string()),
+            sockets: c.sockets().map(|unit| unit.to_string()).collect(),
+            forwarder: c.forwarder().map(|unit| unit.to_string()),
             unit_extra: extra(ExtraSection::Unit),
             name: c.name.to_string(),
             image: raw(c.image.as_str())?,
@@ -168,8 +175,18 @@ impl ContainerView {
             start_timeout: c.start_timeout().as_secs(),
             service_stop_timeout: c.stop_timeout().as_secs(),
             service_extra: extra(ExtraSection::Service),
+            // What stands in for another does not outlive the deploy.
+            wanted: d.containers.iter().any(|own| own.name == c.name),
             default_dependencies: context.podman.has_default_dependencies(),
         })
+    }
+}
+
+impl ContainerView {
+    /// Returns the view of a container that nobody checks once it is ready:
+    /// it is there for a moment only.
+    pub(super) fn unchecked(self) -> Self {
+        Self { check_timer: None, ..self }
     }
 }
 
@@ -266,6 +283,91 @@ fn variables(c: &Container) -> Vec<String> {
     variables
 }
 
+/// `forward.socket.tera`.
+#[derive(Debug, Serialize)]
+pub(super) struct SocketView {
+    header: Vec<String>,
+    description: String,
+    target: String,
+    listen: Vec<String>,
+    free_bind: bool,
+    forwarder: String,
+}
+
+impl SocketView {
+    pub(super) fn new(
+        d: &Deployment,
+        c: &Container,
+        forward: &Forward,
+        source: &str,
+    ) -> Result<Self, EscapeError> {
+        let unit = c.name.socket_unit(forward.port);
+        // Of all addresses and one more, the former has the latter.
+        let every = forward.addresses.iter().any(Option::is_none);
+        let addresses = if every { &[None][..] } else { forward.addresses.as_slice() };
+        Ok(Self {
+            header: header(source, d, unit.as_str()),
+            description: escape::description(&format!("Port {} of {}", forward.port, c.name))?,
+            target: UnitName::service_target(&d.service).to_string(),
+            listen: addresses.iter().map(|address| listen(*address, forward.port)).collect(),
+            // The address may come up after us at boot.
+            free_bind: addresses
+                .iter()
+                .flatten()
+                .any(|address| !address.is_loopback() && !address.is_unspecified()),
+            forwarder: c.name.forward_unit().to_string(),
+        })
+    }
+}
+
+/// A value of `ListenStream=` (`systemd.socket(5)`).
+fn listen(address: Option<IpAddr>, port: u16) -> String {
+    match address {
+        None => port.to_string(),
+        Some(address) => SocketAddr::new(address, port).to_string(),
+    }
+}
+
+/// `forward.service.tera`.
+#[derive(Debug, Serialize)]
+pub(super) struct ForwarderView {
+    header: Vec<String>,
+    description: String,
+    target: String,
+    sockets: Vec<String>,
+    command: String,
+    stop_timeout: u64,
+}
+
+impl ForwarderView {
+    pub(super) fn new(
+        d: &Deployment,
+        c: &Container,
+        source: &str,
+        agent: &str,
+    ) -> Result<Self, EscapeError> {
+        // %t is the user's runtime directory, as the agent knows it.
+        let switches = crate::deployment::SWITCHES;
+        let files = [
+            format!("--switch=%t/{switches}/{}", c.name),
+            format!("--control=%t/{switches}/{}", c.name.socket_file()),
+        ];
+        let drain = format!("--drain={}", seconds(d.deploy.drain));
+        let ports = c.forwards.iter().map(|f| format!("{}={}", f.port, f.behind));
+        let words = [agent.to_owned(), "forward".to_owned(), drain].into_iter().chain(ports);
+        let mut command: Vec<String> = words.map(|word| exec_word(&word)).collect();
+        command.splice(2..2, files);
+        Ok(Self {
+            header: header(source, d, c.name.forward_unit().as_str()),
+            description: escape::description(&format!("Connections of {}", c.name))?,
+            target: UnitName::service_target(&d.service).to_string(),
+            sockets: c.sockets().map(|unit| unit.to_string()).collect(),
+            command: command.join(" "),
+            stop_timeout: d.deploy.drain.as_secs() + 5,
+        })
+    }
+}
+
 /// `image.tera`.
 #[derive(Debug, Serialize)]
 pub(super) struct ImageView {
@@ -345,6 +447,7 @@ pub(super) struct TargetView {
     description: String,
     everything: String,
     components: Vec<String>,
+    ports: Vec<String>,
     active: bool,
 }
 
@@ -364,6 +467,13 @@ impl TargetView {
                 .iter()
                 .filter(|_| d.active)
                 .map(|c| c.name.unit().to_string())
+                .collect(),
+            ports: d
+                .containers
+                .iter()
+                .filter(|_| d.active)
+                .flat_map(Container::port_units)
+                .map(|unit| unit.to_string())
                 .collect(),
             active: d.active,
         })

@@ -50,6 +50,36 @@ pub struct OperationRow {
     pub by: String,
 }
 
+/// An operation that was cut off and undone, and nothing was done after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UndoneRow {
+    /// The service.
+    pub service: ServiceName,
+    /// The generation that it would have made.
+    pub to: Generation,
+    /// Who asked for it.
+    pub by: String,
+    /// When it was undone, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// Why.
+    pub reason: String,
+}
+
+fn undone_from_row(row: &Row<'_>) -> rusqlite::Result<UndoneRow> {
+    let outcome: String = row.get(4)?;
+    Ok(UndoneRow {
+        service: parsed(row, 0)?,
+        to: generation(row, 1)?,
+        by: row.get(2)?,
+        at_ms: row.get(3)?,
+        reason: outcome.strip_prefix(UNDONE).unwrap_or(&outcome).to_owned(),
+    })
+}
+
+/// How the outcome begins of an operation that was cut off and undone; then
+/// comes why.
+pub const UNDONE: &str = "undone: ";
+
 const BEGIN: &str = "INSERT INTO operations
     (service, kind, state, from_generation, to_generation, started_at_ms, started_by)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
@@ -60,6 +90,9 @@ const UNFINISHED: &str = "SELECT id, service, kind, state, from_generation, to_g
     started_at_ms, started_by FROM operations WHERE finished_at_ms IS NULL ORDER BY id";
 const REMOVALS: &str = "SELECT service, max(finished_at_ms) FROM operations
     WHERE kind IN ('undeploy', 'purge') AND outcome = 'done' GROUP BY service";
+const LAST_UNDONE: &str = "SELECT service, to_generation, started_by, finished_at_ms, outcome
+    FROM operations AS o WHERE outcome LIKE 'undone: %'
+    AND id = (SELECT max(id) FROM operations WHERE service = o.service) ORDER BY service";
 const PRUNE: &str = "DELETE FROM operations WHERE finished_at_ms < ?1";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<OperationRow> {
@@ -176,6 +209,18 @@ impl Registry {
         .await
     }
 
+    /// Returns the services whose last operation was cut off and undone.
+    ///
+    /// # Errors
+    ///
+    /// The registry does not answer.
+    pub async fn undone(&self) -> Result<Vec<UndoneRow>, RegistryError> {
+        self.read("list what was undone", |tx| {
+            tx.prepare_cached(LAST_UNDONE)?.query_map([], undone_from_row)?.collect()
+        })
+        .await
+    }
+
     /// Forgets operations that were finished before a moment; returns how many.
     ///
     /// # Errors
@@ -219,6 +264,11 @@ mod tests {
             Err(RegistryError::NoOperation { .. })
         ));
         assert!(registry.begin_operation(new).await.unwrap() > id);
+        assert_eq!(registry.undone().await.unwrap(), []);
+        let last = registry.unfinished_operations().await.unwrap()[0].id;
+        registry.finish_operation(last, format!("{UNDONE}it was dark"), 9).await.unwrap();
+        let undone = registry.undone().await.unwrap();
+        assert_eq!((undone[0].to, undone[0].reason.as_str()), (Generation(1), "it was dark"));
         assert_eq!(registry.prune_operations(8).await.unwrap(), 1);
     }
 }

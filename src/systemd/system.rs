@@ -77,6 +77,19 @@ impl SystemManager {
         })
     }
 
+    /// Returns what a unit's `[Install]` section has been made into:
+    /// `enabled`, `disabled`, `static`... (`systemctl(1)`, `is-enabled`);
+    /// empty when there is no such file.
+    ///
+    /// # Errors
+    ///
+    /// systemd does not answer.
+    pub async fn file_state(&self, unit: &UnitName) -> Result<String, SystemdError> {
+        let bus = self.properties(unit).await?;
+        let state = bus.get::<String>(UNIT, "UnitFileState").await;
+        state.map_err(|e| SystemdError::call("Properties.Get", e))
+    }
+
     /// Returns how long a service may take.
     ///
     /// # Errors

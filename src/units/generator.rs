@@ -177,6 +177,20 @@ impl Generator {
         self.check_set_in(set, SearchPath::own(live_root), live_root).await
     }
 
+    /// As [`Self::check_set`], while `set` is being tried: before the files
+    /// that are there, and with them.
+    ///
+    /// # Errors
+    ///
+    /// [`GeneratorError`]
+    pub async fn check_trial(
+        &self,
+        set: &UnitSet,
+        live_root: &Path,
+    ) -> Result<GeneratorReport, GeneratorError> {
+        self.check_set_in(set, SearchPath::own(live_root).tried(), live_root).await
+    }
+
     /// Returns what the generator makes of `set` and nothing else: no drop-ins,
     /// no other files.
     ///

@@ -10,9 +10,14 @@ mod disk;
 pub mod drop_ins;
 pub mod generator;
 pub mod load_path;
+mod port_files;
 pub mod record;
 pub mod search;
+pub mod stand_in;
 pub mod store;
+pub mod trial;
 
 pub use generator::{Generator, GeneratorError, GeneratorReport};
+pub use stand_in::StandIns;
 pub use store::{Installed, OnDisk, Removed, UnitStore, UnitsError};
+pub use trial::TrialStore;

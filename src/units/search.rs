@@ -17,6 +17,10 @@ const DEPTH: u32 = 8;
 /// "Podman rootless unit search path").
 #[derive(Debug, Clone)]
 pub struct SearchPath {
+    /// Where the files of the set are put.
+    set_root: PathBuf,
+    /// The service has no files here.
+    empty_root: Option<PathBuf>,
     live_root: PathBuf,
     directories: Vec<(PathBuf, Scope)>,
 }
@@ -31,7 +35,8 @@ enum Scope {
 
 impl SearchPath {
     /// Returns the own user's search path, with the given directory in the
-    /// place of `~/.config/containers/systemd`.
+    /// place of `~/.config/containers/systemd`, where a set will be. Nothing
+    /// is being tried then.
     pub fn own(live_root: &Path) -> Self {
         let uid = rustix::process::getuid().as_raw();
         let runtime = match std::env::var_os("XDG_RUNTIME_DIR") {
@@ -39,14 +44,27 @@ impl SearchPath {
             Some(_) | None => PathBuf::from(format!("/run/user/{uid}")),
         };
         let users = Path::new("/etc/containers/systemd/users");
+        let trial_root = runtime.join("containers/systemd");
         Self {
+            set_root: live_root.to_owned(),
+            empty_root: Some(trial_root.clone()),
             live_root: live_root.to_owned(),
             directories: vec![
-                (runtime.join("containers/systemd"), Scope::Own),
+                (trial_root, Scope::Own),
                 (live_root.to_owned(), Scope::Own),
                 (users.join(uid.to_string()), Scope::Own),
                 (users.to_owned(), Scope::Shared),
             ],
+        }
+    }
+
+    /// Returns the same search path while the set is being tried: it is in
+    /// the directory that comes first, before the files that there are.
+    #[must_use]
+    pub fn tried(self) -> Self {
+        match self.empty_root {
+            Some(trial_root) => Self { set_root: trial_root, empty_root: None, ..self },
+            None => self,
         }
     }
 
@@ -61,7 +79,8 @@ impl SearchPath {
     /// Returns a search path of one directory.
     pub fn only(live_root: &Path) -> Self {
         let directories = vec![(live_root.to_owned(), Scope::Own)];
-        Self { live_root: live_root.to_owned(), directories }
+        let (set_root, live_root) = (live_root.to_owned(), live_root.to_owned());
+        Self { set_root, empty_root: None, live_root, directories }
     }
 
     /// Fills the empty directory `scratch` with a copy of the search path;
@@ -72,12 +91,15 @@ impl SearchPath {
         for (number, (real, scope)) in self.directories.iter().enumerate() {
             let copy = scratch.join(number.to_string());
             fs::create_dir_all(&copy)?;
-            let live = *real == self.live_root;
-            let ours = ours.as_ref().filter(|_| live);
-            let walk = Walk { skip: ours.map(|ours| real.join(ours)), scope: *scope };
-            walk.copy(real, &copy, DEPTH)?;
-            if let (Some(set), Some(ours)) = (set, ours) {
-                place(set, &real.join(ours), &copy.join(ours))?;
+            let has_set = *real == self.set_root;
+            let has_others = has_set || self.empty_root.as_deref() == Some(real);
+            let skip = ours.as_ref().filter(|_| has_others).map(|ours| real.join(ours));
+            Walk { skip, scope: *scope }.copy(real, &copy, DEPTH)?;
+            if let (Some(set), Some(ours)) = (set, ours.as_ref().filter(|_| has_set)) {
+                write(set, &copy.join(ours))?;
+                if *real == self.live_root {
+                    carry_drop_ins(&real.join(ours), &copy.join(ours))?;
+                }
             }
             copied.places.push((copy, real.clone()));
         }
@@ -108,13 +130,18 @@ impl Copied {
     }
 }
 
-/// Writes the set's Quadlet files, and beside them what a person put there.
-fn place(set: &UnitSet, live: &Path, copy: &Path) -> io::Result<()> {
+/// Writes the set's Quadlet files.
+fn write(set: &UnitSet, copy: &Path) -> io::Result<()> {
     fs::create_dir_all(copy)?;
     for (name, text) in set.of(Place::Quadlet) {
         // Gone after the check: nothing to sync for.
         fs::File::create_new(copy.join(name))?.write_all(text.as_bytes())?;
     }
+    Ok(())
+}
+
+/// Puts beside them what a person put there.
+fn carry_drop_ins(live: &Path, copy: &Path) -> io::Result<()> {
     for entry in list(live)? {
         if entry.file_type()?.is_dir() {
             carry(&entry.path(), &copy.join(entry.file_name()))?;
@@ -222,6 +249,37 @@ mod tests {
         assert_eq!(read("README"), None);
         let message = format!("in {}/hand.container, x", copy.display());
         assert_eq!(copied.translate(&message), format!("in {}/hand.container, x", live.display()));
+    }
+
+    #[test]
+    fn what_is_tried_comes_before_what_is_there_and_nothing_else_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (live, run) = (dir.path().join("live"), dir.path().join("run"));
+        write(&live.join("mcp/web/web.container"), "old");
+        write(&live.join("mcp/web/web.container.d/x.conf"), "drop-in");
+        write(&run.join("mcp/web/web.container"), "left");
+        write(&run.join("mcp/other/other.container"), "tried too");
+        let mut set = UnitSet::new("web".parse().unwrap(), true);
+        set.files.insert((Place::Quadlet, "web.container".to_owned()), "new".to_owned());
+        let mut path = SearchPath::only(&live);
+        path.directories.insert(0, (run.clone(), Scope::Own));
+        path.empty_root = Some(run);
+        let copied = |path: &SearchPath, name: &str| {
+            let scratch = dir.path().join(name);
+            fs::create_dir(&scratch).unwrap();
+            path.copy(Some(&set), &scratch).unwrap();
+            move |name: &str| fs::read_to_string(scratch.join(name)).ok()
+        };
+        let after = copied(&path, "after");
+        assert_eq!(after("0/mcp/web/web.container"), None);
+        assert_eq!(after("1/mcp/web/web.container").as_deref(), Some("new"));
+        let tried = copied(&path.tried(), "tried");
+        assert_eq!(tried("0/mcp/web/web.container").as_deref(), Some("new"));
+        assert_eq!(tried("1/mcp/web/web.container").as_deref(), Some("old"));
+        assert_eq!(tried("0/mcp/other/other.container").as_deref(), Some("tried too"));
+        for read in [&after as &dyn Fn(&str) -> Option<String>, &tried] {
+            assert_eq!(read("1/mcp/web/web.container.d/x.conf").as_deref(), Some("drop-in"));
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::carry::carry;
 use super::disk::{
     at, discard, entries, is_empty, make_directory, put, put_link, read_text, sync, take,
 };
+use super::port_files;
 use crate::atomic_file;
 use crate::names::{ServiceName, UnitName};
 use crate::quadlet::{Place, UnitSet};
@@ -143,7 +144,7 @@ impl UnitStore {
         }
         let mut changed = self.install_quadlet(set, previous)?;
         changed.extend(self.put_all(set.of(Place::Systemd))?);
-        for name in Self::stale_targets(set, previous) {
+        for name in self.stale(set, previous)? {
             changed.extend(take(&self.systemd_root.join(name))?);
         }
         let (link, target) = self.wants(&set.service);
@@ -247,8 +248,9 @@ impl UnitStore {
     /// Reads a service's files, to compare them with the desired ones;
     /// `None` if there are none.
     ///
-    /// Of what is systemd's own it finds the service's targets, and the units
-    /// that check its containers.
+    /// Of systemd's files it finds [`UnitName::service_target`],
+    /// [`UnitName::ready_target`], what holds the ports of components, and
+    /// what checks them.
     ///
     /// # Errors
     ///
@@ -266,8 +268,7 @@ impl UnitStore {
                 set.files.insert((Place::Quadlet, name), text);
             }
         }
-        let containers: Vec<String> = set.of(Place::Quadlet).flat_map(|(n, _)| checks(n)).collect();
-        for name in targets(service).into_iter().chain(containers) {
+        for name in self.systemd_files(service)? {
             if let Some(text) = read_text(&self.systemd_root.join(&name))? {
                 set.files.insert((Place::Systemd, name), text);
             }
@@ -342,17 +343,25 @@ impl UnitStore {
         self.wants(service).0
     }
 
-    /// Returns the targets to remove: those of the previous set, or all that
-    /// carry the service's name, less the new ones.
-    fn stale_targets(set: &UnitSet, previous: Option<&UnitSet>) -> Vec<String> {
+    /// Returns systemd's files to remove: those of the previous set, or all of
+    /// the service, less the new ones.
+    fn stale(&self, set: &UnitSet, previous: Option<&UnitSet>) -> Result<Vec<String>, UnitsError> {
         let old: Vec<String> = match previous {
             Some(previous) => {
                 previous.of(Place::Systemd).map(|(name, _)| name.to_owned()).collect()
             }
-            None => targets(&set.service).into(),
+            None => self.systemd_files(&set.service)?,
         };
         let new: BTreeSet<&str> = set.of(Place::Systemd).map(|(name, _)| name).collect();
-        old.into_iter().filter(|n| !new.contains(n.as_str()) && check_name(n).is_ok()).collect()
+        Ok(old.into_iter().filter(|n| !new.contains(n.as_str()) && check_name(n).is_ok()).collect())
+    }
+
+    /// Returns the names of systemd's files that a service has or may have:
+    /// its targets, and what holds its ports.
+    fn systemd_files(&self, service: &ServiceName) -> Result<Vec<String>, UnitsError> {
+        let mut files: Vec<String> = targets(service).into();
+        files.extend(port_files::of(service, &self.systemd_root)?);
+        Ok(files)
     }
 
     /// Refuses symbolic links: the swap would take away the link, and what it
@@ -373,13 +382,6 @@ impl UnitStore {
 pub(super) fn targets(service: &ServiceName) -> [String; 2] {
     [UnitName::service_target(service), UnitName::ready_target(service)]
         .map(|unit| unit.as_str().to_owned())
-}
-
-/// Names the units that check the container of a Quadlet file.
-fn checks(file: &str) -> Vec<String> {
-    file.strip_suffix(".container")
-        .map(|name| vec![format!("{name}-check.service"), format!("{name}-check.timer")])
-        .unwrap_or_default()
 }
 
 pub(super) fn check_name(name: &str) -> Result<(), UnitsError> {
@@ -434,7 +436,7 @@ pub(super) fn is_quadlet(name: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(_, suffix)| QUADLET_SUFFIXES.contains(&suffix))
 }
 
-fn stage(
+pub(super) fn stage(
     slot: &Path,
     files: &BTreeMap<&str, &str>,
     foreign: &[String],
@@ -452,7 +454,7 @@ fn stage(
     sync(slot)
 }
 
-fn exchange(slot: &Path, live: &Path) -> Result<(), Errno> {
+pub(super) fn exchange(slot: &Path, live: &Path) -> Result<(), Errno> {
     rustix::fs::renameat_with(CWD, slot, CWD, live, RenameFlags::EXCHANGE)
 }
 

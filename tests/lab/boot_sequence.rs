@@ -32,9 +32,9 @@ fn deploy_everything(node: &Machine) -> Needs {
     let slow = "env = { DELAY = \"2\" }";
     deploy("names", service("names", "slow:v1", &[], slow), &[]);
     let command = "env = { DELAY = \"1\" }\nhealth = { cmd = [\"/bin/health\"] }";
-    deploy("ca", service("ca", "slow:v1", &["registry"], command), &["registry"]);
+    deploy("certs", service("certs", "slow:v1", &["registry"], command), &["registry"]);
     let tcp = "env = { DELAY = \"1\" }\nhealth = { tcp = \"default\" }";
-    deploy("proxy", service("proxy", "slow:v1", &["names", "ca"], tcp), &["names", "ca"]);
+    deploy("proxy", service("proxy", "slow:v1", &["names", "certs"], tcp), &["names", "certs"]);
     deploy(
         "control",
         service("control", "web:v1", &[], "health = { cmd = [\"/bin/health\"] }"),
@@ -87,9 +87,9 @@ fn check(node: &Machine, needs: &Needs) {
         on.iter().for_each(|on| after(service, &unit(on)));
         let before: &[&str] = match service.as_str() {
             "registry" | "names" => &[],
-            "ca" | "proxy" => &["registry", "names"],
-            "control" => &["registry", "names", "ca", "proxy"],
-            _ => &["registry", "names", "ca", "proxy", "control"],
+            "certs" | "proxy" => &["registry", "names"],
+            "control" => &["registry", "names", "certs", "proxy"],
+            _ => &["registry", "names", "certs", "proxy", "control"],
         };
         before.iter().for_each(|before| after(service, &unit(before)));
         let place = match before.len() {
@@ -116,7 +116,7 @@ fn a_node_boots_in_its_stages_by_reboot_and_after_a_power_loss_without_the_agent
     node.reload_with(&format!(
         "{}{}{}",
         stage("foundation", &["registry", "names"], "health = \"tcp\""),
-        stage("core", &["ca", "proxy"], "required = true"),
+        stage("core", &["certs", "proxy"], "required = true"),
         stage("management", &["control"], "")
     ));
     until_within(BOOT, "the stages are in force", || {

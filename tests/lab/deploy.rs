@@ -1,6 +1,6 @@
 //! What a deploy changes, and what it leaves alone.
 
-use crate::definitions::{PAIR, PAIR_UNITS, with};
+use crate::definitions::{LONE, PAIR, PAIR_UNITS, with};
 use crate::fixture::machine;
 
 #[test]
@@ -147,4 +147,18 @@ fn the_agents_own_confinement_is_not_that_of_containers() {
         node.as_mcp("podman exec pair-front sh -c 'echo x >/data/x'", "").ok();
         node.mcp(&["undeploy", "pair"]).ok();
     }
+}
+
+#[test]
+fn a_service_called_like_the_beginning_of_a_containers_id_leaves_that_container_alone() {
+    let node = machine();
+    // Some other container whose ID begins with b: one of sixteen has.
+    let script = "for i in $(seq 200); do
+        id=$(podman create --network=none --name other$i localhost/lab/web:v1)
+        case $id in b*) echo other$i; exit;; esac; done; exit 1";
+    let other = node.as_mcp(script, "").ok();
+    node.deploy(&with(LONE, "lone", "b")).ok();
+    assert_eq!(node.states(&["b-b.service"]), ["active"]);
+    node.as_mcp(&format!("podman container exists {}", other.text()), "").ok();
+    node.as_mcp("podman rm -f $(podman ps -aq --filter name=^other) >/dev/null", "").ok();
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::definitions::{LONE, PAIR, PAIR_UNITS, with, with_component};
 use crate::fixture::{Machine, machine};
 use crate::observed::Invocations;
+use crate::wait::until;
 
 /// Everything that a failed deploy has to bring back.
 struct Before {
@@ -163,4 +164,38 @@ fn a_first_deploy_that_fails_leaves_nothing() {
     node.mcp(&["logs", "lone/lone"]).ok().says("exit with 1");
     node.mcp(&["list"]).ok().does_not_say("lone");
     node.deploy(LONE).ok();
+}
+
+#[test]
+fn what_is_tried_touches_no_file_that_a_boot_reads() {
+    let node = machine();
+    node.deploy(PAIR).ok();
+    // A person's drop-in belongs to what is tried as well.
+    let drop_in = "/srv/mcp/.config/containers/systemd/mcp/pair/pair-api.container.d/mine.conf";
+    node.write_as_mcp(drop_in, "[Container]\nEnvironment=MINE=1\n");
+    node.as_mcp("systemctl --user daemon-reload", "").ok();
+    let before = Before::of(&node);
+    let health = "{ http = \"/health\", start_period = \"10s\", interval = \"2s\", timeout = \"1s\", retries = 1 }";
+    let keys = [("image", "\"localhost/lab/web:bad\""), ("health", health)];
+    node.write_as_mcp("/tmp/cut.toml", &with_component(PAIR, "api", &keys));
+    let started = std::time::Instant::now();
+    let deploy = node.in_background("exec mcp -q deploy pair -f /tmp/cut.toml 2>/dev/null");
+    until("it is being tried", || (node.states(&PAIR_UNITS[..1]) == ["activating"]).then_some(()));
+    let source = node.property(PAIR_UNITS[0], "SourcePath");
+    assert_eq!(source, "/run/user/850/containers/systemd/mcp/pair/pair-api.container");
+    let text = node.as_mcp("systemctl --user cat pair-api", "").ok();
+    text.says("--env MINE=1").says("localhost/lab/web:bad");
+    assert_eq!(node.unit_files(), before.files);
+    let status = node.mcp(&["status", "pair", "--json"]).ok().json();
+    assert_eq!(status["services"][0]["operation"], "deploy");
+    assert_eq!(deploy.end(), 1);
+    // The start may take 30 s, and the check as long as the definition says;
+    // the rest is stopping one and starting the other.
+    let told = started.elapsed();
+    assert!(told < std::time::Duration::from_secs(120), "{told:?}");
+    let source = node.property(PAIR_UNITS[0], "SourcePath");
+    assert_eq!(source, "/srv/mcp/.config/containers/systemd/mcp/pair/pair-api.container");
+    assert_eq!(node.property(PAIR_UNITS[0], "NeedDaemonReload"), "no");
+    before.is_back(&node, &PAIR_UNITS[1..]);
+    node.as_mcp(&format!("rm -r \"$(dirname {drop_in})\""), "").ok();
 }

@@ -133,7 +133,7 @@ pub fn stops(graph: &Graph, user: u32, limit: Option<Duration>) -> Vec<Finding> 
         format!(
             "sudo mkdir -p /etc/systemd/system/user@{user}.service.d && printf \
              '[Service]\\nTimeoutStopSec={seconds}\\n' | sudo tee \
-             /etc/systemd/system/user@{user}.service.d/mcp-stop.conf && sudo systemctl \
+             /etc/systemd/system/user@{user}.service.d/zz-mcp-stop.conf && sudo systemctl \
              daemon-reload"
         )
     };

@@ -7,24 +7,44 @@ use std::path::Path;
 
 use crate::agent::finding::{Finding, shell_word};
 use crate::definition::service::MountSource;
-use crate::deployment::{Container, Deployment, Publish};
+use crate::deployment::{Container, Deployment, Image, ImageId, Publish};
+use crate::names::ServiceName;
 
-/// Judges whether an image is in podman's store.
-pub fn image(container: &Container, present: bool) -> Option<Finding> {
-    if present {
-        return None;
-    }
-    let (image, unit) = (&container.image, container.name.unit());
-    let finding = Finding::failed(
-        "image",
-        unit.as_str(),
-        format!("The image {image} is not in podman's store, and a boot pulls none."),
-    );
-    Some(if image.is_local() {
-        // Nobody has it but this node: it must be built or loaded again.
-        finding
-    } else {
-        finding.mend(format!("systemctl --user start {}", container.name.image_unit()))
+/// What a container's image is in podman's store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageNow {
+    /// What its name means; `None`: nothing.
+    pub named: Option<ImageId>,
+    /// The image that the generation in force was accepted with, and whether
+    /// the store still has it; `None`: not recorded.
+    pub accepted: Option<(Image, bool)>,
+}
+
+/// Judges whether a container will run the image that it was accepted with.
+pub fn image(service: &ServiceName, container: &Container, now: &ImageNow) -> Option<Finding> {
+    let (name, unit) = (&container.image, container.name.unit());
+    let same = |id: &ImageId| now.accepted.as_ref().is_none_or(|(image, _)| image.id == *id);
+    let message = match &now.named {
+        Some(id) if same(id) => return None,
+        Some(id) => format!(
+            "{name} means another image now ({}) than the one that was accepted: a boot would run \
+             that one.",
+            id.short()
+        ),
+        None => format!("The image {name} is not in podman's store, and a boot pulls none."),
+    };
+    let finding = Finding::failed("image", unit.as_str(), message);
+    let by_digest = || now.accepted.as_ref().and_then(|(image, _)| image.by_digest());
+    Some(match (&now.accepted, by_digest()) {
+        (Some((image, true)), _) => finding.mend(format!("podman tag {} {name}", image.id)),
+        (Some(_), Some(pinned)) if !name.is_pinned() => {
+            finding.mend(format!("podman pull {pinned} && podman tag {pinned} {name}"))
+        }
+        // What only this node had must be built or loaded again; what another
+        // name means now can be accepted.
+        (_, _) if now.named.is_some() => finding.mend(format!("mcp deploy {service}")),
+        (_, _) if name.is_local() => finding,
+        (_, _) => finding.mend(format!("systemctl --user start {}", container.name.image_unit())),
     })
 }
 
@@ -57,8 +77,9 @@ pub fn probe(program: &str, units: &[String]) -> Option<Finding> {
     Some(Finding::failed("probe", first.as_str(), message).mend(mend))
 }
 
-/// Looks at the files and directories of the node that a container uses.
-pub fn paths(container: &Container) -> Vec<Finding> {
+/// Looks at the files and directories of the node that a container of this
+/// user uses.
+pub fn paths(container: &Container, user: &str) -> Vec<Finding> {
     let unit = container.name.unit();
     let failed = |message: String| Finding::failed("path", unit.as_str(), message);
     let mut found = Vec::new();
@@ -66,7 +87,7 @@ pub fn paths(container: &Container) -> Vec<Finding> {
         if let MountSource::Path(path) = &mount.source
             && let Err(error) = std::fs::metadata(path)
         {
-            let make = format!("sudo install -d -o \"$(id -un)\" {}", shell_word(path));
+            let make = format!("sudo install -d -o {user} {}", shell_word(path));
             found.push(failed(format!("{path} cannot be mounted: {error}.")).mend(make));
         }
     }
@@ -138,13 +159,29 @@ mod tests {
     }
 
     #[test]
-    fn an_image_that_is_missing_is_pulled_by_its_unit() {
+    fn a_container_needs_the_image_that_it_was_accepted_with() {
         let web = deployment("web", "");
         let container = &web.containers[0];
-        assert_eq!(image(container, true), None);
-        let missing = image(container, false).unwrap();
-        assert_eq!(missing.mend, "systemctl --user start web-image.service");
-        assert!(missing.message.contains("r.example.net/web:1"), "{missing:?}");
+        let id = |digit: &str| digit.repeat(64).parse::<ImageId>().unwrap();
+        let digest = format!("sha256:{}", "d".repeat(64));
+        let accepted =
+            Image { name: container.image.clone(), id: id("a"), digest: Some(digest.clone()) };
+        let judged = |named: Option<&str>, accepted: Option<(Image, bool)>| {
+            let now = ImageNow { named: named.map(id), accepted };
+            image(&web.service, container, &now).map(|finding| finding.mend)
+        };
+        assert_eq!(judged(Some("a"), Some((accepted.clone(), true))), None);
+        assert_eq!(judged(Some("b"), None), None);
+        let tag = format!("podman tag {} r.example.net/web:1", "a".repeat(64));
+        for named in [None, Some("b")] {
+            assert_eq!(judged(named, Some((accepted.clone(), true))), Some(tag.clone()));
+        }
+        let pull = judged(None, Some((accepted.clone(), false))).unwrap();
+        assert!(pull.starts_with(&format!("podman pull r.example.net/web@{digest} && ")), "{pull}");
+        let start = "systemctl --user start web-image.service".to_owned();
+        assert_eq!(judged(None, None), Some(start));
+        let unknown = Image { digest: None, ..accepted };
+        assert_eq!(judged(Some("b"), Some((unknown, false))), Some("mcp deploy web".to_owned()));
     }
 
     #[test]
@@ -172,7 +209,7 @@ mod tests {
                 "volumes = [\"{there}:/a\", \"{there}/gone:/b\"]\nenv_files = [\"{there}/env\"]"
             ),
         );
-        let found = paths(&web.containers[0]);
+        let found = paths(&web.containers[0], "mcp");
         assert_eq!(found.len(), 2);
         assert!(found[0].message.starts_with(&format!("{there}/gone cannot be mounted")));
         assert!(found[1].message.contains(&format!("{there}/env cannot be read")));

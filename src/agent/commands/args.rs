@@ -9,7 +9,7 @@ use tonic::service::Routes;
 use super::{check_config, doctor, install, restore, server, snapshot, token};
 use crate::agent::Parts;
 use crate::agent::environment::Environment;
-use crate::agent::{check, probe};
+use crate::agent::{check, forward, probe};
 use crate::supervise::TaskError;
 use crate::telemetry::Chain;
 
@@ -41,6 +41,9 @@ pub enum Command {
     Probe(probe::ProbeArgs),
     /// Look once whether a running component is healthy; run by units
     Check(check::CheckArgs),
+    /// Hand connections to the container that serves now; run by units of
+    /// services that are deployed blue-green
+    Forward(forward::ForwardArgs),
     /// Print the version
     Version,
     /// Make a copy of the registry and prove it; the agent may run
@@ -69,6 +72,9 @@ pub enum CommandError {
     /// What was checked is unhealthy.
     #[error(transparent)]
     Check(Box<check::CheckError>),
+    /// Nothing could be forwarded.
+    #[error(transparent)]
+    Forward(#[from] forward::ForwardError),
     /// There is no new copy of the registry.
     #[error(transparent)]
     Snapshot(#[from] snapshot::SnapshotCommandError),
@@ -120,6 +126,7 @@ where
         Command::Check(args) => {
             check::run::run(args, &environment).await.map_err(|e| CommandError::Check(Box::new(e)))
         }
+        Command::Forward(args) => forward::run(args).await.map_err(CommandError::Forward),
         Command::Version => writeln!(output.data, "mcp-agent {}", env!("CARGO_PKG_VERSION"))
             .map_err(CommandError::Output),
         Command::Snapshot(args) => snapshot::run(args, &environment, &mut output),
@@ -138,6 +145,7 @@ where
                 | CommandError::Install(_)
                 | CommandError::Probe(_)
                 | CommandError::Check(_)
+                | CommandError::Forward(_)
                 | CommandError::Snapshot(_)
                 | CommandError::Restore(_)
                 | CommandError::Doctor(_)

@@ -66,9 +66,7 @@ pub fn leases(deployment: &Deployment) -> Leases {
     deployment
         .containers
         .iter()
-        .flat_map(|c| {
-            c.leased.iter().map(|(route, port)| ((c.spec.name.clone(), route.clone()), *port))
-        })
+        .flat_map(|c| c.leases().map(|(route, port)| ((c.spec.name.clone(), route), port)))
         .collect()
 }
 

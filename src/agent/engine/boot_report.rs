@@ -8,7 +8,7 @@ use super::Engine;
 use crate::agent::boot_report::chain::{self, Broken, Edges, Link};
 use crate::agent::boot_report::difference::{Difference, difference};
 use crate::agent::boot_report::timeline::{Ended, Event, EventKind, Timeline, timelines};
-use crate::names::{ComponentName, ServiceName, UnitName};
+use crate::names::{ComponentName, ServiceName, StageName, UnitName};
 use crate::quadlet::render;
 use crate::systemd::boot_journal::{self, BootEventKind, BootJournal, BootJournalError};
 use crate::systemd::journal::{Origin, last_lines};
@@ -44,6 +44,8 @@ pub struct Member {
     pub service: Option<ServiceName>,
     /// The component.
     pub component: Option<ComponentName>,
+    /// The boot stage.
+    pub stage: Option<StageName>,
 }
 
 impl Engine {
@@ -99,17 +101,29 @@ impl Engine {
             (UnitName::everything(), Member::default()),
             (UnitName::podman_ready(), Member::default()),
         ]);
+        let sequence = self.boot_sequence();
+        for stage in &sequence.stages {
+            let member = Member { stage: Some(stage.name.clone()), ..Member::default() };
+            members.insert(UnitName::stage(&stage.name), member.clone());
+            members.insert(UnitName::stage_check(&stage.name), member);
+        }
         for accepted in self.all() {
             let service = &accepted.row.name;
+            let stage = sequence.stages.iter().find(|stage| stage.services.contains(service));
+            let stage = stage.map(|stage| stage.name.clone());
+            let gate = Member { service: Some(service.clone()), ..Member::default() };
+            members.insert(UnitName::gate(service), gate);
             for (_, name) in accepted.set.files.keys() {
                 let unit = UnitName::from_systemd(render::unit_of(name));
                 // A network is of every service that names it.
                 let service = (!name.ends_with(".network")).then(|| service.clone());
-                members.insert(unit, Member { service, component: None });
+                let stage = stage.clone().filter(|_| service.is_some());
+                members.insert(unit, Member { service, component: None, stage });
             }
             for container in &accepted.deployment.containers {
                 let (service, component) = (service.clone(), container.spec.name.clone());
-                let member = Member { service: Some(service), component: Some(component) };
+                let stage = stage.clone();
+                let member = Member { service: Some(service), component: Some(component), stage };
                 members.insert(container.name.unit(), member);
             }
         }

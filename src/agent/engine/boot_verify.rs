@@ -11,16 +11,18 @@ use super::boot::PODMAN;
 use super::status::is_up;
 use super::{Accepted, Engine, EngineError, preflight};
 use crate::agent::boot_verify::limits::{self, Defaults};
+use crate::agent::boot_verify::surroundings::ImageNow;
 use crate::agent::boot_verify::units::Expected;
 use crate::agent::boot_verify::{files, generated, or_fine, order, pulled_in, surroundings, units};
 use crate::agent::environment::Environment;
 use crate::agent::finding::Finding;
-use crate::agent::host::{linger, network_online};
+use crate::agent::host::{cgroups, disk, linger, network_online, subids, uidmap};
 use crate::agent::identity::Users;
 use crate::agent::plan;
-use crate::deployment::Readiness;
+use crate::deployment::{Container, Readiness};
 use crate::names::UnitName;
-use crate::podman::image_exists;
+use crate::podman::images::own_store;
+use crate::podman::{PodmanError, Stored, pause};
 use crate::quadlet::Place;
 use crate::quadlet::boot_graph::{Found, Graph};
 use crate::quadlet::render::{self, node_units};
@@ -80,8 +82,8 @@ impl Engine {
         findings.extend(verify_start(&services, &boot, &host));
         findings.extend(self.verify_limits(&services, &boot, &host).await);
         findings.extend(self.verify_images(&services).await);
-        findings.extend(self.verify_surroundings(&services).await);
-        findings.extend(verify_host(&host, &boot.graph).await);
+        findings.extend(self.verify_surroundings(&services, &host).await);
+        findings.extend(self.verify_host(&host, &boot.graph).await);
         Ok(findings)
     }
 
@@ -256,26 +258,61 @@ impl Engine {
     }
 
     async fn verify_images(&self, services: &[Arc<Accepted>]) -> Vec<Finding> {
+        let stored = Stored::read().await;
         let mut findings = Vec::new();
-        let containers = services.iter().flat_map(|a| &a.deployment.containers);
-        for container in containers.clone() {
-            match image_exists(&container.image).await {
-                Ok(present) => findings.extend(surroundings::image(container, present)),
-                Err(error) => findings.push(Finding::failed(
-                    "image",
-                    container.name.unit().as_str(),
-                    format!("podman does not tell of {}: {}.", container.image, Chain(&error)),
-                )),
+        let mut count = 0;
+        for accepted in services {
+            for container in &accepted.deployment.containers {
+                count += 1;
+                match self.image_now(&stored, accepted, container).await {
+                    Ok(now) => {
+                        findings.extend(surroundings::image(&accepted.row.name, container, &now))
+                    }
+                    Err(error) => findings.push(Finding::failed(
+                        "image",
+                        container.name.unit().as_str(),
+                        format!("podman does not tell of {}: {}.", container.image, Chain(&error)),
+                    )),
+                }
             }
         }
-        let fine = format!("The images of {} components are there.", containers.count());
+        let fine = format!("The images of {count} components are there, as they were accepted.");
         or_fine(findings, Finding::fine("image", "", fine))
     }
 
-    async fn verify_surroundings(&self, services: &[Arc<Accepted>]) -> Vec<Finding> {
+    /// Finds out what a container's image is. Where the lists of podman's store
+    /// do not have it, podman is asked, but not if that would make its pause
+    /// process.
+    async fn image_now(
+        &self,
+        stored: &Stored,
+        accepted: &Accepted,
+        container: &Container,
+    ) -> Result<ImageNow, PodmanError> {
+        let may_ask = pause::is_alive(&self.tools().runtime);
+        let named = match stored.listed(&container.image) {
+            Some(found) => Some(found.id.clone()),
+            None if may_ask => stored.image(&container.image).await?.map(|found| found.id),
+            None => None,
+        };
+        let recorded = accepted.images.get(&container.spec.name);
+        let accepted = match recorded.filter(|image| image.name == container.image) {
+            Some(image) => {
+                let there = named.as_ref() == Some(&image.id)
+                    || stored.digest_of(&image.id).is_some()
+                    || (may_ask && stored.has(&image.id).await?);
+                Some((image.clone(), there))
+            }
+            None => None,
+        };
+        Ok(ImageNow { named, accepted })
+    }
+
+    async fn verify_surroundings(&self, services: &[Arc<Accepted>], host: &Host) -> Vec<Finding> {
         let running = self.running(services).await;
         let containers = services.iter().flat_map(|a| &a.deployment.containers);
-        let mut findings: Vec<Finding> = containers.clone().flat_map(surroundings::paths).collect();
+        let mut findings: Vec<Finding> =
+            containers.clone().flat_map(|c| surroundings::paths(c, &host.user)).collect();
         let deployments: Vec<_> =
             services.iter().filter(|a| a.row.active).map(|a| &a.deployment).collect();
         findings.extend(surroundings::clashes(&deployments));
@@ -297,6 +334,34 @@ impl Engine {
         }
         let fine = "Paths, ports and the probe's program are there.";
         or_fine(findings, Finding::fine("surroundings", "", fine))
+    }
+
+    /// Looks at what podman and the user's systemd need of the machine.
+    async fn verify_host(&self, host: &Host, graph: &Graph) -> Vec<Finding> {
+        let (user, uid) = (host.user.clone(), host.uid);
+        let units = self.tools().store.search_root().to_owned();
+        let looking = move || {
+            let mut findings = vec![linger::judge(&user, &linger::look(&user))];
+            findings.push(disk::judge(&disk::look(&units, "the unit files")));
+            let storage = own_store(|name| std::env::var_os(name));
+            let storage = storage.map(|path| disk::look(&path, "podman's storage"));
+            findings.extend(storage.iter().map(disk::judge));
+            findings.extend(subids::look().iter().map(|file| subids::judge(&user, uid, file)));
+            let search = std::env::var_os("PATH").unwrap_or_default();
+            findings.extend(uidmap::look(&search).iter().map(uidmap::judge));
+            findings.push(cgroups::judge(&user, uid, &cgroups::look(uid)));
+            findings
+        };
+        let mut findings = match tokio::task::spawn_blocking(looking).await {
+            Ok(findings) => findings,
+            Err(lost) => vec![Finding::failed(
+                "host",
+                "",
+                format!("The machine could not be looked at: {}.", Chain(&lost)),
+            )],
+        };
+        findings.push(verify_network(graph).await);
+        findings
     }
 
     /// Returns the containers that are up; none when systemd does not answer,
@@ -336,26 +401,21 @@ fn verify_start(services: &[Arc<Accepted>], boot: &Boot, host: &Host) -> Vec<Fin
     findings
 }
 
-async fn verify_host(host: &Host, graph: &Graph) -> Vec<Finding> {
-    let user = host.user.clone();
-    let looked = tokio::task::spawn_blocking(move || linger::look(&user)).await;
-    let lingers = looked.unwrap_or_else(|error| linger::Linger::Unknown { why: error.to_string() });
-    let mut findings = vec![linger::judge(&host.user, &lingers)];
+async fn verify_network(graph: &Graph) -> Finding {
     let waiting: Vec<String> = graph
         .units()
         .filter(|unit| unit.after.contains(network_online::WAITER))
         .filter(|_| graph.starts(network_online::WAITER))
         .map(|unit| unit.name.clone())
         .collect();
-    findings.push(match network_online::look().await {
+    match network_online::look().await {
         Ok(target) => network_online::judge(&waiting, &target),
         Err(error) => Finding::warning(
             "network-online",
             "",
             format!("The system's systemd does not answer: {}.", Chain(&error)),
         ),
-    });
-    findings
+    }
 }
 
 /// Reads a file; what cannot be read counts as missing.

@@ -12,8 +12,7 @@ use crate::definition::service::OnFailure;
 use crate::deployment::{Container, Readiness};
 use crate::names::{ServiceName, UnitName};
 use crate::podman::{Checks, Health, health};
-use crate::quadlet::{Place, UnitSet};
-use crate::systemd::{ActiveState, JobMode, SystemdError, UnitState};
+use crate::systemd::{ActiveState, JobMode, LoadState, SystemdError, UnitState};
 
 /// What is known of a component's health.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -93,37 +92,29 @@ impl Engine {
         Ok(())
     }
 
-    /// Has exactly those components checked that are to be, after systemd has
-    /// read a new unit set: timers of the old set that the new one has not
-    /// are stopped, and those of containers that run are started.
-    pub(super) async fn settle_checks(
-        &self,
-        set: &UnitSet,
-        previous: Option<&UnitSet>,
-    ) -> Result<(), SystemdError> {
-        let timers = |set: &UnitSet| -> BTreeSet<UnitName> {
-            set.of(Place::Systemd)
-                .filter(|(name, _)| name.ends_with(TIMER))
-                .map(|(name, _)| UnitName::from_systemd(name))
-                .collect()
-        };
-        let new = timers(set);
-        for timer in previous.map(timers).unwrap_or_default().difference(&new) {
-            let check = UnitName::from_systemd(timer.as_str().replace(".timer", ".service"));
-            for unit in [timer, &check] {
-                match self.manager().stop(unit, JobMode::IgnoreDependencies, MARGIN).await {
+    /// Ends checks whose files are gone, after systemd has been reloaded. What
+    /// is to be checked is started by the containers themselves.
+    pub(super) async fn drop_gone_checks(&self) -> Result<(), SystemdError> {
+        let listed = self.manager().list_units(&["*-check.timer", "*-check.service"]).await?;
+        let deployments = self.deployments();
+        let ours: BTreeSet<UnitName> = deployments
+            .iter()
+            .flat_map(|d| &d.containers)
+            .flat_map(|c| [c.name.check_timer(), c.name.check_unit()])
+            .collect();
+        for unit in listed.into_iter().filter(|unit| unit.load == LoadState::NotFound) {
+            if ours.contains(&unit.name) && unit.active != ActiveState::Failed {
+                match self.manager().stop(&unit.name, JobMode::IgnoreDependencies, MARGIN).await {
                     Ok(_) | Err(SystemdError::NoSuchUnit { .. }) => {}
                     Err(error) => return Err(error),
                 }
-                self.manager().reset_failed(unit).await?;
             }
+            // A timer fails when what it starts is gone.
+            self.manager().reset_failed(&unit.name).await?;
         }
         Ok(())
     }
 }
-
-/// How the names of the timers end.
-const TIMER: &str = "-check.timer";
 
 fn condition(seen: &Seen<'_>, podmans: impl FnOnce() -> Checks) -> Condition {
     let restarts = seen.record.restarts;
@@ -198,7 +189,6 @@ mod tests {
     use crate::agent::check::record::Miss;
     use crate::deployment::{Leases, NodeFacts, resolve};
     use crate::names::Generation;
-    use crate::systemd::LoadState;
 
     fn container(health: &str) -> Container {
         let text = format!(

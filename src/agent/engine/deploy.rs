@@ -6,14 +6,14 @@ use std::sync::PoisonError;
 use tokio::sync::oneshot;
 
 use super::accepted::container_units;
-use super::boot::Boots;
 use super::{Accepted, Busy, Engine, EngineError, ImageWish, Prepared, Request, now_ms};
 use crate::agent::deploy_state::{DeployEvent, DeployState};
 use crate::agent::monitor::{self, EventKind};
-use crate::agent::plan::{self, Action, Plan};
+use crate::agent::plan::{self, Plan};
 use crate::agent::progress::{Event, Failure, Outcome, OutcomeKind, Progress};
 use crate::deployment::{Container, Deployment, Images, conflicts};
 use crate::names::{ComponentName, Generation, ServiceName, UnitName};
+use crate::podman::Stored;
 use crate::quadlet::UnitSet;
 use crate::registry::{GenerationRow, LeaseRow, NewOperation};
 use crate::systemd::ActiveState;
@@ -42,7 +42,41 @@ pub(super) struct Deploy {
     /// Files on disk before anything was touched.
     pub(super) disk: Option<UnitSet>,
     pub(super) state: DeployState,
+    /// What cut it off, if it is undone without having failed.
+    pub(super) cut_off: Option<Cut>,
     pub(super) changed: BTreeSet<String>,
+}
+
+/// What cut a deploy off that is undone for that reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// The agent ended before anything was touched.
+    Early,
+    /// The node went down: it has booted the generation before by itself.
+    Reboot,
+    /// What was being tried is gone, and the node is still up.
+    TrialGone,
+}
+
+impl Cut {
+    /// Returns why, for people.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Early => "the agent ended before anything was touched",
+            Self::Reboot => "the node went down before it was ready",
+            Self::TrialGone => "its files were removed before it was ready",
+        }
+    }
+}
+
+impl Deploy {
+    /// Returns the containers that the new generation has not, or does not
+    /// run.
+    pub(super) fn gone(&self) -> Vec<Container> {
+        let old = self.old.iter().flat_map(|(old, _)| &old.containers);
+        let stays = |c: &&Container| self.new.containers.iter().any(|n| n.name == c.name);
+        old.filter(|c| !self.new.active || !stays(c)).cloned().collect()
+    }
 }
 
 /// How far a deploy went.
@@ -183,7 +217,7 @@ impl Engine {
         let kept = p.old.iter().flat_map(|o| lease_rows(&o.deployment));
         leases.extend(kept.filter(|k| {
             p.deployment.containers.iter().all(|c| {
-                c.spec.name != k.component || c.leased.iter().all(|(route, _)| *route != k.route)
+                c.spec.name != k.component || c.leases().all(|(route, _)| route != k.route)
             })
         }));
         let prepared = async {
@@ -207,6 +241,7 @@ impl Engine {
             set: p.set,
             disk: p.disk,
             state: DeployState::Planned,
+            cut_off: None,
             changed: BTreeSet::new(),
         })
     }
@@ -268,29 +303,35 @@ impl Engine {
             return Ok(Went::Wrong(vec![interrupted(reason)]));
         }
         if matches!(deploy.state, DeployState::Planned | DeployState::Pulling) {
+            let pulls = deploy.wish == ImageWish::PullAgain;
             let failures = self.get_images(deploy, progress).await?;
             if !failures.is_empty() {
                 return Ok(Went::Wrong(failures));
             }
-            if deploy.wish == ImageWish::PullAgain && self.is_in_force(deploy).await? {
+            if pulls && self.is_in_force(deploy).await? {
                 self.forget(deploy).await?;
                 return Ok(Went::Nowhere);
             }
-            self.advance(deploy, DeployEvent::ImagesThere).await?;
+            let trial = self.trial_of(deploy).await?;
+            self.advance(deploy, DeployEvent::ImagesThere(trial)).await?;
         }
-        if deploy.state == DeployState::Installing {
-            let event = self.put_in_place(deploy, progress).await?;
+        if let DeployState::Installing { trial } = deploy.state.clone() {
+            let event = self.put_in_place(deploy, &trial, progress).await?;
             self.advance(deploy, event).await?;
         }
-        let failures = self.start_wanted(deploy, progress).await?;
-        if !failures.is_empty() {
-            return Ok(Went::Wrong(failures));
+        if let DeployState::Starting { .. } = deploy.state {
+            let failures = self.start_wanted(deploy, progress).await?;
+            if !failures.is_empty() {
+                return Ok(Went::Wrong(failures));
+            }
+            self.advance(deploy, DeployEvent::AllReady).await?;
         }
-        self.commit(deploy, progress).await?;
+        self.promote(deploy, progress).await?;
         Ok(Went::Through)
     }
 
-    /// Has every image there, under its name.
+    /// Has every image there. A name that was pulled and means another image
+    /// now goes on meaning the old one until the new generation is ready.
     async fn get_images(
         &self,
         deploy: &mut Deploy,
@@ -301,12 +342,15 @@ impl Engine {
             if deploy.state == DeployState::Planned {
                 self.advance(deploy, DeployEvent::ImagesMissing).await?;
             }
+            let before = Stored::read().await;
             let failures = self.pull(deploy, &wanted, progress).await?;
             if !failures.is_empty() {
                 return Ok(failures);
             }
+            if deploy.wish == ImageWish::PullAgain && self.can_try() {
+                deploy.wish = self.hold_back(deploy, &before).await?;
+            }
         }
-        self.name_images(&deploy.new, &deploy.wish).await?;
         Ok(Vec::new())
     }
 
@@ -318,57 +362,16 @@ impl Engine {
 
     /// Ends a deploy that has changed nothing.
     async fn forget(&self, deploy: &Deploy) -> Result<(), EngineError> {
+        self.end_trial(&deploy.service).await?;
         let outcome = "unchanged".to_owned();
         self.registry().finish_operation(deploy.operation, outcome, now_ms()).await?;
         self.registry().discard_generation(&deploy.service, deploy.new.generation).await?;
         Ok(())
     }
 
-    /// Stops what is gone, swaps the files, reloads.
-    async fn put_in_place(
-        &self,
-        deploy: &mut Deploy,
-        progress: &Progress,
-    ) -> Result<DeployEvent, EngineError> {
-        let mut stopping: Vec<&Container> = match &deploy.old {
-            Some((old, _)) => old
-                .containers
-                .iter()
-                .filter(|c| {
-                    !deploy.new.active
-                        || deploy.new.containers.iter().all(|n| n.name != c.name)
-                        || gives_port_away(c, &deploy.new)
-                })
-                .collect(),
-            None => Vec::new(),
-        };
-        let units: Vec<UnitName> = stopping.iter().map(|c| c.name.unit()).collect();
-        let up = self.invocations(&units).await?;
-        stopping.retain(|c| up.get(&c.name.unit()).is_some_and(Option::is_some));
-        // A running unit whose file is gone no longer knows how to stop.
-        if !stopping.is_empty() {
-            let names = stopping.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
-            let step = progress.step("stop", names).await;
-            let stopped = self.stop_alone(&stopping).await?;
-            deploy.changed.extend(stopped.iter().map(ToString::to_string));
-            step.done().await;
-        }
-        if !deploy.new.active {
-            self.leave_targets(&deploy.service).await?;
-        }
-        let plan = self.replan(deploy).await?;
-        let starts = plan.effects.into_iter().filter(|e| e.action != Action::Stop);
-        let wanted = starts.map(|e| e.component).collect();
-        let step = progress.step("install", deploy.service.as_str()).await;
-        self.install(&deploy.set, deploy.disk.as_ref(), Boots::As(&deploy.new)).await?;
-        step.done().await;
-        let before = self.invocations(&container_units(&deploy.new)).await?;
-        Ok(DeployEvent::Installed { wanted, before })
-    }
-
     /// Plans once more, as things are now: images may have been pulled, and
     /// units may have died.
-    async fn replan(&self, deploy: &Deploy) -> Result<Plan, EngineError> {
+    pub(super) async fn replan(&self, deploy: &Deploy) -> Result<Plan, EngineError> {
         let up = self.invocations(&container_units(&deploy.new)).await?;
         let up: BTreeSet<UnitName> =
             up.into_iter().filter(|(_, id)| id.is_some()).map(|(unit, _)| unit).collect();
@@ -384,7 +387,7 @@ impl Engine {
         deploy: &mut Deploy,
         progress: &Progress,
     ) -> Result<Vec<Failure>, EngineError> {
-        let DeployState::Starting { wanted, before, ready } = deploy.state.clone() else {
+        let DeployState::Starting { wanted, before, ready, .. } = deploy.state.clone() else {
             return Ok(Vec::new());
         };
         // After a crash: what is up under a new invocation was started from the
@@ -405,11 +408,10 @@ impl Engine {
             })
             .collect();
         let new = deploy.new.clone();
-        let failures = self.start_in_order(&new, &left, progress, Some(deploy)).await?;
-        if failures.is_empty() && new.active {
-            self.reach_target(&new).await?;
+        if !new.active {
+            return Ok(Vec::new());
         }
-        Ok(failures)
+        self.start_in_order(&new, &left, progress, Some(deploy)).await
     }
 }
 
@@ -451,25 +453,17 @@ pub(super) fn stored(
     text.map_err(|source| EngineError::Stored { what, service: service.clone(), source })
 }
 
-/// Tells whether a container holds a port that another one is to get.
-fn gives_port_away(old: &Container, new: &Deployment) -> bool {
-    new.containers
-        .iter()
-        .filter(|n| n.name != old.name)
-        .any(|n| n.publish.iter().any(|p| old.publish.iter().any(|o| o.clashes(p))))
-}
-
 /// Returns the rows of a deployment's leases.
 pub(super) fn lease_rows(deployment: &Deployment) -> Vec<LeaseRow> {
     deployment
         .containers
         .iter()
         .flat_map(|c| {
-            c.leased.iter().map(|(route, port)| LeaseRow {
+            c.leases().map(|(route, port)| LeaseRow {
                 service: deployment.service.clone(),
                 component: c.spec.name.clone(),
-                route: route.clone(),
-                port: *port,
+                route,
+                port,
             })
         })
         .collect()

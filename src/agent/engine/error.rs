@@ -2,7 +2,7 @@
 
 use crate::deployment::ports::Exhausted;
 use crate::deployment::{BootError, ImageId, ResolveError};
-use crate::names::{ComponentName, Generation, ImageRef, ServiceName};
+use crate::names::{ComponentName, ContainerName, Generation, ImageRef, ServiceName};
 use crate::quadlet::RenderError;
 use crate::registry::RegistryError;
 use crate::systemd::SystemdError;
@@ -12,6 +12,12 @@ use crate::units::{GeneratorError, UnitsError};
 /// nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
+    /// No port is left for a container that is to run beside another one.
+    #[error("no port of the node's range is free to run {container} twice for a moment")]
+    NoSparePort {
+        /// The container.
+        container: ContainerName,
+    },
     /// The definition has mistakes.
     #[error("the definition is not valid:\n{}", lines.join("\n"))]
     Invalid {

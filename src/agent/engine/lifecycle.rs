@@ -215,6 +215,8 @@ impl Engine {
             up.into_iter().filter(|(_, id)| id.is_some()).map(|(unit, _)| unit).collect();
         let effects = plan::stops(deployment, &up);
         self.leave_targets(&deployment.service).await?;
+        let held: Vec<&Container> = deployment.containers.iter().collect();
+        self.close_ports(deployment, &held).await?;
         for layer in deployment.layers().iter().rev() {
             let containers: Vec<&Container> = layer
                 .iter()

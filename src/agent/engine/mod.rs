@@ -24,6 +24,7 @@ pub mod error;
 pub mod failure;
 pub mod history;
 pub mod images;
+mod installing;
 pub mod lifecycle;
 pub mod prepare;
 mod promotion;
@@ -33,10 +34,13 @@ mod record;
 pub mod recovery;
 pub mod rescue;
 pub mod rollback;
+mod sockets;
 pub mod starting;
 pub mod status;
+mod switch;
 mod things;
 pub mod toolchain;
+mod trial;
 pub mod undeploy;
 
 mod preflight;
@@ -65,7 +69,7 @@ use crate::names::{ServiceName, UnitName};
 use crate::quadlet::UnitSet;
 use crate::registry::Registry;
 use crate::systemd::Manager;
-use crate::units::{Installed, UnitStore};
+use crate::units::{Installed, TrialStore, UnitStore, UnitsError};
 
 /// How many accepted generations of a service are kept.
 const KEEP_GENERATIONS: usize = 10;
@@ -105,9 +109,22 @@ pub struct Tools {
     pub problems: Problems,
 }
 
+/// When systemd reads files that were changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reload {
+    /// Before anything else is done.
+    Now,
+    /// With the next files.
+    Later,
+}
+
 #[derive(Debug)]
 struct Inner {
     tools: Tools,
+    /// Where new generations are tried.
+    trial: TrialStore,
+    /// The boot that this is.
+    boot_id: String,
     /// Held while files are installed and systemd is reloaded.
     units: tokio::sync::Mutex<()>,
     /// What is under way, by service.
@@ -140,13 +157,18 @@ impl Engine {
     ///
     /// The registry does not answer, or what it holds cannot be read.
     pub async fn new(tools: Tools) -> Result<Self, EngineError> {
-        let store = tools.store.clone();
-        tokio::task::spawn_blocking(move || store.clean()).await.map_err(EngineError::Lost)??;
+        let (store, runtime) = (tools.store.clone(), tools.runtime.clone());
+        let trial = TrialStore::new(&runtime, store.clone());
+        let staged = trial.clone();
+        let clean = move || store.clean().and_then(|()| staged.clean());
+        tokio::task::spawn_blocking(clean).await.map_err(EngineError::Lost)??;
         let accepted = accepted::load_all(&tools.registry).await?;
         let boot = boot::BootOrder::load(&tools).await?;
         let inner = Inner {
             boot: Mutex::new(boot),
             tools,
+            trial,
+            boot_id: trial::boot_id(),
             units: tokio::sync::Mutex::new(()),
             busy: Mutex::new(BTreeMap::new()),
             reload_owed: AtomicBool::new(true),
@@ -158,7 +180,14 @@ impl Engine {
             changes: watch::Sender::new(0),
             accepted: Mutex::new(accepted),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let engine = Self { inner: Arc::new(inner) };
+        let unfinished = engine.registry().unfinished_operations().await?;
+        engine.end_old_trials(unfinished.into_iter().map(|row| row.service).collect()).await?;
+        Ok(engine)
+    }
+
+    fn trial(&self) -> &TrialStore {
+        &self.inner.trial
     }
 
     fn tools(&self) -> &Tools {
@@ -274,8 +303,20 @@ impl Engine {
         previous: Option<&UnitSet>,
         boots: boot::Boots<'_>,
     ) -> Result<bool, EngineError> {
+        let (store, set, previous) = (self.tools().store.clone(), set.clone(), previous.cloned());
+        let install = move || Ok(store.install(&set, previous.as_ref())? != Installed::Unchanged);
+        self.change_files(install, boots, Reload::Now).await
+    }
+
+    /// Changes files of units by `change`, which tells whether it did, and
+    /// what the boot order has to do with it, and has systemd read them.
+    async fn change_files(
+        &self,
+        change: impl FnOnce() -> Result<bool, UnitsError> + Send + 'static,
+        boots: boot::Boots<'_>,
+        reload: Reload,
+    ) -> Result<bool, EngineError> {
         let one_at_a_time = self.inner.units.lock().await;
-        let (store, new, old) = (self.tools().store.clone(), set.clone(), previous.cloned());
         // Whatever happens from here on, systemd has to read the files again.
         let owed = self.inner.reload_owed.swap(true, Ordering::SeqCst);
         let mut changed = match boots {
@@ -283,18 +324,16 @@ impl Engine {
             boot::Boots::Gone(_) => self.arrange_boot(boots).await?,
             boot::Boots::As(_) | boot::Boots::Before => false,
         };
-        let installed = tokio::task::spawn_blocking(move || store.install(&new, old.as_ref()))
-            .await
-            .map_err(EngineError::Lost)??;
-        changed |= installed != Installed::Unchanged;
+        changed |= tokio::task::spawn_blocking(change).await.map_err(EngineError::Lost)??;
         if let boot::Boots::As(_) = boots {
             changed |= self.arrange_boot(boots).await?;
         }
-        if changed || owed {
+        let owed = owed || changed;
+        if owed && reload == Reload::Now {
             self.manager().reload().await?;
-            self.settle_checks(set, previous).await?;
+            self.drop_gone_checks().await?;
         }
-        self.inner.reload_owed.store(false, Ordering::SeqCst);
+        self.inner.reload_owed.store(owed && reload == Reload::Later, Ordering::SeqCst);
         drop(one_at_a_time);
         Ok(changed)
     }

@@ -20,7 +20,7 @@ pub(super) async fn check(
     let touched: Vec<&Container> = plan
         .effects
         .iter()
-        .filter(|e| matches!(e.action, Action::Start | Action::Restart))
+        .filter(|e| matches!(e.action, Action::Start | Action::Restart | Action::Switch))
         .filter_map(|e| deployment.container(&e.component))
         .collect();
     let mut problems = Vec::new();
@@ -68,10 +68,10 @@ fn paths(container: &Container, problems: &mut Vec<String>) {
 /// Tries ports that the service does not hold already.
 fn ports(container: &Container, old: Option<&Deployment>, problems: &mut Vec<String>) {
     let held = |port: &Publish| {
-        let mut held = old.iter().flat_map(|o| &o.containers).flat_map(|c| &c.publish);
+        let mut held = old.iter().flat_map(|o| &o.containers).flat_map(Container::occupied);
         held.any(|h| h.host == port.host && h.protocol == port.protocol)
     };
-    for port in &container.publish {
+    for port in &container.occupied() {
         let Err(error) = bind(port) else { continue };
         if error.kind() == ErrorKind::AddrInUse && held(port) {
             continue;
@@ -150,11 +150,11 @@ async fn names(
             state.name
         ));
     }
-    let ours = engine.tools().store.quadlet_root();
+    let ours = [engine.tools().store.quadlet_root(), engine.trial().root()];
     for state in engine.manager().unit_files(&new).await? {
         let source = state.source_path.or(state.fragment_path);
         if let Some(source) = source
-            && !Path::new(&source).starts_with(ours)
+            && !ours.iter().any(|root| Path::new(&source).starts_with(root))
         {
             problems.push(format!(
                 "there is a unit {} already, from {source}; rename the component, or move that file away",

@@ -2,6 +2,7 @@
 //! before anything is touched.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::{
@@ -55,7 +56,7 @@ pub struct Prepared {
 
 /// Files that podman's generator reads as they are meant.
 #[derive(Debug, Default)]
-struct Proved {
+pub(super) struct Proved {
     report: GeneratorReport,
     additions: Vec<String>,
 }
@@ -198,10 +199,12 @@ impl Engine {
             .map(|l| l.port)
             .collect();
         for container in self.neighbours(&service.name).iter().flat_map(|d| &d.containers) {
-            taken.extend(container.publish.iter().map(|p| p.host));
-            taken.extend(container.leased.iter().map(|(_, port)| *port));
+            taken.extend(container.occupied().iter().map(|p| p.host));
+            taken.extend(container.leases().map(|(_, port)| port));
         }
-        Ok(ports::lease(service, &had, &taken, &range, |port| preflight::is_free(address, port))?)
+        let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let is_free = |port| preflight::is_free(address, port) && preflight::is_free(local, port);
+        Ok(ports::lease(service, &had, &taken, &range, is_free)?)
     }
 
     /// Returns which of the old and new containers' units run.
@@ -222,7 +225,11 @@ impl Engine {
             .collect())
     }
 
-    async fn prove(&self, deployment: &Deployment, set: &UnitSet) -> Result<Proved, EngineError> {
+    pub(super) async fn prove(
+        &self,
+        deployment: &Deployment,
+        set: &UnitSet,
+    ) -> Result<Proved, EngineError> {
         let toolchain = self.toolchain()?;
         let (generator, agent) = (&toolchain.generator, toolchain.renderer.agent());
         // Files of another service must not change while they are copied.
@@ -242,6 +249,16 @@ impl Engine {
             return Err(EngineError::Proof { messages: wrong });
         }
         let additions = shown(proof::compare(deployment, agent, &report.units));
+        if deployment.active && self.can_try() {
+            let tried = generator.check_trial(set, self.tools().store.search_root()).await?;
+            let odd = shown(proof::compare(deployment, agent, &tried.units));
+            if odd != additions || !tried.refused(set).is_empty() || !tried.fatal().is_empty() {
+                let odd = odd.into_iter().map(|line| format!("while it is tried: {line}"));
+                return Err(EngineError::Proof {
+                    messages: tried.messages.into_iter().chain(odd).collect(),
+                });
+            }
+        }
         if additions.is_empty() {
             return Ok(Proved { report, additions });
         }

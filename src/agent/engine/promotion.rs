@@ -1,18 +1,39 @@
-//! Putting a generation in force that is ready.
+//! Putting a generation in force that is ready: its files become those that a
+//! boot reads, its images get their names, and the registry says so.
 
+use super::boot::Boots;
 use super::deploy::{Deploy, lease_rows, stored};
-use super::{Engine, EngineError, KEEP_GENERATIONS, now_ms};
+use super::{Engine, EngineError, ImageWish, KEEP_GENERATIONS, Reload, now_ms};
+use crate::agent::deploy_state::DeployState;
 use crate::agent::progress::Progress;
 use crate::registry::Commit;
 use crate::telemetry::Chain;
+use crate::units::Installed;
 
 impl Engine {
-    /// Puts the new generation in force.
-    pub(super) async fn commit(
+    /// Puts the new generation in force. May be done again after a crash.
+    pub(super) async fn promote(
         &self,
-        deploy: &Deploy,
+        deploy: &mut Deploy,
         progress: &Progress,
     ) -> Result<(), EngineError> {
+        // A dependent may have started what is gone, as long as it was there.
+        self.stop_first(deploy, deploy.gone(), progress).await?;
+        let step = progress.step("promote", deploy.service.as_str()).await;
+        let (store, set) = (self.tools().store.clone(), deploy.set.clone());
+        let previous = deploy.disk.clone();
+        let exchange = move || Ok(store.install(&set, previous.as_ref())? != Installed::Unchanged);
+        // What is tried says the same; systemd reads both at once.
+        self.change_files(exchange, Boots::As(&deploy.new), Reload::Later).await?;
+        if let DeployState::Promoting { trial, .. } = &deploy.state {
+            let wish = ImageWish::Exactly(trial.images.clone());
+            self.name_images(&deploy.new, &wish).await?;
+        }
+        step.done().await;
+        self.commit(deploy, progress).await
+    }
+
+    async fn commit(&self, deploy: &Deploy, progress: &Progress) -> Result<(), EngineError> {
         let step = progress.step("commit", format!("generation {}", deploy.new.generation)).await;
         let images = match self.images_now(&deploy.new).await {
             Ok(images) => {
@@ -36,11 +57,21 @@ impl Engine {
             })
             .await?;
         // It is in force: what follows can be made up for.
-        if let Err(error) = self.tidy(deploy, progress).await {
+        let (settled, tidy) = tokio::join!(self.settle(deploy), self.tidy(deploy, progress));
+        for error in [settled.err(), tidy.err()].into_iter().flatten() {
             let why = Chain(&error).to_string();
             progress.warn(format!("in force, but not all is tidy: {why}")).await;
         }
         step.done().await;
+        Ok(())
+    }
+
+    /// Has systemd read the files that are in force, and those alone.
+    async fn settle(&self, deploy: &Deploy) -> Result<(), EngineError> {
+        self.end_trial(&deploy.service).await?;
+        if deploy.new.active {
+            self.reach_target(&deploy.new).await?;
+        }
         Ok(())
     }
 

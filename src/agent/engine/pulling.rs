@@ -93,12 +93,18 @@ impl Engine {
         if !local.is_empty() {
             return Ok(local);
         }
-        // The old files, and the new image units beside them.
-        let mut beside =
-            deploy.disk.clone().unwrap_or_else(|| UnitSet::new(deploy.service.clone(), false));
-        beside.files.extend(image_files(&deploy.set));
-        beside.files.extend(image_files(&self.by_other_names(&deploy.new, wanted)?));
-        self.install(&beside, None, Boots::Before).await?;
+        let mut files: Vec<_> = image_files(&deploy.set).collect();
+        files.extend(image_files(&self.by_other_names(&deploy.new, wanted)?));
+        let mut beside = UnitSet::new(deploy.service.clone(), false);
+        if self.can_try() {
+            beside.files.extend(files);
+            self.try_out(beside).await?;
+        } else {
+            // The old files, and the new image units beside them.
+            beside = deploy.disk.clone().unwrap_or(beside);
+            beside.files.extend(files);
+            self.install(&beside, None, Boots::Before).await?;
+        }
         self.start_pulls(wanted, progress).await
     }
 

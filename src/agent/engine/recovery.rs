@@ -1,14 +1,19 @@
 //! What an agent does first: finish or undo what its predecessor was at when
 //! it ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use super::boot::{Boots, PODMAN};
-use super::deploy::{self, Deploy};
-use super::{Busy, Engine, EngineError, accepted, lifecycle, now_ms, reconcile, rescue, undeploy};
-use crate::agent::deploy_state::DeployState;
+use super::deploy::{self, Cut, Deploy};
+use super::{
+    Busy, Engine, EngineError, ImageWish, accepted, lifecycle, now_ms, reconcile, rescue, undeploy,
+};
+use crate::agent::deploy_state::{DeployEvent, DeployState, Trial};
+use crate::agent::plan::ImageState;
 use crate::agent::progress::Progress;
+use crate::deployment::Container;
+use crate::quadlet::Place;
 use crate::quadlet::render::node_units;
 use crate::registry::OperationRow;
 use crate::systemd::JobMode;
@@ -119,6 +124,7 @@ impl Engine {
             DeployState::RollingBack {
                 before: BTreeMap::new(),
                 reason: "its state could not be read".to_owned(),
+                trial: Trial::default(),
             }
         });
         let Some(new) = accepted::stored(self.registry(), &row.service, row.to).await? else {
@@ -133,8 +139,9 @@ impl Engine {
         // either goes when the right ones are put in place.
         let disk = match state {
             DeployState::Planned | DeployState::Pulling => self.on_disk(&row.service).await?,
-            DeployState::Installing
+            DeployState::Installing { .. }
             | DeployState::Starting { .. }
+            | DeployState::Promoting { .. }
             | DeployState::RollingBack { .. } => old.as_ref().map(|(_, set)| set.clone()),
         };
         let mut deploy = Deploy {
@@ -143,18 +150,20 @@ impl Engine {
             service: row.service,
             old,
             old_images,
-            // Before `installing` it is undone; from there on it is as wished.
-            wish: super::ImageWish::AsThere,
+            wish: wish(&state),
             only: None,
             from: row.from,
             new: new.deployment,
             set: new.set,
             disk,
             state,
-            changed: std::collections::BTreeSet::new(),
+            cut_off: None,
+            changed: BTreeSet::new(),
         };
+        self.after_a_reboot(&mut deploy).await?;
         if matches!(deploy.state, DeployState::Planned | DeployState::Pulling) {
             // Nothing that runs was touched: as if it had not been asked for.
+            deploy.cut_off = Some(Cut::Early);
             let outcome = self.back(&mut deploy, Vec::new(), &progress).await;
             tracing::info!(service = %deploy.service, "the deploy is undone: {}", outcome.message);
             drop(busy);
@@ -162,5 +171,68 @@ impl Engine {
         }
         self.finish(deploy, busy, progress).await;
         Ok(())
+    }
+
+    /// Looks whether a deploy was cut off by more than the end of its agent.
+    /// Then the node has booted the generation before by itself, and the new
+    /// one is discarded; unless its files were in place already.
+    async fn after_a_reboot(&self, deploy: &mut Deploy) -> Result<(), EngineError> {
+        let is_there = self.trial().is_there(&deploy.service);
+        if !deploy.state.has_lost_its_trial(&self.inner.boot_id, is_there) {
+            return Ok(());
+        }
+        let images = deploy.state.trial().map(|t| t.images.clone()).unwrap_or_default();
+        let promoting = matches!(deploy.state, DeployState::Promoting { .. });
+        if promoting && self.has_files_of(deploy).await? {
+            tracing::warn!(service = %deploy.service, "the node went down while a generation was put in force; going on");
+            return self.go_on_after_a_reboot(deploy, Trial { boot: None, images }).await;
+        }
+        let same_boot = deploy.state.trial().and_then(|t| t.boot.as_ref());
+        let same_boot = same_boot == Some(&self.inner.boot_id);
+        let cut = if same_boot { Cut::TrialGone } else { Cut::Reboot };
+        let reason = cut.reason().to_owned();
+        tracing::warn!(service = %deploy.service, generation = %deploy.new.generation, "{reason}; it is discarded");
+        deploy.cut_off = Some(cut);
+        if !matches!(deploy.state, DeployState::RollingBack { .. }) {
+            deploy.state = deploy.state.clone().next(DeployEvent::Failed(reason))?;
+        }
+        Ok(())
+    }
+
+    /// Has the rest of a generation in place whose units the node has booted,
+    /// and what a boot has not started of it started.
+    async fn go_on_after_a_reboot(
+        &self,
+        deploy: &mut Deploy,
+        trial: Trial,
+    ) -> Result<(), EngineError> {
+        self.name_images(&deploy.new, &deploy.wish).await?;
+        let boots = Boots::As(&deploy.new);
+        self.install(&deploy.set, deploy.disk.as_ref(), boots).await?;
+        let before = self.invocations(&accepted::container_units(&deploy.new)).await?;
+        let images = self.image_states_of(&deploy.new, &deploy.old_images, &deploy.wish).await?;
+        let is_wrong = |container: &&Container| {
+            let up = before.get(&container.name.unit()).is_some_and(Option::is_some);
+            let other = |i: &ImageState| i.running.is_some() && i.running != i.named;
+            !up || images.get(&container.name).is_some_and(other)
+        };
+        let wrong = deploy.new.containers.iter().filter(is_wrong);
+        let wanted = wrong.map(|c| c.spec.name.clone()).collect();
+        deploy.state = DeployState::Starting { wanted, before, ready: BTreeSet::new(), trial };
+        Ok(())
+    }
+
+    /// Tells whether the configuration directory holds the new generation.
+    async fn has_files_of(&self, deploy: &Deploy) -> Result<bool, EngineError> {
+        let disk = self.on_disk(&deploy.service).await?;
+        Ok(disk.is_some_and(|disk| disk.of(Place::Quadlet).eq(deploy.set.of(Place::Quadlet))))
+    }
+}
+
+/// Returns which images a deploy that is gone on with is to run.
+fn wish(state: &DeployState) -> ImageWish {
+    match state.trial() {
+        Some(trial) if !trial.images.is_empty() => ImageWish::Exactly(trial.images.clone()),
+        Some(_) | None => ImageWish::AsThere,
     }
 }

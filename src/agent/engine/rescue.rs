@@ -17,7 +17,7 @@ use crate::agent::progress::{Failure, Progress};
 use crate::agent::rescue::{self, CHECK, Case, Rescue, Starting, Step, Worth};
 use crate::agent::restored;
 use crate::deployment::Container;
-use crate::names::{ComponentName, ServiceName};
+use crate::names::{ComponentName, Generation, ServiceName};
 use crate::podman::records;
 use crate::quadlet::UnitSet;
 use crate::registry::NewOperation;
@@ -156,12 +156,14 @@ impl Engine {
         }
         let failures = match (step, content) {
             (Step::Registry { .. }, Some(content)) => {
+                self.still_at(service, content.registered)?;
                 let set =
                     UnitSet { wanted: content.record.deployment.active, ..content.set.clone() };
                 self.adopt(content.record.clone(), &set).await?;
                 Vec::new()
             }
             (Step::Units { .. }, Some(content)) => {
+                self.still_at(service, Some(content.record.deployment.generation))?;
                 self.write_units(content, wish.named.contains(service)).await?;
                 Vec::new()
             }
@@ -191,6 +193,18 @@ impl Engine {
         }
         drop(busy);
         Ok(failures)
+    }
+
+    /// Refuses to go on if a service was deployed since it was looked at.
+    fn still_at(
+        &self,
+        service: &ServiceName,
+        expected: Option<Generation>,
+    ) -> Result<(), EngineError> {
+        if self.find(service).map(|accepted| accepted.row.generation) == expected {
+            return Ok(());
+        }
+        Err(EngineError::Overtaken { service: service.clone() })
     }
 
     /// Writes the unit files that are missing; those of a service that a

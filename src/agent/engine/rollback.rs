@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 
 use super::accepted::container_units;
 use super::boot::Boots;
-use super::deploy::{Deploy, lease_rows};
-use super::{Engine, EngineError, now_ms};
+use super::deploy::{Cut, Deploy, lease_rows};
+use super::{Engine, EngineError, Reload, now_ms, sockets};
 use crate::agent::deploy_state::{DeployEvent, DeployState};
 use crate::agent::progress::{Failure, Outcome, OutcomeKind, Progress};
 use crate::deployment::Container;
 use crate::names::ComponentName;
 use crate::quadlet::UnitSet;
+use crate::registry::UNDONE;
 use crate::telemetry::Chain;
+use crate::units::Installed;
 
 impl Engine {
     /// Undoes a deploy and tells how that went.
@@ -62,14 +64,7 @@ impl Engine {
         self.note_failure(deploy, reason).await;
         let step = progress.step("rollback", format!("generation {}", deploy.from)).await;
         let touched = self.touched(deploy).await?;
-        // Of a service that was stopped nothing may stay up.
-        let stays = |c: &Container| {
-            deploy.old.as_ref().is_some_and(|(old, _)| {
-                old.active && old.containers.iter().any(|o| o.name == c.name)
-            })
-        };
-        let gone: Vec<&Container> = deploy.new.containers.iter().filter(|c| !stays(c)).collect();
-        self.stop_alone(&gone).await?;
+        self.take_down_new(deploy).await?;
         let old_set = match &deploy.old {
             Some((_, set)) => set.clone(),
             None => UnitSet::new(deploy.service.clone(), false),
@@ -77,17 +72,13 @@ impl Engine {
         if deploy.old.as_ref().is_none_or(|(old, _)| !old.active) {
             self.leave_targets(&deploy.service).await?;
         }
-        let boots = match &deploy.old {
-            Some((old, _)) => Boots::As(old),
-            None => Boots::Gone(&deploy.service),
-        };
-        self.install(&old_set, Some(&deploy.set), boots).await?;
+        self.take_back(deploy, old_set).await?;
         self.old_images_back(deploy, progress).await;
         let failures = match &deploy.old {
             Some((old, _)) if old.active => {
                 let old = old.clone();
                 let failures = self.start_in_order(&old, &touched, progress, None).await?;
-                if failures.is_empty() {
+                if failures.is_empty() && deploy.cut_off != Some(Cut::Reboot) {
                     self.reach_target(&old).await?;
                 }
                 failures
@@ -107,8 +98,12 @@ impl Engine {
                 self.registry().delete_leases(&deploy.service).await?;
             }
         }
-        let outcome = if failures.is_empty() { "rolled back" } else { "failed" };
-        self.registry().finish_operation(deploy.operation, outcome.to_owned(), now_ms()).await?;
+        let outcome = match (failures.is_empty(), deploy.cut_off) {
+            (true, None) => "rolled back".to_owned(),
+            (true, Some(cut)) => format!("{UNDONE}{}", cut.reason()),
+            (false, _) => "failed".to_owned(),
+        };
+        self.registry().finish_operation(deploy.operation, outcome, now_ms()).await?;
         self.registry().discard_generation(&deploy.service, deploy.new.generation).await?;
         self.refresh(&deploy.service).await?;
         if failures.is_empty() {
@@ -117,6 +112,45 @@ impl Engine {
             step.failed("the generation before did not come up".to_owned()).await;
         }
         Ok(failures)
+    }
+
+    /// Stops what only the new generation has, and what would be in the way
+    /// of the old one.
+    async fn take_down_new(&self, deploy: &Deploy) -> Result<(), EngineError> {
+        // Of a service that was stopped nothing may stay up.
+        let stays = |c: &Container| {
+            deploy.old.as_ref().is_some_and(|(old, _)| {
+                old.active && old.containers.iter().any(|o| o.name == c.name)
+            })
+        };
+        let old = deploy.old.as_ref().map(|(old, _)| old);
+        let closing =
+            |c: &&Container| !stays(c) || old.is_none_or(|old| sockets::hold_differs(c, old));
+        let closing: Vec<&Container> = deploy.new.containers.iter().filter(closing).collect();
+        self.close_ports(&deploy.new, &closing).await?;
+        let gone =
+            |c: &&Container| !stays(c) || old.is_some_and(|old| sockets::holder_changes(c, old));
+        let gone: Vec<&Container> = deploy.new.containers.iter().filter(gone).collect();
+        self.stop_alone(&gone).await?;
+        Ok(())
+    }
+
+    /// Ends the trial, and has the old files in place: they were never
+    /// touched, unless the new generation was being promoted or could not be
+    /// tried.
+    async fn take_back(&self, deploy: &Deploy, old_set: UnitSet) -> Result<(), EngineError> {
+        let (trial, store) = (self.trial().clone(), self.tools().store.clone());
+        let (service, new_set) = (deploy.service.clone(), deploy.set.clone());
+        let change = move || {
+            let ended = trial.remove(&service)?;
+            Ok(store.install(&old_set, Some(&new_set))? != Installed::Unchanged || ended)
+        };
+        let boots = match &deploy.old {
+            Some((old, _)) => Boots::As(old),
+            None => Boots::Gone(&deploy.service),
+        };
+        self.change_files(change, boots, Reload::Now).await?;
+        Ok(())
     }
 
     /// Has the names of images mean what the old generation ran. Where that
@@ -153,6 +187,10 @@ impl Engine {
     /// Returns the old components that are down, or run the new generation.
     async fn touched(&self, deploy: &Deploy) -> Result<BTreeSet<ComponentName>, EngineError> {
         let Some((old, _)) = &deploy.old else { return Ok(BTreeSet::new()) };
+        if deploy.cut_off == Some(Cut::Reboot) {
+            // The boot starts them, each at its time.
+            return Ok(BTreeSet::new());
+        }
         let DeployState::RollingBack { before, .. } = &deploy.state else {
             return Ok(BTreeSet::new());
         };

@@ -9,7 +9,7 @@ use super::{Accepted, Engine, EngineError, status};
 use crate::agent::finding::Finding;
 use crate::agent::rescue::{CHECK, Case, Seen, Source, Verdict, Worth, judge};
 use crate::deployment::Deployment;
-use crate::names::{ComponentName, ImageRef, ServiceName};
+use crate::names::{ComponentName, Generation, ImageRef, ServiceName};
 use crate::podman::{self, records};
 use crate::quadlet::UnitSet;
 use crate::telemetry::Chain;
@@ -32,6 +32,8 @@ pub(super) struct Gathered {
 pub(super) struct Content {
     pub(super) record: Record,
     pub(super) set: UnitSet,
+    /// The generation that the registry knew when it was looked at.
+    pub(super) registered: Option<Generation>,
 }
 
 /// What was found of one service.
@@ -131,11 +133,13 @@ impl Engine {
 
     /// Returns what a source says the service should be.
     fn content(&self, found: &Found, from: Source) -> Result<Option<Content>, EngineError> {
+        let registered = found.accepted.as_ref().map(|accepted| accepted.row.generation);
         let record = match from {
             Source::Registry => {
                 return Ok(found.accepted.as_ref().map(|accepted| Content {
                     record: Record::of(accepted, 0),
                     set: UnitSet { wanted: accepted.row.active, ..accepted.set.clone() },
+                    registered,
                 }));
             }
             Source::Units => found.unit.clone(),
@@ -150,7 +154,7 @@ impl Engine {
             // What is there is what it was; the rest is made again.
             set.files.extend(found.disk.iter().flat_map(|disk| disk.files.clone()));
         }
-        Ok(Some(Content { record, set }))
+        Ok(Some(Content { record, set, registered }))
     }
 
     async fn case(

@@ -70,6 +70,18 @@ impl Engine {
         Ok(())
     }
 
+    /// Forgets how units ended, and what checks found of their containers.
+    async fn forget_ends(
+        &self,
+        down: &[ListedUnit],
+        containers: impl Iterator<Item = &Container>,
+    ) -> Result<(), SystemdError> {
+        for state in down {
+            self.manager().reset_failed(&state.name).await?;
+        }
+        self.forget_checks(containers).await
+    }
+
     /// Starts, or restarts alone, the given components of one layer, and
     /// waits until each is ready or has failed.
     pub(super) async fn start_layer(
@@ -90,10 +102,7 @@ impl Engine {
         let (down, up): (Vec<_>, Vec<_>) = listed
             .into_iter()
             .partition(|s| matches!(s.active, ActiveState::Inactive | ActiveState::Failed));
-        for state in &down {
-            self.manager().reset_failed(&state.name).await?;
-        }
-        self.forget_checks(containers.values().copied()).await?;
+        self.forget_ends(&down, containers.values().copied()).await?;
         let (down, up) = (names(down), names(up));
         let mut steps: BTreeMap<UnitName, Step<'_>> = BTreeMap::new();
         for unit in &down {
@@ -223,7 +232,12 @@ impl Engine {
         progress: &Progress,
         mut journal: Option<&mut Deploy>,
     ) -> Result<Vec<Failure>, EngineError> {
+        let closed = self.open_ports(deployment, progress).await?;
+        if !closed.is_empty() {
+            return Ok(closed);
+        }
         if wanted.is_empty() {
+            self.settle_stand_ins(deployment, progress).await?;
             return Ok(Vec::new());
         }
         let failing = if journal.is_some() { Failing::IsUndone } else { Failing::IsLeft };
@@ -234,7 +248,7 @@ impl Engine {
             if layer.is_empty() {
                 continue;
             }
-            let started = self.start_layer(deployment, &layer, failing, progress).await?;
+            let started = self.renew(deployment, &layer, failing, progress).await?;
             if let Some(deploy) = journal.as_deref_mut() {
                 for component in &started.ready {
                     deploy.changed.insert(component.to_string());
@@ -245,7 +259,40 @@ impl Engine {
                 return Ok(started.failures);
             }
         }
+        self.settle_stand_ins(deployment, progress).await?;
         Ok(Vec::new())
+    }
+
+    /// Starts the components of one layer, or makes them anew: with a hand-over
+    /// where one is possible. The first failure is the last.
+    async fn renew(
+        &self,
+        deployment: &Deployment,
+        layer: &[ComponentName],
+        failing: Failing,
+        progress: &Progress,
+    ) -> Result<Started, EngineError> {
+        let (mut plain, mut switched) = (Vec::new(), Vec::new());
+        for container in layer.iter().filter_map(|c| deployment.container(c)) {
+            if self.is_switched(container).await? {
+                switched.push(container);
+            } else {
+                plain.push(container.spec.name.clone());
+            }
+        }
+        let mut all = Started::default();
+        if !plain.is_empty() {
+            all = self.start_layer(deployment, &plain, failing, progress).await?;
+        }
+        for container in switched {
+            if !all.failures.is_empty() {
+                break;
+            }
+            let one = self.switch_over(deployment, container, failing, progress).await?;
+            all.ready.extend(one.ready);
+            all.failures.extend(one.failures);
+        }
+        Ok(all)
     }
 
     /// Has the service's target active, so that `systemctl --user` shows the

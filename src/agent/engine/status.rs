@@ -12,6 +12,7 @@ pub use crate::agent::monitor::seen::ComponentState;
 use crate::definition::service::Restart;
 use crate::deployment::Container;
 use crate::names::{ServiceName, UnitName};
+use crate::registry::UndoneRow;
 use crate::systemd::{ActiveState, LoadState, UnitState};
 
 /// A service, desired and observed.
@@ -59,6 +60,16 @@ pub(super) fn is_up(active: &ActiveState, sub: &str) -> bool {
 }
 
 impl Engine {
+    /// Returns the deploys that were cut off and undone, and after which
+    /// nothing was done to their service.
+    ///
+    /// # Errors
+    ///
+    /// The registry does not answer.
+    pub async fn undone(&self) -> Result<Vec<UndoneRow>, EngineError> {
+        Ok(self.registry().undone().await?)
+    }
+
     /// Looks at one service, or at all.
     ///
     /// # Errors
@@ -75,6 +86,8 @@ impl Engine {
         let units: Vec<_> = wanted.iter().flat_map(|a| container_units(&a.deployment)).collect();
         let timers = self.running_timers(&wanted).await?;
         let mut states = self.manager().unit_states(&units).await?.into_iter();
+        let deployments = wanted.iter().map(|a| &a.deployment);
+        let closed = self.closed_ports(deployments).await?;
         Ok(wanted
             .into_iter()
             .map(|accepted| {
@@ -83,7 +96,14 @@ impl Engine {
                     .containers
                     .iter()
                     .zip(states.by_ref())
-                    .map(|(container, state)| self.component(&accepted, container, state, &timers))
+                    .map(|(container, state)| {
+                        let mut component = self.component(&accepted, container, state, &timers);
+                        let told: Vec<Drift> =
+                            closed.iter().filter_map(|u| closed_drift(&component, u)).collect();
+                        component.drift.extend(told);
+                        component.drift.extend(self.left_over(&component, &accepted.row.name));
+                        component
+                    })
                     .collect();
                 ServiceStatus {
                     components,
@@ -93,6 +113,16 @@ impl Engine {
                 }
             })
             .collect())
+    }
+
+    /// Says that a hand-over was never finished.
+    fn left_over(&self, component: &ComponentStatus, service: &ServiceName) -> Option<Drift> {
+        let container = &component.container;
+        let idle = self.under_way(service).is_none();
+        (idle && self.has_stand_in(service, container)).then(|| {
+            let path = format!("{service}/{}", container.spec.name);
+            drift::of_left_over(container.name.stand_in().as_str(), &path)
+        })
     }
 
     fn component(
@@ -119,6 +149,13 @@ impl Engine {
             drift,
         }
     }
+}
+
+/// Says that a component that runs cannot be reached.
+fn closed_drift(component: &ComponentStatus, unit: &UnitName) -> Option<Drift> {
+    let ours = component.container.port_units().contains(unit);
+    (ours && component.desired && component.state == ComponentState::Running)
+        .then(|| drift::of_closed_port(unit.as_str()))
 }
 
 /// Returns a unit's state in one word.

@@ -4,24 +4,50 @@
 
 use crate::agent::finding::Finding;
 use crate::names::UnitName;
-use crate::systemd::{ActiveState, LoadState, SystemManager, SystemUnit, SystemdError};
+use crate::systemd::{ActiveState, LoadState, SystemManager, SystemdError};
 
 /// The unit through which podman has a user's units wait for the network.
 pub const WAITER: &str = "podman-user-wait-network-online.service";
+
+/// The target, and who brings it in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Whether its file is read.
+    pub load: LoadState,
+    /// Whether it is reached.
+    pub active: ActiveState,
+    /// Units that bring it in at boot.
+    pub wanted_by: Vec<String>,
+    /// Units that would, and are not started at boot: somebody started them.
+    pub disabled: Vec<String>,
+}
 
 /// Asks the system for the target.
 ///
 /// # Errors
 ///
 /// The system's bus does not answer.
-pub async fn look() -> Result<SystemUnit, SystemdError> {
+pub async fn look() -> Result<Target, SystemdError> {
     let unit = UnitName::from_systemd("network-online.target");
-    SystemManager::connect().await?.unit(&unit).await
+    let manager = SystemManager::connect().await?;
+    let unit = manager.unit(&unit).await?;
+    let mut target = Target {
+        load: unit.load,
+        active: unit.active,
+        wanted_by: Vec::new(),
+        disabled: Vec::new(),
+    };
+    for by in unit.wanted_by.into_iter().chain(unit.required_by) {
+        let state = manager.file_state(&UnitName::from_systemd(by.as_str())).await?;
+        let list = if state == "disabled" { &mut target.disabled } else { &mut target.wanted_by };
+        list.push(by);
+    }
+    Ok(target)
 }
 
 /// Judges the target; `waiting` are the user's units that wait for it at
 /// boot. When none does, it does not matter.
-pub fn judge(waiting: &[String], target: &SystemUnit) -> Finding {
+pub fn judge(waiting: &[String], target: &Target) -> Finding {
     let check = "network-online";
     let Some(first) = waiting.first() else {
         return Finding::fine(check, "", "No unit waits for the network at boot.");
@@ -30,7 +56,6 @@ pub fn judge(waiting: &[String], target: &SystemUnit) -> Finding {
         1 => format!("{first} waits"),
         more => format!("{first} and {} more wait", more - 1),
     };
-    let wanted = !target.wanted_by.is_empty() || !target.required_by.is_empty();
     if target.load == LoadState::Masked {
         return Finding::failed(
             check,
@@ -42,23 +67,29 @@ pub fn judge(waiting: &[String], target: &SystemUnit) -> Finding {
         )
         .mend("sudo systemctl unmask network-online.target");
     }
-    if wanted || target.active == ActiveState::Active {
-        let active = if target.active == ActiveState::Active { "is reached" } else { "is wanted" };
-        return Finding::fine(
-            check,
-            "",
-            format!("{who} for network-online.target, which {active}."),
-        );
+    let mend = "sudo systemctl add-wants multi-user.target network-online.target";
+    if let Some(by) = target.wanted_by.first() {
+        let message = format!("{who} for network-online.target, which {by} brings in.");
+        return Finding::fine(check, "", message);
     }
+    let why = match target.disabled.first() {
+        Some(by) => format!("which only {by} brings in, and that is not started at boot"),
+        // Whoever brought it in is gone from systemd's memory.
+        None if target.active == ActiveState::Active => {
+            return Finding::fine(
+                check,
+                "",
+                format!("{who} for network-online.target, which is reached."),
+            );
+        }
+        None => "which nothing brings in at boot".to_owned(),
+    };
     Finding::failed(
         check,
         first.as_str(),
-        format!(
-            "{who} for network-online.target, which nothing brings in at boot: each will be \
-             started only after 90 s."
-        ),
+        format!("{who} for network-online.target, {why}: each will be started only after 90 s."),
     )
-    .mend("sudo systemctl add-wants multi-user.target network-online.target")
+    .mend(mend)
 }
 
 #[cfg(test)]
@@ -66,12 +97,12 @@ mod tests {
     use super::*;
     use crate::agent::finding::Level;
 
-    fn target(active: ActiveState, wanted_by: &[&str]) -> SystemUnit {
-        SystemUnit {
+    fn target(active: ActiveState, wanted_by: &[&str]) -> Target {
+        Target {
             load: LoadState::Loaded,
             active,
             wanted_by: wanted_by.iter().map(|&name| name.to_owned()).collect(),
-            required_by: Vec::new(),
+            disabled: Vec::new(),
         }
     }
 
@@ -88,7 +119,12 @@ mod tests {
         let wanted = target(ActiveState::Inactive, &["multi-user.target"]);
         assert_eq!(judge(&waiting, &wanted).level, Level::Fine);
         assert_eq!(judge(&waiting, &target(ActiveState::Active, &[])).level, Level::Fine);
-        let masked = SystemUnit { load: LoadState::Masked, ..wanted };
+        let disabled = Target {
+            disabled: vec!["mcp-agent.service".to_owned()],
+            ..target(ActiveState::Active, &[])
+        };
+        assert!(judge(&waiting, &disabled).message.contains("only mcp-agent.service brings in"));
+        let masked = Target { load: LoadState::Masked, ..wanted };
         assert!(judge(&waiting, &masked).mend.contains("unmask"));
     }
 }

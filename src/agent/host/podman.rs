@@ -53,7 +53,7 @@ pub fn judge(user: &str, uid: u32, podman: &Podman) -> Finding {
                 user,
                 "Podman's processes were killed, and what they left in the way keeps every container from starting (invalid internal status).",
             )
-            .mend(stale_mend(user, uid))
+            .mend(stale_mend(uid))
         }
         Podman::Refuses { said } => {
             Finding::failed(check, user, format!("Podman answers with an error: {said}."))
@@ -70,11 +70,12 @@ pub fn judge(user: &str, uid: u32, podman: &Podman) -> Finding {
     }
 }
 
-/// Returns the command after which podman works again. The migration of some
-/// versions crashes after each container that it stops, so it is repeated.
-fn stale_mend(user: &str, uid: u32) -> String {
+/// Returns the command after which podman works again: as after a boot, with
+/// nothing left in the runtime directory. `podman system migrate`, which podman
+/// proposes, leaves the networks of the dead containers in the way.
+fn stale_mend(uid: u32) -> String {
     format!(
-        "sudo runuser -u {user} -- env HOME=~{user} XDG_RUNTIME_DIR=/run/user/{uid} sh -c 'cd /; for i in $(seq 50); do podman system migrate && break; done' && sudo systemctl --user -M {user}@ restart mcp-podman.service"
+        "sudo systemctl stop user@{uid} user-runtime-dir@{uid} && sudo systemctl start user@{uid} && sudo systemctl try-restart mcp-agent"
     )
 }
 
@@ -87,7 +88,7 @@ mod tests {
     fn each_trouble_has_its_command() {
         let refuses = |said: &str| Podman::Refuses { said: said.to_owned() };
         let stale = judge("mcp", 850, &refuses("Error: invalid internal status, try resetting"));
-        assert!(stale.mend.contains("podman system migrate"), "{stale:?}");
+        assert!(stale.mend.contains("user-runtime-dir@850"), "{stale:?}");
         assert!(judge("mcp", 850, &refuses("no space")).mend.ends_with("podman info"));
         let no_pause = Podman::NoPause {
             version: "5.4.2".to_owned(),

@@ -76,7 +76,7 @@ pub fn judge(user: &str, uid: u32, file: &SubIds) -> Finding {
             ),
         )
         .mend(format!(
-            "sudo sed -i '/^{}:{}:/d' /etc/{name} && podman system migrate",
+            "sudo sed -i '/^{}:{}:/d' /etc/{name} && sudo systemctl restart user@{uid}",
             other.owner, other.range.start
         ));
     }
@@ -93,7 +93,7 @@ pub fn judge(user: &str, uid: u32, file: &SubIds) -> Finding {
         ),
     };
     Finding::failed(check, *name, message).mend(format!(
-        "sudo usermod {option} {first}-{} {user} && podman system migrate",
+        "sudo usermod {option} {first}-{} {user} && sudo systemctl restart user@{uid}",
         first + ENOUGH - 1
     ))
 }

@@ -44,14 +44,13 @@ pub fn judge(helper: &Helper) -> Finding {
         )
         .mend("sudo apt install uidmap"),
         Some((path, false)) => {
-            let capability = if name == "newuidmap" { "cap_setuid" } else { "cap_setgid" };
             let path = path.display();
             Finding::failed(
                 check,
                 name,
                 format!("{path} has neither its file capability nor the set-uid bit."),
             )
-            .mend(format!("sudo setcap {capability}=ep {path}"))
+            .mend(format!("sudo chmod u+s {path}"))
         }
         Some((path, true)) => Finding::fine(check, name, format!("{}.", path.display())),
     }
@@ -69,7 +68,7 @@ mod tests {
         assert_eq!(judge(&look(search)[0]).mend, "sudo apt install uidmap");
         let path = dir.path().join("newgidmap");
         crate::atomic_file::write(&path, b"", 0o755).unwrap();
-        assert!(judge(&look(search)[1]).mend.starts_with("sudo setcap cap_setgid=ep "));
+        assert!(judge(&look(search)[1]).mend.starts_with("sudo chmod u+s "));
         crate::atomic_file::write(&path, b"", 0o4755).unwrap();
         assert_eq!(judge(&look(search)[1]).level, Level::Fine);
     }

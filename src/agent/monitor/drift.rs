@@ -36,6 +36,11 @@ pub enum DriftKind {
     UnknownContainer,
     /// The image's name stands for another image than the one that runs.
     OtherImage,
+    /// What holds a port of a blue-green component is down.
+    ClosedPort,
+    /// A container still stands in for a component: a hand-over was not
+    /// finished.
+    LeftOver,
 }
 
 impl DriftKind {
@@ -57,6 +62,8 @@ impl DriftKind {
             Self::BootLink => "boot_link",
             Self::UnknownContainer => "unknown_container",
             Self::OtherImage => "other_image",
+            Self::ClosedPort => "closed_port",
+            Self::LeftOver => "left_over",
         }
     }
 
@@ -79,7 +86,9 @@ impl DriftKind {
             | Self::Masked
             | Self::DropIn
             | Self::UnknownContainer
-            | Self::OtherImage => false,
+            | Self::OtherImage
+            | Self::ClosedPort
+            | Self::LeftOver => false,
         }
     }
 }
@@ -238,6 +247,27 @@ pub fn of_unread(unit: &str) -> Drift {
         subject: unit.to_owned(),
         reason: "its files changed since systemd read them".to_owned(),
         mend: "systemctl --user daemon-reload".to_owned(),
+    }
+}
+
+/// Says that a component that runs cannot be reached at a port: the unit that
+/// holds it is down.
+pub fn of_closed_port(unit: &str) -> Drift {
+    Drift {
+        kind: DriftKind::ClosedPort,
+        subject: unit.to_owned(),
+        reason: format!("{unit} is down, so the component cannot be reached"),
+        mend: format!("systemctl --user start {unit}"),
+    }
+}
+
+/// Says that a container still stands in for a component, `service/component`.
+pub fn of_left_over(container: &str, path: &str) -> Drift {
+    Drift {
+        kind: DriftKind::LeftOver,
+        subject: container.to_owned(),
+        reason: format!("{container} still stands in for it"),
+        mend: format!("mcp restart {path}"),
     }
 }
 

@@ -81,7 +81,7 @@ fn unit(member: Option<&Member>, line: Timeline) -> pb::BootUnit {
         unit: line.unit.to_string(),
         service: text(member.and_then(|m| m.service.as_ref()).map(ToString::to_string)),
         component: text(member.and_then(|m| m.component.as_ref()).map(ToString::to_string)),
-        stage: String::new(),
+        stage: text(member.and_then(|m| m.stage.as_ref()).map(ToString::to_string)),
         ours: member.is_some(),
         outcome: outcome.to_owned(),
         result,

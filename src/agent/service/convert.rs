@@ -15,7 +15,7 @@ use crate::agent::rescue::{self, Rescue};
 use crate::definition::service::Protocol;
 use crate::deployment::{Container, Deployment, Image, Images, Publish};
 use crate::quadlet::{Place, proof};
-use crate::registry::EventRow;
+use crate::registry::{EventRow, UndoneRow};
 use crate::rpc::agent_v1 as pb;
 
 fn milliseconds(duration: Duration) -> u64 {
@@ -106,6 +106,7 @@ fn effect(effect: &Effect) -> pb::UnitEffect {
             Action::Start => pb::UnitAction::Start,
             Action::Restart => pb::UnitAction::Restart,
             Action::Stop => pb::UnitAction::Stop,
+            Action::Switch => pb::UnitAction::Switch,
         }
         .into(),
         reason: effect.reason.clone(),
@@ -349,6 +350,17 @@ pub(super) fn service_status(status: ServiceStatus) -> pb::ServiceStatus {
     }
 }
 
+/// Converts an operation that was cut off and undone.
+pub(super) fn undone(undone: UndoneRow) -> pb::Undone {
+    pb::Undone {
+        service: undone.service.to_string(),
+        generation: undone.to.0,
+        by: undone.by,
+        at_ms: undone.at_ms,
+        reason: undone.reason,
+    }
+}
+
 fn component_status(status: ComponentStatus, images: &Images) -> pb::ComponentStatus {
     let c = &status.container;
     let image = images.get(&c.spec.name);
@@ -381,7 +393,7 @@ fn since_epoch(time: SystemTime) -> i64 {
 
 /// The ports of a container as `address:host->container/protocol`.
 fn ports(container: &Container) -> Vec<String> {
-    container.publish.iter().map(port).collect()
+    container.reachable().iter().map(port).collect()
 }
 
 fn port(port: &Publish) -> String {

@@ -27,13 +27,19 @@ impl Agent {
             }
         }
         let services = found.into_iter().map(convert::service_status).collect();
+        let undone = self.engine.undone().await.map_err(|e| status(&e))?;
+        let undone = undone
+            .into_iter()
+            .filter(|undone| service.as_ref().is_none_or(|s| *s == undone.service))
+            .map(convert::undone)
+            .collect();
         let of_the_node = if request.files && service.is_none() {
             self.engine.strangers().await
         } else {
             Vec::new()
         };
         let drifts = of_the_node.into_iter().map(pb::Drift::from).collect();
-        Ok(Response::new(pb::StatusResponse { services, drifts }))
+        Ok(Response::new(pb::StatusResponse { services, undone, drifts }))
     }
 
     pub(super) fn answer_definition(

@@ -17,10 +17,12 @@ mod recover;
 mod since;
 mod status;
 
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
@@ -32,7 +34,7 @@ use super::engine::recovery::CutOff;
 use super::engine::{Engine, EngineError, Toolchain, Tools};
 use super::gate::{AuditNote, Caller};
 use super::monitor::alerts::Alerts;
-use super::monitor::{self, Events, Monitor, MonitorSettings};
+use super::monitor::{self, Events, Monitor, MonitorSettings, Notice};
 use super::{Parts, Problems};
 use crate::names::{ComponentName, NodeName, ServiceName};
 use crate::rpc::agent_v1 as pb;
@@ -104,14 +106,7 @@ impl Agent {
         };
         let cut_off = agent.engine.cut_off().await?;
         let taken = agent.engine.rebuild().await?;
-        if !taken.is_empty() {
-            let names: Vec<&str> = taken.iter().map(ServiceName::as_str).collect();
-            let text = format!(
-                "The registry did not know {}; what is deployed was taken from the unit files, without earlier generations.",
-                names.join(", ")
-            );
-            agent.problems.set("rebuilt", text);
-        }
+        agent.tell_rebuilt(&taken);
         parts.supervisor.spawn(
             "boot order",
             boot::follow(agent.clone(), parts.boot.subscribe(), parts.supervisor.shutdown()),
@@ -126,25 +121,49 @@ impl Agent {
             }
             Ok::<(), EngineError>(())
         });
+        agent.watch(parts, notices, (config, runtime));
+        Ok(agent)
+    }
+
+    /// Tells which services were taken from the unit files.
+    fn tell_rebuilt(&self, taken: &[ServiceName]) {
+        if taken.is_empty() {
+            return;
+        }
+        let names: Vec<&str> = taken.iter().map(ServiceName::as_str).collect();
+        let text = format!(
+            "The registry did not know {}; what is deployed was taken from the unit files, without earlier generations.",
+            names.join(", ")
+        );
+        self.problems.set("rebuilt", text);
+    }
+
+    /// Begins to watch what runs, and to tell of it. The directories are the
+    /// user's configuration and `$XDG_RUNTIME_DIR`.
+    fn watch(
+        &self,
+        parts: &mut Parts,
+        notices: mpsc::Receiver<Notice>,
+        (config, runtime): (PathBuf, PathBuf),
+    ) {
         let alerts = Alerts::new(parts.monitor.subscribe(), parts.problems.clone());
         parts.supervisor.spawn("alerts", alerts.run(notices, parts.supervisor.shutdown()));
         let follower = Follower {
-            engine: agent.engine.clone(),
-            events: events.clone(),
+            engine: self.engine.clone(),
+            events: self.events.clone(),
             registry: parts.registry.clone(),
             runtime: runtime.clone(),
         };
         parts.supervisor.spawn("health", follower.run(parts.supervisor.shutdown()));
         let monitor = Monitor::new(monitor::watch::Tools {
-            engine: agent.engine.clone(),
-            events,
+            engine: self.engine.clone(),
+            events: self.events.clone(),
             registry: parts.registry.clone(),
             settings: parts.monitor.subscribe(),
             config,
             runtime,
         });
         parts.supervisor.spawn("monitor", monitor.run(parts.supervisor.shutdown()));
-        Ok(agent)
     }
 
     /// Puts the node's own units in place as soon as its user manager
@@ -160,6 +179,7 @@ impl Agent {
         }
         self.problems.clear("systemd");
         self.engine.recover(cut_off).await;
+        self.engine.settle_restarts().await;
         tokio::join!(self.finish_what_is_stuck(), self.bring_back(), self.examine());
     }
 

@@ -23,7 +23,7 @@ pub(super) fn status(error: &EngineError) -> Status {
         | EngineError::ImageGone { .. }
         | EngineError::Boot(_)
         | EngineError::Podman(_) => Code::FailedPrecondition,
-        EngineError::Ports(_) => Code::ResourceExhausted,
+        EngineError::Ports(_) | EngineError::NoSparePort { .. } => Code::ResourceExhausted,
         EngineError::Busy { .. } | EngineError::Overtaken { .. } => Code::Aborted,
         EngineError::Systemd(_) => Code::Unavailable,
         EngineError::PodmanCall(_)

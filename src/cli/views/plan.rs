@@ -72,7 +72,8 @@ pub struct PlanCommand {
 pub struct PlanEffect {
     /// The unit.
     pub unit: String,
-    /// `start`, `restart`, `stop`, or `reload`: it reads its files again.
+    /// `start`, `restart`, `stop`, `switch`, or `reload`: it reads its files
+    /// again.
     pub action: &'static str,
     /// Why.
     pub reason: String,
@@ -100,6 +101,7 @@ fn action(action: proto::UnitAction) -> &'static str {
         proto::UnitAction::Restart => "restart",
         proto::UnitAction::Stop => "stop",
         proto::UnitAction::Reload => "reload",
+        proto::UnitAction::Switch => "switch",
     }
 }
 

@@ -164,6 +164,7 @@ mod tests {
                 operation: String::new(),
                 drifts: Vec::new(),
             }],
+            undone: Vec::new(),
             drifts: Vec::new(),
         }
     }

@@ -15,10 +15,29 @@ use crate::ui::{Palette, Tone, visible};
 pub struct StatusView {
     /// The services, by node and name.
     pub services: Vec<StatusService>,
+    /// Deploys that were cut off and undone, and nothing was done since.
+    pub undone: Vec<StatusUndone>,
     /// What is on a node that no service owns.
     pub drifts: Vec<NodeDrift>,
     /// The nodes that did not answer.
     pub problems: Vec<NodeProblem>,
+}
+
+/// A deploy that was cut off and undone.
+#[derive(Debug, Serialize)]
+pub struct StatusUndone {
+    /// Its service.
+    pub service: String,
+    /// The node.
+    pub node: String,
+    /// The generation that it would have made.
+    pub generation: u64,
+    /// Who asked for it.
+    pub by: String,
+    /// When it was undone, RFC 3339.
+    pub at: Option<String>,
+    /// Why.
+    pub reason: String,
 }
 
 /// Something on a node that no service owns.
@@ -144,6 +163,14 @@ impl StatusView {
             drift: c.drift,
             drifts: c.drifts.into_iter().map(DriftView::from).collect(),
         };
+        self.undone.extend(answer.undone.into_iter().map(|undone| StatusUndone {
+            service: undone.service,
+            node: node.to_owned(),
+            generation: undone.generation,
+            by: undone.by,
+            at: age::rfc3339(undone.at_ms),
+            reason: undone.reason,
+        }));
         self.drifts.extend(
             answer.drifts.into_iter().map(|d| NodeDrift { node: node.to_owned(), drift: d.into() }),
         );
@@ -188,6 +215,17 @@ impl StatusView {
 
     fn notes(&self, palette: Palette) -> Vec<String> {
         let mut notes = Vec::new();
+        for undone in &self.undone {
+            let label = palette.paint(Tone::Unsure, "undone:");
+            notes.push(format!(
+                "{label} {} on {}: generation {} by {}: {}; deploy it again",
+                visible(&undone.service),
+                undone.node,
+                undone.generation,
+                visible(&undone.by),
+                visible(&undone.reason)
+            ));
+        }
         for service in &self.services {
             let place = format!("{} on {}", visible(&service.service), service.node);
             if let Some(operation) = &service.operation {
@@ -281,12 +319,27 @@ mod tests {
             drifts: Vec::new(),
         };
         let mut view = StatusView::default();
-        view.add("rift", proto::StatusResponse { services: vec![service], drifts: Vec::new() });
+        let undone = proto::Undone {
+            service: "mcq".into(),
+            generation: 3,
+            by: "kyle".into(),
+            at_ms: 1_795_228_747_000,
+            reason: "the node went down before it was ready".into(),
+        };
+        view.add(
+            "rift",
+            proto::StatusResponse {
+                services: vec![service],
+                undone: vec![undone],
+                drifts: Vec::new(),
+            },
+        );
         insta::assert_snapshot!(view.text(Palette::PLAIN), @r"
         SERVICE   COMPONENT  NODE  DESIRED  OBSERVED  HEALTH     VERSION  IMAGE         GENERATION
         mc-proxy  mc-proxy   rift  running  failed    none       latest   9e9e9e9e9e9e  2
         mc-proxy  web        rift  running  running   unhealthy  v1       -             2
 
+        undone: mcq on rift: generation 3 by kyle: the node went down before it was ready; deploy it again
         under way: mc-proxy on rift: restart
         failed: mc-proxy/mc-proxy on rift: exit-code
         drift: mc-proxy/mc-proxy on rift: mc-proxy.container was edited^G

@@ -236,6 +236,12 @@ impl Checker<'_> {
                 Some(_) => {}
             }
             if let Some(name) = name {
+                if name.is_behind() {
+                    self.complain(
+                        &format!("{at}.name"),
+                        format!("{:?} is a name that MCP uses itself; take another", name.as_str()),
+                    );
+                }
                 if several && !seen.insert(name.clone()) {
                     self.complain(
                         &format!("{at}.name"),

@@ -13,6 +13,7 @@ use super::{MAX_COMPONENTS, graph, model, suggest, values};
 use crate::names::{ComponentName, ServiceName};
 
 mod component;
+mod deploy;
 mod health;
 
 /// Checks a definition and returns the service it describes.
@@ -132,7 +133,9 @@ impl Checker<'_> {
         let path = self.plain("path", d.path);
         let build = d.build.unwrap_or_default();
         let snapshot = d.snapshot.and_then(|snapshot| self.snapshot(snapshot));
+        let deploy = self.deploy(d.deploy);
         let components = self.components(d.components, version.is_some());
+        self.blue_green(deploy, &components);
         Some(Service {
             name: name?,
             node,
@@ -145,7 +148,8 @@ impl Checker<'_> {
             depends_on: unique(depends_on),
             images: build.images.unwrap_or_default(),
             snapshot,
-            components,
+            deploy,
+            components: components.into_iter().map(|(_, component)| component).collect(),
         })
     }
 
@@ -173,7 +177,7 @@ impl Checker<'_> {
         &mut self,
         list: Option<Vec<model::Component>>,
         has_version: bool,
-    ) -> Vec<Component> {
+    ) -> Vec<(usize, Component)> {
         let list = list.unwrap_or_default();
         if list.is_empty() {
             self.miss("components", "the service has no components; add a [[components]] table");
@@ -204,7 +208,7 @@ impl Checker<'_> {
         }
         self.dependencies(&components);
         self.published(&components);
-        components.into_iter().map(|(_, component)| component).collect()
+        components
     }
 
     /// Refuses dependencies on what is not there, and cycles, with the cycle.

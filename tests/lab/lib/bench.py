@@ -9,9 +9,11 @@ all alike. Only the timed commands count: neither what puts things back
 afterwards nor the way into the node.
 """
 
+import datetime
 import json
 import os
 import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -271,6 +273,46 @@ def fifty():
     contest.hold()
 
 
+def hundred():
+    """As many services again, for the agent to watch."""
+    for number in range(SERVICES, 2 * SERVICES):
+        Mcp(f"s{number}").deploy(number)
+
+
+def death():
+    """From the death of a container's process to the event that tells it.
+
+    Each service dies once: what comes and goes is told less often.
+    """
+    times = []
+    for number in range(ROUNDS):
+        service = f"s{number}"
+        shown = subprocess.run(
+            ["podman", "inspect", "--format", "{{.State.Pid}}", service],
+            check=True, capture_output=True, text=True,
+        )
+        time.sleep(SETTLE)
+        killed = time.time()
+        os.kill(int(shown.stdout), signal.SIGKILL)
+        deadline = time.monotonic() + 90
+        while not (told := failures(service)):
+            if time.monotonic() > deadline:
+                sys.exit(f"the death of {service} was not told")
+            time.sleep(SETTLE)
+        at = datetime.datetime.fromisoformat(told[0]["at"])
+        times.append((at.timestamp() - killed) * 1000)
+    record("death", {"mcp": times})
+
+
+def failures(service):
+    """The events that tell of a failure of a service."""
+    shown = subprocess.run(
+        ["mcp", "--json", "events", service, "--kind", "failed"],
+        check=True, capture_output=True, text=True,
+    )
+    return [json.loads(line) for line in shown.stdout.splitlines()]
+
+
 def render():
     """200 units: ours from definitions, podman's from our files."""
     out = WORK / "units"
@@ -521,6 +563,10 @@ def table():
     versus(what, "nothing", "podman-compose, pasta", faster=50)
     versus(what, "nothing", "Ansible", faster=50)
     versus(f"ps, {SERVICES} containers", "ps", "podman", faster=3)
+    if "death" in results:
+        took = results["death"]["mcp"]
+        good = verdict(statistics.median(took) < 100)
+        out.add("container's death to event", str(len(took)), shown(took), "", "", "", "< 100 ms", good)
     versus(f"render {UNITS} units", "render", "podman's generator")
     for name, what in [
         ("boot, chain", f"boot, {CHAIN} units in a ready chain"),
@@ -546,6 +592,8 @@ def main():
         phases = {
             "deploys": deploys,
             "fifty": fifty,
+            "hundred": hundred,
+            "death": death,
             "render": render,
             "boot-prepare": boot_prepare,
             "table": table,

@@ -72,7 +72,9 @@ pub async fn run(context: &Context<'_>, args: &ReportArgs) -> Result<Exit, CliEr
 fn draw(view: &BootReportView, path: &Path) -> Result<(), CliError> {
     match view.boots.as_slice() {
         [] => Ok(()),
-        [boot] => atomic_file::write(path, boot_svg::drawing(boot).as_bytes(), 0o644)
+        // The name of a file in the current directory has no directory to sync.
+        [boot] => std::path::absolute(path)
+            .and_then(|path| atomic_file::write(&path, boot_svg::drawing(boot).as_bytes(), 0o644))
             .map_err(FileError::at("write", path)),
         more => Err(CliError::usage(ManyNodes { nodes: more.len() })
             .hint("choose one: mcp boot report -n NODE --svg FILE")),

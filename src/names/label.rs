@@ -1,5 +1,5 @@
-//! Validated names: every name that reaches a file, a unit or a command line
-//! has one of these types, so nothing downstream checks it again.
+//! Names that are DNS labels, and what is put together from them: containers
+//! and units.
 
 use std::fmt;
 use std::str::FromStr;
@@ -213,10 +213,24 @@ label!(
     VolumeName, "volume", |_| Ok(())
 );
 
+/// What the names of ports behind a forwarder start with.
+const BEHIND: &str = "mcp-behind-";
+
 impl RouteName {
     /// Returns the name of a route that was given none: `default`.
     pub fn unnamed() -> Self {
         Self("default".to_owned())
+    }
+
+    /// Returns the name under which the port behind a forwarded port of the
+    /// node is leased.
+    pub fn behind(port: u16) -> Self {
+        Self(format!("{BEHIND}{port}"))
+    }
+
+    /// Tells whether this is a name that [`RouteName::behind`] makes.
+    pub fn is_behind(&self) -> bool {
+        self.0.starts_with(BEHIND)
     }
 
     /// Returns the variable that carries the route's port: `PORT_<NAME>`,
@@ -228,6 +242,10 @@ impl RouteName {
 
 /// Names a container and its `.service`: `<service>-<component>`, or just
 /// `<service>` when the component is named like its service.
+///
+/// Not where that alone would be hexadecimal, such as `db` or `ca`: podman
+/// takes it for the beginning of a container's ID too, and `podman run
+/// --replace`, which the generator writes, would remove that other container.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ContainerName(String);
@@ -235,7 +253,8 @@ pub struct ContainerName(String);
 impl ContainerName {
     /// Joins the two names.
     pub fn new(service: &ServiceName, component: &ComponentName) -> Self {
-        if service.as_str() == component.as_str() {
+        let hexadecimal = service.as_str().bytes().all(|b| b.is_ascii_hexdigit());
+        if service.as_str() == component.as_str() && !hexadecimal {
             Self(service.as_str().to_owned())
         } else {
             Self(format!("{service}-{component}"))
@@ -261,6 +280,34 @@ impl ContainerName {
     /// again.
     pub fn check_timer(&self) -> UnitName {
         UnitName(format!("{}-check.timer", self.0))
+    }
+
+    /// Returns the name of the container that stands in for this one while a
+    /// deploy hands over from one generation to the next.
+    #[must_use]
+    pub fn stand_in(&self) -> Self {
+        Self(format!("{}-next", self.0))
+    }
+
+    /// Returns the unit that forwards connections to the container.
+    pub fn forward_unit(&self) -> UnitName {
+        UnitName(format!("{}-forward.service", self.0))
+    }
+
+    /// Returns the file name of the forwarder's Unix socket: short, whatever
+    /// the container's name, for the path of a socket has 107 bytes
+    /// (`unix(7)`).
+    pub fn socket_file(&self) -> String {
+        // FNV-1a: a fixed function, unlike the standard hasher.
+        let hash = self.0.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        format!("{hash:016x}.sock")
+    }
+
+    /// Returns the unit that listens on a port of the node for the container.
+    pub fn socket_unit(&self, port: u16) -> UnitName {
+        UnitName(format!("{}-{port}.socket", self.0))
     }
 
     /// Returns the unit that pulls the container's image.
@@ -368,174 +415,6 @@ impl fmt::Display for Generation {
     }
 }
 
-/// An image reference as podman takes it:
-/// `[host[:port]/]path[:tag][@sha256:digest]`.
-///
-/// The grammar is that of the OCI distribution specification, section
-/// "Pulling manifests", and of `containers-transports(5)` for `docker://`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ImageRef(String);
-
-impl ImageRef {
-    /// Returns the reference as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Returns the tag, if there is one.
-    pub fn tag(&self) -> Option<&str> {
-        let name = self.0.split('@').next().unwrap_or_default();
-        let last = name.rsplit('/').next().unwrap_or_default();
-        last.split_once(':').map(|(_, tag)| tag)
-    }
-
-    /// Returns the reference without tag and digest.
-    pub fn without_tag(&self) -> &str {
-        let name = self.0.split('@').next().unwrap_or_default();
-        let tag = self.tag().map_or(0, |tag| tag.len() + 1);
-        name.get(..name.len() - tag).unwrap_or(name)
-    }
-
-    /// Returns the name under which podman lists the image: a tag that is not
-    /// written is `latest`, and beside a digest a tag means nothing.
-    pub fn listed_name(&self) -> String {
-        match (self.0.split_once('@'), self.tag()) {
-            (Some((_, digest)), _) => format!("{}@{digest}", self.without_tag()),
-            (None, Some(_)) => self.0.clone(),
-            (None, None) => format!("{}:latest", self.0),
-        }
-    }
-
-    /// Tells whether the reference is pinned by digest.
-    pub fn is_pinned(&self) -> bool {
-        self.0.contains('@')
-    }
-
-    /// Tells whether the image can only be in the node's own store.
-    pub fn is_local(&self) -> bool {
-        self.0.starts_with("localhost/")
-    }
-
-    /// Returns what a person calls the version: the tag, else the start of
-    /// the digest, else `latest`.
-    pub fn version(&self) -> &str {
-        match (self.tag(), self.0.split_once("@sha256:")) {
-            (Some(tag), _) => tag,
-            (None, Some((_, digest))) => digest.get(..12).unwrap_or(digest),
-            (None, None) => "latest",
-        }
-    }
-}
-
-fn image_problem(text: &str) -> Option<&'static str> {
-    if text.is_empty() {
-        return Some("it is empty");
-    }
-    if text.len() > 512 {
-        return Some("it is longer than 512 characters");
-    }
-    let (name, digest) = match text.split_once('@') {
-        Some((name, digest)) => (name, Some(digest)),
-        None => (text, None),
-    };
-    if let Some(digest) = digest {
-        let hex = digest.strip_prefix("sha256:").unwrap_or_default();
-        if hex.len() != 64 || !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            return Some("the digest must be sha256: and 64 hexadecimal digits in lower case");
-        }
-    }
-    let (path, last) = name.rsplit_once('/').map_or(("", name), |(path, last)| (path, last));
-    let (last, tag) = last.split_once(':').map_or((last, None), |(last, tag)| (last, Some(tag)));
-    if let Some(tag) = tag {
-        let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-        let good = tag.len() <= 128
-            && tag.bytes().next().is_some_and(word)
-            && tag.bytes().all(|b| word(b) || b == b'.' || b == b'-');
-        if !good {
-            return Some(
-                "the tag may hold letters, digits, '_', '.' and '-', and starts with none of the last two",
-            );
-        }
-    }
-    let mut parts: Vec<&str> = if path.is_empty() { Vec::new() } else { path.split('/').collect() };
-    if let Some(host) = parts.first().copied()
-        && (host.contains(['.', ':']) || host == "localhost")
-    {
-        if let Some(problem) = host_problem(host) {
-            return Some(problem);
-        }
-        parts.remove(0);
-    }
-    parts.push(last);
-    let part = |p: &str| {
-        let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-        p.bytes().next().is_some_and(word)
-            && p.bytes().last().is_some_and(word)
-            && p.bytes().all(|b| word(b) || matches!(b, b'.' | b'_' | b'-'))
-    };
-    if !parts.into_iter().all(part) {
-        return Some(
-            "each part of the path may hold a-z, 0-9, '.', '_' and '-', and starts and ends with a letter or digit",
-        );
-    }
-    None
-}
-
-fn host_problem(host: &str) -> Option<&'static str> {
-    let (host, port) = host.split_once(':').map_or((host, None), |(host, port)| (host, Some(port)));
-    let label = |l: &str| {
-        !l.is_empty()
-            && !l.starts_with('-')
-            && !l.ends_with('-')
-            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    };
-    if !host.split('.').all(label) {
-        return Some("the host of the image registry is not a host name");
-    }
-    if port.is_some_and(|port| port.parse::<u16>().is_err()) {
-        return Some("the port of the image registry is not a port number");
-    }
-    None
-}
-
-impl FromStr for ImageRef {
-    type Err = NameError;
-
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        match image_problem(text) {
-            Some(reason) => Err(NameError::Image { name: text.chars().take(80).collect(), reason }),
-            None => Ok(Self(text.to_owned())),
-        }
-    }
-}
-
-impl TryFrom<String> for ImageRef {
-    type Error = NameError;
-
-    fn try_from(text: String) -> Result<Self, NameError> {
-        text.parse()
-    }
-}
-
-impl From<ImageRef> for String {
-    fn from(image: ImageRef) -> String {
-        image.0
-    }
-}
-
-impl fmt::Display for ImageRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl fmt::Debug for ImageRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -560,43 +439,9 @@ mod tests {
         let service: ServiceName = "mc-proxy".parse().unwrap();
         assert_eq!(ContainerName::new(&service, &"mc-proxy".parse().unwrap()).as_str(), "mc-proxy");
         assert_eq!(ContainerName::new(&service, &"web".parse().unwrap()).as_str(), "mc-proxy-web");
-    }
-
-    #[test]
-    fn image_references() {
-        let digest = format!("busybox@sha256:{}", "0".repeat(64));
-        for good in [
-            "mcr.svc.mcp.metacircular.net:8443/mcq:v0.4.0",
-            "localhost/lab/web:v1",
-            "docker.io/library/nginx:1.27",
-            "busybox",
-            &digest,
-        ] {
-            assert!(good.parse::<ImageRef>().is_ok(), "{good}");
+        for (name, container) in [("db", "db-db"), ("0", "0-0"), ("dbx", "dbx"), ("d-b", "d-b")] {
+            let made = ContainerName::new(&name.parse().unwrap(), &name.parse().unwrap());
+            assert_eq!(made.as_str(), container);
         }
-        for bad in [
-            "",
-            "-x",
-            "a b",
-            "a:",
-            "a:\n",
-            "A",
-            "a//b",
-            "../a",
-            "a@sha256:12",
-            "--privileged",
-            "a:b:c",
-            "h.x:99999/a",
-        ] {
-            assert!(bad.parse::<ImageRef>().is_err(), "{bad:?}");
-        }
-        let image: ImageRef = "mcr.x.net:8443/mcq:v0.4.0".parse().unwrap();
-        assert_eq!(image.tag(), Some("v0.4.0"));
-        assert_eq!(image.version(), "v0.4.0");
-        assert_eq!("h.x:80/a".parse::<ImageRef>().unwrap().version(), "latest");
-        let listed = |text: &str| text.parse::<ImageRef>().unwrap().listed_name();
-        assert_eq!(listed("h.x:80/a"), "h.x:80/a:latest");
-        assert_eq!(listed("h.x:80/a:1"), "h.x:80/a:1");
-        assert_eq!(listed(&digest.replace('@', ":1@")), digest);
     }
 }
