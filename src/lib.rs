@@ -17,7 +17,7 @@
 //!   [`registry`], [`rpc`];
 //! - programs, which compose the two: [`agent`], [`master`], [`cli`].
 //!
-//! Shared by edges and programs: [`atomic_file`], [`secret`], [`supervise`],
+//! Shared by edges and programs: [`atomic_file`], [`file_watch`], [`secret`], [`supervise`],
 //! [`telemetry`], [`ui`].
 
 pub mod names;
@@ -37,6 +37,7 @@ pub mod cli;
 pub mod master;
 
 pub mod atomic_file;
+pub mod file_watch;
 pub mod secret;
 pub mod supervise;
 pub mod telemetry;

@@ -76,7 +76,8 @@ impl Environment {
             .unwrap_or_else(|| state_dir.join(".config"))
     }
 
-    /// Returns the user's runtime directory.
+    /// Returns the directory of what is gone with the next boot:
+    /// `$XDG_RUNTIME_DIR`, else what systemd makes it for a user.
     pub fn runtime_dir(&self) -> PathBuf {
         self.xdg_runtime_dir.clone().unwrap_or_else(|| format!("/run/user/{}", self.uid).into())
     }

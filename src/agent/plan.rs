@@ -395,6 +395,29 @@ mod tests {
     }
 
     #[test]
+    fn a_check_from_the_node_changes_without_a_restart_and_podmans_does_not() {
+        let up = ["s-api.service", "s-web.service"];
+        let with = |check: &str| {
+            let port = "image = \"i:1\"\nports = [\"80:80\"]\nhealth = ";
+            format!("{}\n{port}{check}\n", TWO.trim_end().strip_suffix("image = \"i:1\"").unwrap())
+        };
+        let tcp = with("{ tcp = 80 }");
+        for other in [
+            with("{ http = \"/\" }"),
+            with("{ tcp = 80, interval = \"9s\" }"),
+            with("{ tcp = 80, on_failure = \"stop\" }"),
+        ] {
+            assert_eq!(shown(Some(&tcp), &other, &up), Vec::<String>::new());
+            assert!(!files(Some(&made(&tcp).1), &made(&other).1).is_empty(), "{other}");
+        }
+        let cmd = with("{ cmd = [\"x\"] }");
+        let slower = with("{ cmd = [\"x\"], interval = \"40s\" }");
+        assert_eq!(shown(Some(&cmd), &slower, &up), ["Restart s-api (changed: HealthInterval)"]);
+        let acting = with("{ cmd = [\"x\"], on_failure = \"restart\" }");
+        assert_eq!(shown(Some(&cmd), &acting, &up), Vec::<String>::new());
+    }
+
+    #[test]
     fn blue_green_hands_over_where_the_ports_stay_and_says_where_not() {
         let blue = "name = \"s\"\n[deploy]\nstrategy = \"blue-green\"\n\
             [[components]]\nname = \"web\"\nimage = \"i:1\"\nports = [\"80:80\"]\nhealth = { tcp = 80 }\n\

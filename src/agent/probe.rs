@@ -7,8 +7,6 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::num::ParseIntError;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +22,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::main_process;
+pub use super::probe_values::{ArgumentError, StatusRange, duration};
+use super::{listening, main_process};
 use crate::telemetry::Chain;
 
 /// Pause after the first attempt; it doubles up to the interval.
@@ -34,6 +33,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// listens, pasta closes it at once, and rootlessport, which tries a few
 /// times itself, after 190 ms on an idle machine.
 const SETTLE: Duration = Duration::from_secs(1);
+
+/// The same where somebody is known to listen, and only has to keep the
+/// connection.
+const SETTLE_KNOWN: Duration = Duration::from_millis(50);
 
 /// Wait until a service answers, and fail at the deadline
 #[derive(Debug, Clone, clap::Args)]
@@ -62,6 +65,10 @@ pub enum ProbeTarget {
     Tcp {
         /// Address and port
         addr: SocketAddr,
+        /// Port in the container: is done sooner when that one is seen to
+        /// listen
+        #[arg(long)]
+        listens: Option<u16>,
     },
     /// Healthy when a GET is answered with a good status; redirects are not
     /// followed
@@ -98,80 +105,12 @@ impl fmt::Display for ProbeTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let s = |tls: &bool| if *tls { "s" } else { "" };
         match self {
-            Self::Tcp { addr } => write!(f, "tcp://{addr}"),
+            Self::Tcp { addr, listens: _ } => write!(f, "tcp://{addr}"),
             Self::Http { addr, path, tls, host: _, status: _ } => {
                 write!(f, "http{}://{addr}{path}", s(tls))
             }
             Self::Grpc { addr, tls, service } => write!(f, "grpc{}://{addr}/{service}", s(tls)),
         }
-    }
-}
-
-/// A range of HTTP statuses, both ends included, such as `200-399` or `204`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StatusRange {
-    first: u16,
-    last: u16,
-}
-
-impl StatusRange {
-    fn contains(self, status: http::StatusCode) -> bool {
-        (self.first..=self.last).contains(&status.as_u16())
-    }
-}
-
-impl FromStr for StatusRange {
-    type Err = ArgumentError;
-
-    fn from_str(text: &str) -> Result<Self, ArgumentError> {
-        let (first, last) = text.split_once('-').unwrap_or((text, text));
-        let range = Self {
-            first: first.parse().map_err(ArgumentError::Number)?,
-            last: last.parse().map_err(ArgumentError::Number)?,
-        };
-        let good = 100 <= range.first && range.first <= range.last && range.last <= 599;
-        if good { Ok(range) } else { Err(ArgumentError::Status) }
-    }
-}
-
-impl fmt::Display for StatusRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.first, self.last)
-    }
-}
-
-/// Says why an argument was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ArgumentError {
-    /// No number where one is due.
-    #[error("not a number: {0}")]
-    Number(ParseIntError),
-    /// A duration without its unit, or with another one.
-    #[error("a duration is a number and its unit: 500ms, 2s or 1m")]
-    Unit,
-    /// A duration of nothing, or of more than a day.
-    #[error("a duration lies between 1ms and 24h")]
-    Range,
-    /// No range of HTTP statuses.
-    #[error("a status lies between 100 and 599; a range is FIRST-LAST")]
-    Status,
-}
-
-/// Parses `500ms`, `2s`, `1m`, `1h`.
-pub(super) fn duration(text: &str) -> Result<Duration, ArgumentError> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at_checked(digits).ok_or(ArgumentError::Unit)?;
-    let number: u64 = number.parse().map_err(ArgumentError::Number)?;
-    let unit_ms = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(ArgumentError::Unit),
-    };
-    match number.checked_mul(unit_ms) {
-        Some(ms @ 1..=86_400_000) => Ok(Duration::from_millis(ms)),
-        Some(_) | None => Err(ArgumentError::Range),
     }
 }
 
@@ -288,7 +227,7 @@ pub async fn run(args: ProbeArgs) -> Result<(), ProbeError> {
 }
 
 async fn ask(args: ProbeArgs) -> Result<(), ProbeError> {
-    let ProbeArgs { target, interval, timeout, deadline, main_pid: _ } = args;
+    let ProbeArgs { target, interval, timeout, deadline, main_pid } = args;
     let mut pause = FIRST_PAUSE.min(interval);
     let end = Instant::now() + deadline;
     let mut failures: Vec<Failure> = Vec::new();
@@ -298,7 +237,9 @@ async fn ask(args: ProbeArgs) -> Result<(), ProbeError> {
         let now = Instant::now();
         let until = end.min(now + timeout);
         let failure =
-            match tokio::time::timeout_at(until, attempt(&target, (until - now) / 2)).await {
+            match tokio::time::timeout_at(until, attempt(&target, main_pid, (until - now) / 2))
+                .await
+            {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(failure)) => Some(failure),
                 // The deadline cut it short; what failed before says more.
@@ -320,10 +261,32 @@ async fn ask(args: ProbeArgs) -> Result<(), ProbeError> {
     }
 }
 
+/// Asks once.
+///
+/// # Errors
+///
+/// [`Failure`] says why it is not healthy.
+pub async fn once(target: &ProbeTarget, timeout: Duration) -> Result<(), Failure> {
+    match tokio::time::timeout(timeout, attempt(target, None, timeout / 2)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Failure::Timeout { timeout }),
+    }
+}
+
 /// Asks once; `half` is half of the time there is.
-async fn attempt(target: &ProbeTarget, half: Duration) -> Result<(), Failure> {
+async fn attempt(
+    target: &ProbeTarget,
+    main_pid: Option<i32>,
+    half: Duration,
+) -> Result<(), Failure> {
     match target {
-        ProbeTarget::Tcp { addr } => stays_open(connect(*addr).await?, SETTLE.min(half)).await,
+        ProbeTarget::Tcp { addr, listens } => {
+            // Seen before connecting, so that the connection finds it.
+            let known =
+                main_pid.zip(*listens).is_some_and(|(pid, port)| listening::listens(pid, port));
+            let settle = if known { SETTLE_KNOWN } else { SETTLE };
+            stays_open(connect(*addr).await?, settle.min(half)).await
+        }
         ProbeTarget::Http { addr, path, tls, host, status } => {
             let stream = open(*addr, tls.then_some("http/1.1"), host.as_deref()).await?;
             let host = host.clone().unwrap_or_else(|| addr.to_string());

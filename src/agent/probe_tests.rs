@@ -238,3 +238,53 @@ async fn grpc_over_tls_trusts_any_certificate() {
     });
     run(quick(&format!("grpc {addr} --tls"))).await.unwrap();
 }
+
+#[tokio::test]
+async fn one_attempt_is_one_attempt() {
+    let addr = http_server(&[503, 200]).await;
+    let target = args(&format!("http {addr} /healthz?x=1 --host app.example")).target;
+    let limit = Duration::from_secs(20);
+    let failure = once(&target, limit).await.unwrap_err();
+    assert!(matches!(failure, Failure::Status { .. }), "{failure}");
+    once(&target, limit).await.unwrap();
+    let (silent, addr) = listener().await;
+    let target = args(&format!("http {addr}")).target;
+    let failure = once(&target, Duration::from_millis(20)).await.unwrap_err();
+    assert!(matches!(failure, Failure::Timeout { .. }), "{failure}");
+    drop(silent);
+}
+
+/// Stands for a container whose process is this one: conmon's arguments name
+/// a file with its number.
+async fn conmon(dir: &std::path::Path) -> tokio::process::Child {
+    let file = dir.join("pidfile");
+    crate::atomic_file::write(&file, std::process::id().to_string().as_bytes(), 0o600).unwrap();
+    let mut command = tokio::process::Command::new("sh");
+    command.args(["-c", "read line", "conmon", "-p"]).arg(file);
+    let child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    // The arguments are there a moment after the process is.
+    let arguments = format!("/proc/{}/cmdline", child.id().unwrap());
+    while std::fs::read(&arguments).unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    child
+}
+
+#[tokio::test]
+async fn tcp_is_ready_sooner_when_the_container_is_seen_to_listen() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let conmon = conmon(dir.path()).await;
+    let pid = conmon.id().unwrap();
+    let line = |port: u16, listens: u16| {
+        format!("tcp 127.0.0.1:{port} --listens {listens} --main-pid {pid} --deadline 20s")
+    };
+    let took = async |line: String| {
+        let began = Instant::now();
+        run(args(&line)).await.unwrap();
+        began.elapsed()
+    };
+    assert!(took(line(port, port)).await < SETTLE);
+    assert!(took(line(port, 1)).await >= SETTLE);
+}

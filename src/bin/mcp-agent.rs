@@ -31,6 +31,7 @@ fn main() -> anyhow::Result<ExitCode> {
         | Command::Token(_)
         | Command::Install(_)
         | Command::Probe(_)
+        | Command::Check(_)
         | Command::Forward(_)
         | Command::Version
         | Command::Snapshot(_)

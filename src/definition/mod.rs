@@ -128,6 +128,28 @@ depends_on = ["a"]
     }
 
     #[test]
+    fn what_becomes_of_an_unhealthy_component_is_one_of_three_words() {
+        let text = |more: &str| {
+            format!("name = \"a\"\n[[components]]\nname = \"a\"\nimage = \"i:1\"\n{more}\n")
+        };
+        let read = |word: &str| {
+            let health = format!("health = {{ cmd = [\"x\"]{word} }}");
+            let service = load(&text(&health)).unwrap();
+            service.components[0].health.as_ref().unwrap().on_failure
+        };
+        assert_eq!(read(""), service::OnFailure::None);
+        assert_eq!(read(", on_failure = \"restart\""), service::OnFailure::Restart);
+        assert_eq!(
+            mistakes(&text("health = { cmd = [\"x\"], on_failure = \"reboot\" }")),
+            ["s.toml:5:38: \"reboot\" is not known here (one of none, restart, stop)"]
+        );
+        let both = "restart = \"no\"\nhealth = { cmd = [\"x\"], on_failure = \"restart\" }";
+        let told = mistakes(&text(both));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("never started again"), "{told:?}");
+    }
+
+    #[test]
     fn broken_and_hostile_texts_are_refused() {
         for text in [
             "",

@@ -305,6 +305,9 @@ pub struct Health {
     pub retries: Option<u32>,
     /// Time that the component is given to become ready. Default "30s".
     pub start_period: Option<String>,
+    /// What becomes of a running component that is unhealthy: "none"
+    /// (default), "restart" or "stop".
+    pub on_failure: Option<String>,
 }
 
 /// Limits of a component.

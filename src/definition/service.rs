@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -281,7 +282,50 @@ pub struct Health {
     pub retries: u32,
     /// Time given to become ready.
     pub start_period: Duration,
+    /// What becomes of it when it is unhealthy.
+    #[serde(default)]
+    pub on_failure: OnFailure,
 }
+
+/// What becomes of a running component whose check fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// Nothing: it is shown and told.
+    #[default]
+    None,
+    /// It is restarted, ever more slowly.
+    Restart,
+    /// It is stopped, until somebody starts it.
+    Stop,
+}
+
+impl OnFailure {
+    /// Returns the word of the definition.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Restart => "restart",
+            Self::Stop => "stop",
+        }
+    }
+}
+
+impl FromStr for OnFailure {
+    type Err = UnknownOnFailure;
+
+    fn from_str(text: &str) -> Result<Self, UnknownOnFailure> {
+        [Self::None, Self::Restart, Self::Stop]
+            .into_iter()
+            .find(|known| known.as_str() == text)
+            .ok_or(UnknownOnFailure)
+    }
+}
+
+/// A word that says nothing about what becomes of an unhealthy component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write none, restart or stop")]
+pub struct UnknownOnFailure;
 
 /// What is checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -270,7 +270,7 @@ impl Stage {
                 *leased == port.host && container.spec.routes.iter().any(|r| l4(&r))
             });
             match health {
-                StageHealth::Tcp => Some(Probe::Tcp { address }),
+                StageHealth::Tcp => Some(Probe::Tcp { address, container: None }),
                 StageHealth::Http => {
                     Some(Probe::Http { address, path: "/".to_owned(), tls, host: None })
                 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::definition::graph;
-use crate::definition::service::{Component, DeployRules, MountSource, Network, Protocol};
+use crate::definition::service::{
+    Component, DeployRules, MountSource, Network, OnFailure, Protocol,
+};
 use crate::names::{
     ComponentName, ContainerName, Generation, ImageRef, NetworkName, NodeName, RouteName,
     ServiceName, UnitName, VolumeName,
@@ -140,6 +142,31 @@ impl Container {
             }
     }
 
+    /// Returns what becomes of it when it runs and its check fails.
+    pub fn on_failure(&self) -> OnFailure {
+        self.spec.health.as_ref().map(|h| h.on_failure).unwrap_or_default()
+    }
+
+    /// Tells whether it has units of its own that check it while it runs.
+    /// Podman repeats a command by itself, so for that they are needed only
+    /// to act.
+    pub fn is_checked(&self) -> bool {
+        match self.readiness {
+            Readiness::Started => false,
+            Readiness::Command { .. } => self.on_failure() != OnFailure::None,
+            Readiness::Probe { .. } => true,
+        }
+    }
+
+    /// Returns the units that check it while it runs.
+    pub fn check_units(&self) -> Vec<UnitName> {
+        if self.is_checked() {
+            vec![self.name.check_timer(), self.name.check_unit()]
+        } else {
+            Vec::new()
+        }
+    }
+
     /// Returns the ports of the node at which the container can be reached by
     /// everybody: what is published, or forwarded to what is published.
     pub fn reachable(&self) -> Vec<Publish> {
@@ -191,7 +218,7 @@ impl Container {
         }
         if let Readiness::Probe {
             probe:
-                Probe::Tcp { address } | Probe::Http { address, .. } | Probe::Grpc { address, .. },
+                Probe::Tcp { address, .. } | Probe::Http { address, .. } | Probe::Grpc { address, .. },
             ..
         } = &mut other.readiness
         {
@@ -329,6 +356,9 @@ pub enum Probe {
     Tcp {
         /// Where to.
         address: SocketAddr,
+        /// The port on which the container listens.
+        #[serde(default)]
+        container: Option<u16>,
     },
     /// Asks over HTTP.
     Http {

@@ -250,7 +250,8 @@ fn behind(mut container: Container, forwards: Vec<Forward>) -> Container {
         })
         .collect();
     if let Readiness::Probe {
-        probe: Probe::Tcp { address } | Probe::Http { address, .. } | Probe::Grpc { address, .. },
+        probe:
+            Probe::Tcp { address, .. } | Probe::Http { address, .. } | Probe::Grpc { address, .. },
         ..
     } = &mut container.readiness
         && let Some(forward) = forwards.iter().find(|f| f.port == address.port())
@@ -330,7 +331,12 @@ fn readiness(
             Readiness::Command { words: vec!["CMD-SHELL".to_owned(), line.clone()], timing }
         }
         Check::Tcp(port) => {
-            Readiness::Probe { probe: Probe::Tcp { address: address(port)? }, timing }
+            let address = address(port)?;
+            let container = match port {
+                CheckPort::Published(index) => component.ports.get(*index).map(|p| p.container),
+                CheckPort::Route(_) | CheckPort::Host(_) => Some(address.port()),
+            };
+            Readiness::Probe { probe: Probe::Tcp { address, container }, timing }
         }
         Check::Http { port, path, tls, host } => Readiness::Probe {
             probe: Probe::Http {
@@ -408,7 +414,7 @@ pub(super) fn units(deployment: &Deployment) -> BTreeSet<UnitName> {
     let service = &deployment.service;
     let containers = deployment.containers.iter().flat_map(|c| {
         let own = [c.name.unit(), c.name.image_unit()];
-        own.into_iter().chain(switching_units(c))
+        own.into_iter().chain(switching_units(c)).chain(c.check_units())
     });
     let volumes = deployment.volumes().into_iter().map(|v| UnitName::volume(service, v));
     let targets = [UnitName::service_target(service), UnitName::ready_target(service)];
@@ -476,6 +482,12 @@ mod tests {
         assert!(told(&unit, &[&proxy]).iter().any(|t| t.contains("unit mc-proxy-x.service")));
         let port = format!("name = \"d\"\n{ONE}name = \"d\"\nports = [\"127.0.0.1:80:1\"]\n");
         assert!(told(&port, &[&proxy])[0].contains("127.0.0.1:80:1"));
+        let checked = format!(
+            "name = \"mc\"\n{ONE}name = \"proxy\"\nports = [\"1:1\"]\nhealth = {{ tcp = 1 }}\n"
+        );
+        let other = format!("name = \"mc-proxy-check\"\n{ONE}name = \"mc-proxy-check\"\n");
+        assert!(told(&checked, &[&other])[0].contains("mc-proxy-check.service"));
+        assert_eq!(told(&checked.replace("health", "# "), &[&other]), Vec::<String>::new());
         let lonely = format!("name = \"e\"\ndepends_on = [\"gone\"]\n{ONE}name = \"e\"\n");
         assert!(told(&lonely, &[&proxy])[0].contains("gone"));
         let net = format!("name = \"x\"\n{ONE}name = \"network\"\nnetwork = \"x\"\n");

@@ -271,6 +271,17 @@ impl ContainerName {
         UnitName(format!("{}.service", self.0))
     }
 
+    /// Returns the unit that checks the running container once.
+    pub fn check_unit(&self) -> UnitName {
+        UnitName(format!("{}-check.service", self.0))
+    }
+
+    /// Returns the unit that has the running container checked, again and
+    /// again.
+    pub fn check_timer(&self) -> UnitName {
+        UnitName(format!("{}-check.timer", self.0))
+    }
+
     /// Returns the name of the container that stands in for this one while a
     /// deploy hands over from one generation to the next.
     #[must_use]

@@ -7,7 +7,7 @@
 //! inspect` costs 40 ms. The log is rewritten in place, so it can be seen
 //! half-written.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -36,23 +36,73 @@ impl Health {
     }
 }
 
+/// What the checks said last, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checks {
+    /// The verdict.
+    pub health: Health,
+    /// Why the last check failed, one short line that the container may have
+    /// written; empty: it did not fail.
+    pub reason: String,
+}
+
+impl Checks {
+    const UNKNOWN: Self = Self { health: Health::Unknown, reason: String::new() };
+}
+
+/// The file, as podman writes it.
 #[derive(Deserialize)]
 struct Log {
     #[serde(rename = "Status")]
     status: String,
+    #[serde(rename = "Log", default)]
+    runs: Option<Vec<Run>>,
+}
+
+#[derive(Deserialize)]
+struct Run {
+    #[serde(rename = "ExitCode", default)]
+    exit_code: i32,
+    #[serde(rename = "Output", default)]
+    output: String,
+}
+
+/// Longest reason, in characters.
+const LONGEST: usize = 300;
+
+/// Makes one line of what a container wrote: no control characters, and not
+/// too long.
+pub fn one_line(text: &str) -> String {
+    let words: Vec<&str> =
+        text.split(|c: char| c.is_control() || c == ' ').filter(|w| !w.is_empty()).collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", line.get(..end).unwrap_or_default()),
+        None => line,
+    }
 }
 
 /// Reads the health of the container whose unit has this main process;
 /// `runtime` is `$XDG_RUNTIME_DIR`.
-pub fn read(runtime: &Path, main_pid: u32) -> Health {
-    let arguments = std::fs::read(format!("/proc/{main_pid}/cmdline")).unwrap_or_default();
-    container_of(&arguments).map_or(Health::Unknown, |number| of(runtime, number))
+pub fn read(runtime: &Path, main_pid: u32) -> Checks {
+    file_of(runtime, main_pid).map_or(Checks::UNKNOWN, |file| in_file(&file))
 }
 
-fn of(runtime: &Path, number: &str) -> Health {
-    let log = runtime.join("containers/overlay-containers").join(number).join("healthcheck.log");
+/// Returns the file with the results of the container whose unit has this
+/// main process; it is there once a check has been made.
+pub fn file_of(runtime: &Path, main_pid: u32) -> Option<PathBuf> {
+    let arguments = std::fs::read(format!("/proc/{main_pid}/cmdline")).unwrap_or_default();
+    container_of(&arguments).map(|number| file(runtime, number))
+}
+
+/// Reads the health out of such a file.
+pub fn in_file(log: &Path) -> Checks {
     // A second look, should the first have met a write.
-    (0..2).find_map(|_| status(&log)).unwrap_or(Health::Unknown)
+    (0..2).find_map(|_| status(log)).unwrap_or(Checks::UNKNOWN)
+}
+
+fn file(runtime: &Path, number: &str) -> PathBuf {
+    runtime.join("containers/overlay-containers").join(number).join("healthcheck.log")
 }
 
 /// Returns the container's number from conmon's arguments (`conmon(8)`).
@@ -67,14 +117,20 @@ pub(super) fn is_number(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-fn status(log: &Path) -> Option<Health> {
+fn status(log: &Path) -> Option<Checks> {
     let log: Log = serde_json::from_slice(&std::fs::read(log).ok()?).ok()?;
-    match log.status.as_str() {
-        "healthy" => Some(Health::Healthy),
-        "unhealthy" => Some(Health::Unhealthy),
-        "starting" => Some(Health::Starting),
-        _ => None,
-    }
+    let health = match log.status.as_str() {
+        "healthy" => Health::Healthy,
+        "unhealthy" => Health::Unhealthy,
+        "starting" => Health::Starting,
+        _ => return None,
+    };
+    let last = log.runs.unwrap_or_default().pop().filter(|run| run.exit_code != 0);
+    let reason = last.map(|run| match one_line(&run.output) {
+        said if said.is_empty() => format!("the command ended with {}", run.exit_code),
+        said => format!("the command ended with {}: {said}", run.exit_code),
+    });
+    Some(Checks { health, reason: reason.unwrap_or_default() })
 }
 
 #[cfg(test)]
@@ -85,16 +141,27 @@ mod tests {
     fn health_is_read_from_podmans_file() {
         let dir = tempfile::tempdir().unwrap();
         let number = "a1".repeat(32);
-        assert_eq!(of(dir.path(), &number), Health::Unknown);
+        let of = |number: &str| in_file(&file(dir.path(), number));
+        assert_eq!(of(&number), Checks::UNKNOWN);
         let log = dir.path().join("containers/overlay-containers").join(&number);
         std::fs::create_dir_all(&log).unwrap();
         let put = |text: &[u8]| {
             crate::atomic_file::write(&log.join("healthcheck.log"), text, 0o600).unwrap();
         };
         put(br#"{"Status":"unhealthy","FailingStreak":3,"Log":[]}"#);
-        assert_eq!(of(dir.path(), &number), Health::Unhealthy);
+        assert_eq!(of(&number), Checks { health: Health::Unhealthy, reason: String::new() });
+        put(br#"{"Status":"healthy","FailingStreak":1,"Log":[{"ExitCode":0,"Output":"x"},
+            {"Start":"2026","End":"2026","ExitCode":1,"Output":"no\n\u001b[1m disk\n"}]}"#);
+        let reason = "the command ended with 1: no [1m disk".to_owned();
+        assert_eq!(of(&number), Checks { health: Health::Healthy, reason });
         put(br#"{"Status":"#);
-        assert_eq!(of(dir.path(), &number), Health::Unknown);
+        assert_eq!(of(&number), Checks::UNKNOWN);
+    }
+
+    #[test]
+    fn what_a_container_says_is_short_and_of_one_line() {
+        assert_eq!(one_line(" a\n\tb\u{1b}c "), "a b c");
+        assert_eq!(one_line(&"\u{e9}".repeat(400)).chars().count(), LONGEST + 3);
     }
 
     #[test]

@@ -13,5 +13,5 @@ pub mod records;
 pub use command::{
     PodmanError, answers, image_exists, remove_network, remove_volume, tag_image, volumes_of,
 };
-pub use health::Health;
+pub use health::{Checks, Health};
 pub use images::{Stored, StoredImage};

@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::arguments::seconds;
+use super::checks::probe_command;
 use super::escape::exec_word;
 use super::render::{RenderError, Renderer};
-use super::view::probe_command;
 use crate::deployment::model::Timing;
 use crate::deployment::{Deployment, Sequence, Stage};
 use crate::names::{ServiceName, UnitName};

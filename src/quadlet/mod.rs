@@ -11,6 +11,7 @@
 pub mod arguments;
 pub mod boot_graph;
 pub mod boot_units;
+mod checks;
 pub mod command_line;
 pub mod escape;
 pub mod podman_version;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::arguments::Arguments;
-use super::{command_line, unit_file, view};
+use super::unit_set::{Place, UnitSet};
+use super::{checks, command_line, unit_file};
 use crate::deployment::{Container, Deployment};
 
 /// A difference between what was meant and what would run.
@@ -12,6 +13,12 @@ pub enum Mismatch {
     /// The generator made no such unit.
     #[error("podman's generator made no unit {unit}")]
     Missing {
+        /// The unit.
+        unit: String,
+    },
+    /// A unit that checks a component is not there.
+    #[error("there is no unit {unit}, which checks the running component")]
+    Absent {
         /// The unit.
         unit: String,
     },
@@ -66,6 +73,38 @@ pub fn compare(
     found
 }
 
+/// Compares the units that check running components, which no generator
+/// reads, with the deployment; returns every difference.
+pub fn compare_checks(deployment: &Deployment, agent: &str, set: &UnitSet) -> Vec<Mismatch> {
+    let mut found = Vec::new();
+    for container in &deployment.containers {
+        let Some(meant) = checks::check_words(container, agent) else { continue };
+        let unit = container.name.check_unit().to_string();
+        let Some(text) = set.files.get(&(Place::Systemd, unit.clone())) else {
+            found.push(Mismatch::Absent { unit });
+            continue;
+        };
+        let directives = unit_file::directives(text);
+        let runs = directives.iter().filter(|d| d.key.starts_with("Exec"));
+        let mut is_there = false;
+        for d in runs {
+            if d.key == "ExecStart"
+                && command_line::words(&d.value).as_ref() == Ok(&meant)
+                && !is_there
+            {
+                is_there = true;
+            } else {
+                let (key, value) = (d.key.clone(), d.value.clone());
+                found.push(Mismatch::Foreign { unit: unit.clone(), key, value });
+            }
+        }
+        if !is_there {
+            found.push(Mismatch::Different { unit, what: format!("it would not run {meant:?}") });
+        }
+    }
+    found
+}
+
 /// Returns the argument vector of `ExecStart=` in a generated unit, for
 /// plans; none when there is none.
 pub fn arguments(text: &str) -> Option<Arguments> {
@@ -107,7 +146,7 @@ fn compare_container(
             found.push(Mismatch::Unreadable { unit: unit.to_owned(), key: "ExecStart".to_owned() });
         }
     }
-    if let Some(meant) = view::probe_words(container, agent) {
+    if let Some(meant) = checks::probe_words(container, agent) {
         let actual = take("ExecStartPost").and_then(|line| command_line::words(line).ok());
         if actual.as_ref() != Some(&meant) {
             let what = format!("the probe is {:?}, not {meant:?}", actual.unwrap_or_default());

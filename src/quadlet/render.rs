@@ -3,6 +3,7 @@
 use serde::Serialize;
 use tera::{Context, Tera};
 
+use super::checks::CheckView;
 use super::escape::EscapeError;
 use super::podman_version::{PodmanVersion, TooOld};
 use super::unit_set::{Place, UnitSet};
@@ -19,6 +20,8 @@ pub const TEMPLATES: &[(&str, &str)] = &[
     ("network.tera", include_str!("../../templates/quadlet/network.tera")),
     ("volume.tera", include_str!("../../templates/quadlet/volume.tera")),
     ("service.target.tera", include_str!("../../templates/quadlet/service.target.tera")),
+    ("check.service.tera", include_str!("../../templates/quadlet/check.service.tera")),
+    ("check.timer.tera", include_str!("../../templates/quadlet/check.timer.tera")),
     ("forward.socket.tera", include_str!("../../templates/quadlet/forward.socket.tera")),
     ("forward.service.tera", include_str!("../../templates/quadlet/forward.service.tera")),
     ("ready.target.tera", include_str!("../../templates/quadlet/ready.target.tera")),
@@ -169,6 +172,15 @@ impl Renderer {
                 .map_err(|source| escape(&file, source))?;
             set.add(Place::Quadlet, file, self.file("image.tera", &view)?)?;
         }
+        for (unit, template) in [
+            (c.name.check_unit(), "check.service.tera"),
+            (c.name.check_timer(), "check.timer.tera"),
+        ] {
+            let header = view::header(source, d, unit.as_str());
+            if let Some(view) = CheckView::new(&d.service, c, header, &self.agent) {
+                set.add(Place::Systemd, unit.to_string(), self.file(template, &view)?)?;
+            }
+        }
         self.forwards(set, d, c, source)
     }
 
@@ -208,7 +220,8 @@ impl Renderer {
     ) -> Result<String, RenderError> {
         let context = view::Context { podman: self.podman, agent: &self.agent };
         let view = ContainerView::new(deployment, stand_in, source, &context)
-            .map_err(|source| escape(stand_in.name.as_str(), source))?;
+            .map_err(|source| escape(stand_in.name.as_str(), source))?
+            .unchecked();
         self.file("container.tera", &view)
     }
 
@@ -338,7 +351,7 @@ mod tests {
         let text = std::fs::read_to_string("examples/everything.toml").unwrap();
         let units = rendered(&text, "5.0.0").unwrap();
         assert!(
-            !units.contains("DefaultDependencies")
+            !units.contains("[Quadlet]")
                 && !units.contains("\nStopSignal=")
                 && !units.contains("\nLogOpt=")
         );
@@ -354,6 +367,71 @@ mod tests {
         assert!(new("image.tera", "[Image]\nImage={{ image }}\n").is_ok());
         assert!(matches!(new("other.tera", ""), Err(RenderError::UnknownTemplate { .. })));
         assert!(matches!(new("image.tera", "{% if %}"), Err(RenderError::Template { .. })));
+    }
+
+    fn checked(health: &str) -> Deployment {
+        let text = format!(
+            "name = \"s\"\n[[components]]\nname = \"s\"\nimage = \"localhost/a:1\"\nports = [\"80:80\"]\nhealth = {health}\n"
+        );
+        let service = crate::definition::load(&text).unwrap();
+        resolve(&service, &NodeFacts::default(), &Leases::new(), None, Generation(1)).unwrap()
+    }
+
+    #[test]
+    fn a_running_component_is_checked_by_units_of_its_own_unless_podman_does_all() {
+        let renderer = Renderer::new(PodmanVersion::USUAL, "/a b", &[]).unwrap();
+        let command = |health: &str| {
+            let set = renderer.render(&checked(health), "").unwrap();
+            let text = set.files.get(&(Place::Systemd, "s-check.service".to_owned()))?;
+            let line = text.lines().find(|l| l.starts_with("ExecStart="))?;
+            Some(line.replace("ExecStart=\"/a b\" check --unit=s.service ", ""))
+        };
+        assert_eq!(
+            command("{ http = { path = \"/a?b=%20\", host = \"h\", tls = true }, retries = 9 }")
+                .unwrap(),
+            "--interval=30s --timeout=5s --retries=9 --on-failure=none http 127.0.0.1:80 /a?b=%%20 --host=h --tls"
+        );
+        assert_eq!(
+            command("{ grpc = { service = \"x.Y\" }, on_failure = \"stop\" }").unwrap(),
+            "--interval=30s --timeout=5s --retries=3 --on-failure=stop grpc 127.0.0.1:80 --service=x.Y"
+        );
+        assert_eq!(command("{ cmd = [\"x\"] }"), None);
+        assert_eq!(
+            command("{ cmd = [\"x\"], on_failure = \"restart\", interval = \"2500ms\" }").unwrap(),
+            "--interval=2500ms --timeout=5s --retries=3 --on-failure=restart podman"
+        );
+    }
+
+    #[test]
+    fn the_proof_holds_for_checks_and_fails_for_others() {
+        let renderer = Renderer::new(PodmanVersion::USUAL, "/a", &[]).unwrap();
+        let deployment = checked("{ tcp = 80 }");
+        let set = renderer.render(&deployment, "").unwrap();
+        let compare =
+            |set: &UnitSet| crate::quadlet::proof::compare_checks(&deployment, "/a", set).len();
+        assert_eq!(compare(&set), 0);
+        let key = (Place::Systemd, "s-check.service".to_owned());
+        for (what, with) in [
+            ("tcp 127.0.0.1:80", "tcp 127.0.0.1:81"),
+            ("Type=oneshot\n", "Type=oneshot\nExecStartPre=/bin/evil\n"),
+            ("ExecStart=", "#ExecStart="),
+        ] {
+            let mut other = set.clone();
+            let text = other.files.get_mut(&key).unwrap();
+            assert!(text.contains(what));
+            *text = text.replace(what, with);
+            assert!(compare(&other) > 0, "{with}");
+        }
+        let mut without = set;
+        without.files.remove(&key);
+        assert_eq!(compare(&without), 1);
+    }
+
+    #[test]
+    fn a_name_that_a_check_has_is_refused() {
+        let text = "name = \"s\"\n[[components]]\nname = \"a\"\nimage = \"i:1\"\nports = [\"80:80\"]\nhealth = { tcp = 80 }\n[[components]]\nname = \"a-check\"\nimage = \"i:1\"\n";
+        let error = rendered(text, "5.4.2").unwrap_err();
+        assert!(matches!(error, RenderError::Twice { name } if name == "s-a-check.service"));
     }
 
     #[test]

@@ -8,10 +8,10 @@ use super::arguments::{
     device_argument, health_command, json_words, labels, seconds, starting_interval,
     volume_argument, with_options,
 };
+use super::checks::probe_words;
 use super::escape::{self, EscapeError, exec_word, raw, word};
 use super::podman_version::PodmanVersion;
 use crate::definition::service::{ExtraSection, MountSource, Network, Restart};
-use crate::deployment::model::{Probe, Timing};
 use crate::deployment::{Container, Deployment, Forward, Readiness};
 use crate::names::{ImageRef, NetworkName, ServiceName, UnitName, VolumeName};
 
@@ -38,6 +38,7 @@ pub(super) struct ContainerView {
     podman_ready: String,
     gate: String,
     requires: Vec<String>,
+    check_timer: Option<String>,
     sockets: Vec<String>,
     forwarder: Option<String>,
     unit_extra: Vec<String>,
@@ -132,6 +133,7 @@ impl ContainerView {
             podman_ready: UnitName::podman_ready().to_string(),
             gate: UnitName::gate(&d.service).to_string(),
             requires: c.requires.iter().map(ToString::to_string).collect(),
+            check_timer: c.is_checked().then(|| c.name.check_timer().to_string()),
             sockets: c.sockets().map(|unit| unit.to_string()).collect(),
             forwarder: c.forwarder().map(|unit| unit.to_string()),
             unit_extra: extra(ExtraSection::Unit),
@@ -168,8 +170,7 @@ impl ContainerView {
             podman_args: podman_args(c, known),
             container_extra: extra(ExtraSection::Container),
             variables: variables(c),
-            probe: probe_words(c, context.agent)
-                .map(|words| words.iter().map(|w| exec_word(w)).collect::<Vec<_>>().join(" ")),
+            probe: probe_words(c, context.agent).map(|words| exec_line(&words)),
             restart: restart(s.restart).to_owned(),
             start_timeout: c.start_timeout().as_secs(),
             service_stop_timeout: c.stop_timeout().as_secs(),
@@ -181,11 +182,24 @@ impl ContainerView {
     }
 }
 
+impl ContainerView {
+    /// Returns the view of a container that nobody checks once it is ready:
+    /// it is there for a moment only.
+    pub(super) fn unchecked(self) -> Self {
+        Self { check_timer: None, ..self }
+    }
+}
+
 /// What rendering needs to know of the node.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) podman: PodmanVersion,
     pub(super) agent: &'a str,
+}
+
+/// Writes a command line of systemd's own.
+pub(super) fn exec_line(words: &[String]) -> String {
+    words.iter().map(|w| exec_word(w)).collect::<Vec<_>>().join(" ")
 }
 
 fn raws<'a>(items: impl Iterator<Item = &'a String>) -> Result<Vec<String>, EscapeError> {
@@ -267,36 +281,6 @@ fn variables(c: &Container) -> Vec<String> {
         variables.push(format!("\"{}=;\"", escape::SEMICOLON));
     }
     variables
-}
-
-/// Returns the command that waits until a container's probe succeeds.
-pub(super) fn probe_words(c: &Container, agent: &str) -> Option<Vec<String>> {
-    let Readiness::Probe { probe, timing } = &c.readiness else { return None };
-    Some(probe_command(probe, timing, agent))
-}
-
-/// Returns the command that waits until a probe succeeds.
-pub(super) fn probe_command(probe: &Probe, timing: &Timing, agent: &str) -> Vec<String> {
-    let mut words = vec![agent.to_owned(), "probe".to_owned()];
-    let mut tls = false;
-    match probe {
-        Probe::Tcp { address } => words.extend(["tcp".to_owned(), address.to_string()]),
-        Probe::Http { address, path, tls: with, host } => {
-            words.extend(["http".to_owned(), address.to_string(), path.clone()]);
-            words.extend(host.iter().map(|h| format!("--host={h}")));
-            tls = *with;
-        }
-        Probe::Grpc { address, service, tls: with } => {
-            words.extend(["grpc".to_owned(), address.to_string()]);
-            words.extend((!service.is_empty()).then(|| format!("--service={service}")));
-            tls = *with;
-        }
-    }
-    words.extend(tls.then(|| "--tls".to_owned()));
-    words.push(format!("--interval={}", seconds(timing.interval.min(Timing::STARTING))));
-    words.push(format!("--timeout={}", seconds(timing.timeout)));
-    words.push(format!("--deadline={}", seconds(timing.window())));
-    words
 }
 
 /// `forward.socket.tera`.

@@ -63,7 +63,7 @@ pub enum JobMode {
 }
 
 impl JobMode {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Replace => "replace",
             Self::IgnoreDependencies => "ignore-dependencies",

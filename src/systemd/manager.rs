@@ -343,6 +343,19 @@ impl Manager {
         Jobs::queue(self.proxy().await?, Verb::Restart, units, mode, deadline).await
     }
 
+    /// Asks for a unit to be restarted if it is up, it alone, and does not
+    /// wait for that.
+    ///
+    /// # Errors
+    ///
+    /// Any [`SystemdError`] but [`SystemdError::Deadline`].
+    pub async fn ask_restart_if_up(&self, unit: &UnitName) -> Result<(), SystemdError> {
+        let proxy = self.proxy().await?;
+        let mode = JobMode::IgnoreDependencies.as_str();
+        let job = proxy.try_restart_unit(unit.as_str(), mode).await;
+        job.map(drop).map_err(|e| SystemdError::unit("restart", unit, e))
+    }
+
     /// Forgets that a unit failed and how often it was started lately, or the
     /// next start is refused after five within 10 s (`systemd.unit(5)`,
     /// `StartLimitBurst=`). A unit that is not loaded is fine.

@@ -29,6 +29,10 @@ pub trait Systemd {
     /// Queues a restart and returns the job.
     fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
 
+    /// Queues a restart of a unit that is up, and returns the job; nothing is
+    /// done to one that is down.
+    fn try_restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+
     /// Forgets that a unit failed, and its start limit.
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
 

@@ -1,5 +1,6 @@
-//! The sockets and forwarders that hold a service's ports, among all the
-//! files in the directory of systemd's units.
+//! The sockets and forwarders that hold a service's ports, and the units that
+//! check its components, among all the files in the directory of systemd's
+//! units.
 
 use std::ffi::OsString;
 use std::fs;
@@ -39,9 +40,10 @@ fn port_file(name: OsString) -> Option<String> {
     is_one(&name).then_some(name)
 }
 
-/// Tells whether a file of systemd's may be one that holds ports.
+/// Tells whether a file of systemd's may be one that holds ports or checks.
 pub(super) fn is_one(name: &str) -> bool {
-    name.ends_with(".socket") || name.ends_with("-forward.service")
+    const ENDS: [&str; 4] = [".socket", "-forward.service", "-check.service", "-check.timer"];
+    ENDS.iter().any(|end| name.ends_with(end))
 }
 
 /// Tells whether a unit is one that we wrote for a service.
@@ -64,12 +66,14 @@ mod tests {
         let ours = "# Made by MCP from a.toml, generation 1.\n\n[Unit]\nPartOf=web.target\n";
         write("web-80.socket", ours);
         write("web-forward.service", ours);
+        write("web-check.timer", ours);
+        write("mcp-core-check.service", "# Made by MCP: a stage.\n[Unit]\nAfter=web.target\n");
         write("web-api-80.socket", &ours.replace("web.target", "web-api.target"));
         write("hand.socket", "[Unit]\nPartOf=web.target\n");
         write("web.target", ours);
         fs::hard_link(dir.path().join("web-80.socket"), dir.path().join("other.service")).unwrap();
         let found = of(&"web".parse().unwrap(), dir.path()).unwrap();
-        assert_eq!(found, ["web-80.socket", "web-forward.service"]);
+        assert_eq!(found, ["web-80.socket", "web-check.timer", "web-forward.service"]);
         assert!(of(&"web".parse().unwrap(), &dir.path().join("none")).unwrap().is_empty());
     }
 }

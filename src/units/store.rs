@@ -249,7 +249,8 @@ impl UnitStore {
     /// `None` if there are none.
     ///
     /// Of systemd's files it finds [`UnitName::service_target`],
-    /// [`UnitName::ready_target`], and what holds the ports of components.
+    /// [`UnitName::ready_target`], what holds the ports of components, and
+    /// what checks them.
     ///
     /// # Errors
     ///

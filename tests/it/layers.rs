@@ -10,13 +10,14 @@ const CORE: [&str; 4] = ["names", "definition", "deployment", "quadlet"];
 /// All input and output; they do not know each other.
 const EDGES: [&str; 5] = ["units", "systemd", "registry", "podman", "rpc"];
 /// Small things for edges and programs.
-const SHARED: [&str; 5] = ["atomic_file", "secret", "supervise", "telemetry", "ui"];
+const SHARED: [&str; 6] = ["atomic_file", "file_watch", "secret", "supervise", "telemetry", "ui"];
 /// Pure parts of programs.
 const PURE: [&str; 13] = [
     "agent/plan.rs",
     "agent/finding.rs",
     "agent/deploy_state.rs",
     "agent/rescue.rs",
+    "agent/check/record.rs",
     "agent/boot_report/timeline.rs",
     "agent/boot_report/chain.rs",
     "agent/boot_report/difference.rs",

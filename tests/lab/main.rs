@@ -38,6 +38,7 @@ mod doctor;
 mod drift;
 mod events;
 mod full_disk;
+mod health_after_start;
 mod history;
 mod hostile;
 mod images;

@@ -80,7 +80,7 @@ fn the_users_manager_may_be_restarted_and_read_anew() {
     node.as_root("systemctl restart user@850").ok();
     crate::wait::until("it is back and known", || {
         let ps = node.mcp(&["ps", "lone"]);
-        (ps.code == 0 && ps.out.contains("ready")).then_some(())
+        (ps.code == 0 && ps.out.contains("healthy")).then_some(())
     });
     node.mcp(&["deploy", "lone"]).ok().says("nothing to do");
     node.mcp(&["restart", "lone"]).ok();

@@ -26,7 +26,7 @@ fn an_ordinary_user_has_an_agent_with_one_command_and_no_configuration() {
 
     let deploy = "cat >pair.toml; mcp deploy pair -f pair.toml";
     node.as_alice(deploy, PAIR).ok().says("generation 1");
-    node.as_alice("mcp ps", "").ok().says("pair").says("ready").says("healthy");
+    node.as_alice("mcp ps", "").ok().says("pair").says("healthy");
     node.as_alice("mcp logs pair/api", "").ok().says("start: mode=web");
     // Neither sees the other's.
     node.mcp(&["ps"]).ok().does_not_say("pair");

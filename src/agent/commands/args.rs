@@ -9,7 +9,7 @@ use tonic::service::Routes;
 use super::{check_config, doctor, install, restore, server, snapshot, token};
 use crate::agent::Parts;
 use crate::agent::environment::Environment;
-use crate::agent::{forward, probe};
+use crate::agent::{check, forward, probe};
 use crate::supervise::TaskError;
 use crate::telemetry::Chain;
 
@@ -39,6 +39,8 @@ pub enum Command {
     /// Wait until something answers; run by units that have no check of
     /// podman's
     Probe(probe::ProbeArgs),
+    /// Look once whether a running component is healthy; run by units
+    Check(check::CheckArgs),
     /// Hand connections to the container that serves now; run by units of
     /// services that are deployed blue-green
     Forward(forward::ForwardArgs),
@@ -67,6 +69,9 @@ pub enum CommandError {
     /// What was probed never answered.
     #[error(transparent)]
     Probe(Box<probe::ProbeError>),
+    /// What was checked is unhealthy.
+    #[error(transparent)]
+    Check(Box<check::CheckError>),
     /// Nothing could be forwarded.
     #[error(transparent)]
     Forward(#[from] forward::ForwardError),
@@ -118,6 +123,9 @@ where
         Command::Probe(args) => {
             probe::run(args).await.map_err(|e| CommandError::Probe(Box::new(e)))
         }
+        Command::Check(args) => {
+            check::run::run(args, &environment).await.map_err(|e| CommandError::Check(Box::new(e)))
+        }
         Command::Forward(args) => forward::run(args).await.map_err(CommandError::Forward),
         Command::Version => writeln!(output.data, "mcp-agent {}", env!("CARGO_PKG_VERSION"))
             .map_err(CommandError::Output),
@@ -136,6 +144,7 @@ where
                 CommandError::Token(_)
                 | CommandError::Install(_)
                 | CommandError::Probe(_)
+                | CommandError::Check(_)
                 | CommandError::Forward(_)
                 | CommandError::Snapshot(_)
                 | CommandError::Restore(_)

@@ -7,6 +7,7 @@ use super::status::ServiceStatus;
 use super::{Engine, EngineError};
 use crate::agent::monitor::drift::{self, Drift, FileDrift};
 use crate::agent::plan::{self, FileChangeKind};
+use crate::deployment::Container;
 use crate::names::UnitName;
 use crate::podman::{containers, images};
 use crate::quadlet::{Place, render};
@@ -114,23 +115,30 @@ fn is_of(service: &str, name: &str) -> bool {
 }
 
 fn units(status: &ServiceStatus) -> Vec<UnitName> {
-    status.components.iter().map(|c| c.container.name.unit()).collect()
+    let of_one = |c: &Container| std::iter::once(c.name.unit()).chain(c.check_units());
+    status.components.iter().flat_map(|c| of_one(&c.container)).collect()
 }
 
 /// Returns the unit that a directory of drop-ins changes.
 fn unit_of_directory(directory: &Path) -> String {
     let name = directory.file_name().unwrap_or_default().to_string_lossy();
     let name = name.strip_suffix(".d").unwrap_or(&name);
-    if name.ends_with(".service") || name.ends_with(".target") {
+    if [".service", ".target", ".timer"].iter().any(|suffix| name.ends_with(suffix)) {
         name.to_owned()
     } else {
         render::unit_of(name)
     }
 }
 
+/// Tells whether a unit runs a container, or checks it.
+fn is_of_component(container: &Container, unit: &str) -> bool {
+    container.name.unit().as_str() == unit
+        || container.check_units().iter().any(|check| check.as_str() == unit)
+}
+
 /// Gives a drift to the component that it is about, else to the service.
 fn put(status: &mut ServiceStatus, unit: &str, drift: Drift) {
-    let component = status.components.iter_mut().find(|c| c.container.name.unit().as_str() == unit);
+    let component = status.components.iter_mut().find(|c| is_of_component(&c.container, unit));
     match component {
         Some(component) => component.drift.push(drift),
         None => status.drift.push(drift),

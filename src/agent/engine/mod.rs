@@ -16,6 +16,7 @@ pub mod accepted;
 pub mod boot;
 pub mod boot_report;
 pub mod boot_verify;
+pub mod checks;
 mod component;
 pub mod deploy;
 pub mod drift;
@@ -330,6 +331,7 @@ impl Engine {
         let owed = owed || changed;
         if owed && reload == Reload::Now {
             self.manager().reload().await?;
+            self.drop_gone_checks().await?;
         }
         self.inner.reload_owed.store(owed && reload == Reload::Later, Ordering::SeqCst);
         drop(one_at_a_time);

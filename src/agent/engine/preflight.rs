@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 
 use super::{Accepted, Engine, EngineError};
-use crate::agent::plan::{Action, Plan};
+use crate::agent::plan::{Action, FileChangeKind, Plan};
 use crate::definition::service::{MountSource, Protocol};
 use crate::deployment::{Container, Deployment, Publish};
+use crate::names::UnitName;
 
 /// Checks the components that a plan starts or restarts.
 pub(super) async fn check(
@@ -27,7 +28,7 @@ pub(super) async fn check(
         paths(container, &mut problems);
         ports(container, old.map(|o| &o.deployment), &mut problems);
     }
-    names(engine, old, deployment, &mut problems).await?;
+    names(engine, old, (deployment, plan), &mut problems).await?;
     if !touched.is_empty() {
         for stage in engine.blocking_stages(&deployment.service).await? {
             problems.push(format!(
@@ -121,7 +122,7 @@ pub(super) fn is_free(address: IpAddr, port: u16) -> bool {
 async fn names(
     engine: &Engine,
     old: Option<&Accepted>,
-    deployment: &Deployment,
+    (deployment, plan): (&Deployment, &Plan),
     problems: &mut Vec<String>,
 ) -> Result<(), EngineError> {
     let new: Vec<_> = deployment
@@ -130,6 +131,25 @@ async fn names(
         .filter(|c| old.is_none_or(|o| o.deployment.containers.iter().all(|b| b.name != c.name)))
         .map(|c| c.name.unit())
         .collect();
+    let had = |unit: &UnitName| {
+        old.iter().flat_map(|o| &o.deployment.containers).any(|c| c.check_units().contains(unit))
+    };
+    let is_added = |unit: &UnitName| {
+        plan.files.iter().any(|f| f.kind == FileChangeKind::Added && f.name == unit.as_str())
+    };
+    let checks: Vec<UnitName> = deployment
+        .containers
+        .iter()
+        .flat_map(Container::check_units)
+        .filter(|unit| !had(unit) && is_added(unit))
+        .collect();
+    for state in engine.manager().unit_files(&checks).await? {
+        let source = state.fragment_path.unwrap_or_default();
+        problems.push(format!(
+            "there is a unit {} already, from {source}; rename the component, or move that file away",
+            state.name
+        ));
+    }
     let ours = [engine.tools().store.quadlet_root(), engine.trial().root()];
     for state in engine.manager().unit_files(&new).await? {
         let source = state.source_path.or(state.fragment_path);

@@ -247,6 +247,10 @@ impl Engine {
         let shown = |found: Vec<proof::Mismatch>| -> Vec<String> {
             found.iter().map(ToString::to_string).collect()
         };
+        let wrong = shown(proof::compare_checks(deployment, agent, set));
+        if !wrong.is_empty() {
+            return Err(EngineError::Proof { messages: wrong });
+        }
         let additions = shown(proof::compare(deployment, agent, &report.units));
         if deployment.active && self.can_try() {
             let tried = generator.check_trial(set, self.tools().store.search_root()).await?;

@@ -70,6 +70,18 @@ impl Engine {
         Ok(())
     }
 
+    /// Forgets how units ended, and what checks found of their containers.
+    async fn forget_ends(
+        &self,
+        down: &[ListedUnit],
+        containers: impl Iterator<Item = &Container>,
+    ) -> Result<(), SystemdError> {
+        for state in down {
+            self.manager().reset_failed(&state.name).await?;
+        }
+        self.forget_checks(containers).await
+    }
+
     /// Starts, or restarts alone, the given components of one layer, and
     /// waits until each is ready or has failed.
     pub(super) async fn start_layer(
@@ -90,9 +102,7 @@ impl Engine {
         let (down, up): (Vec<_>, Vec<_>) = listed
             .into_iter()
             .partition(|s| matches!(s.active, ActiveState::Inactive | ActiveState::Failed));
-        for state in &down {
-            self.manager().reset_failed(&state.name).await?;
-        }
+        self.forget_ends(&down, containers.values().copied()).await?;
         let (down, up) = (names(down), names(up));
         let mut steps: BTreeMap<UnitName, Step<'_>> = BTreeMap::new();
         for unit in &down {
@@ -208,6 +218,7 @@ impl Engine {
         for unit in &units {
             self.manager().reset_failed(unit).await?;
         }
+        self.forget_checks(containers.iter().copied()).await?;
         Ok(stopped)
     }
 

@@ -1,16 +1,17 @@
 //! What runs now, as systemd says.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::accepted::container_units;
+use super::checks::Condition;
 use super::{Accepted, Engine, EngineError};
 use crate::agent::monitor::drift::{self, Drift, UnitFile};
 pub use crate::agent::monitor::seen::ComponentState;
 use crate::definition::service::Restart;
-use crate::deployment::{Container, Readiness};
+use crate::deployment::Container;
 use crate::names::{ServiceName, UnitName};
-use crate::podman::{Health, health};
 use crate::registry::UndoneRow;
 use crate::systemd::{ActiveState, LoadState, UnitState};
 
@@ -36,13 +37,13 @@ pub struct ComponentStatus {
     pub desired: bool,
     /// In one word.
     pub state: ComponentState,
-    /// Its health, in podman's words, or `ready`, or `none`.
-    pub health: &'static str,
+    /// What its checks say.
+    pub condition: Condition,
     /// How it ended, where it failed.
     pub result: Option<String>,
     /// Since when.
     pub since: Option<SystemTime>,
-    /// Automatic restarts.
+    /// Automatic restarts: systemd's, and those for being unhealthy.
     pub restarts: u32,
     /// systemd's finer state.
     pub sub: String,
@@ -83,6 +84,7 @@ impl Engine {
             None => self.all(),
         };
         let units: Vec<_> = wanted.iter().flat_map(|a| container_units(&a.deployment)).collect();
+        let timers = self.running_timers(&wanted).await?;
         let mut states = self.manager().unit_states(&units).await?.into_iter();
         let deployments = wanted.iter().map(|a| &a.deployment);
         let closed = self.closed_ports(deployments).await?;
@@ -95,7 +97,7 @@ impl Engine {
                     .iter()
                     .zip(states.by_ref())
                     .map(|(container, state)| {
-                        let mut component = self.component(&accepted, container, state);
+                        let mut component = self.component(&accepted, container, state, &timers);
                         let told: Vec<Drift> =
                             closed.iter().filter_map(|u| closed_drift(&component, u)).collect();
                         component.drift.extend(told);
@@ -128,30 +130,21 @@ impl Engine {
         accepted: &Accepted,
         container: &Container,
         unit: UnitState,
+        timers: &BTreeSet<UnitName>,
     ) -> ComponentStatus {
         let state = component_state(&unit);
-        let health = match (&container.readiness, state) {
-            (Readiness::Command { .. }, ComponentState::Running) => unit
-                .main_pid
-                .map_or(Health::Unknown, |pid| health::read(&self.tools().runtime, pid))
-                .as_str(),
-            // Its unit is active only once the probe has succeeded.
-            (Readiness::Probe { .. }, ComponentState::Running) => "ready",
-            (Readiness::Command { .. } | Readiness::Probe { .. }, ComponentState::Starting) => {
-                "starting"
-            }
-            _ => "none",
-        };
-        let drift = unit_drift(accepted, container, state, &unit);
+        let service = &accepted.row.name;
+        let condition = self.condition(service, container, (state, &unit), timers);
+        let drift = unit_drift(accepted, container, (state, &unit), &condition);
         ComponentStatus {
             container: container.clone(),
             desired: accepted.row.active,
             state,
-            health,
             invocation: unit.invocation_id,
             result: unit.ended.map(|e| e.result).filter(|r| r != "success"),
             since: unit.since,
-            restarts: unit.restarts,
+            restarts: unit.restarts.saturating_add(condition.restarts),
+            condition,
             sub: unit.sub,
             drift,
         }
@@ -204,8 +197,8 @@ pub(in crate::agent) fn how_it_ended(unit: &UnitState) -> String {
 fn unit_drift(
     accepted: &Accepted,
     container: &Container,
-    state: ComponentState,
-    unit: &UnitState,
+    (state, unit): (ComponentState, &UnitState),
+    condition: &Condition,
 ) -> Vec<Drift> {
     let stopped_at = unit.since.map(at_the_node);
     drift::of_component(&drift::Component {
@@ -224,6 +217,7 @@ fn unit_drift(
         },
         ended: &how_it_ended(unit),
         stopped_at: stopped_at.as_deref(),
+        sick: Some(condition.reason.as_str()).filter(|reason| !reason.is_empty()),
         always: container.spec.restart == Restart::Always,
     })
 }

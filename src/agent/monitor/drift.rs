@@ -12,6 +12,8 @@ pub enum DriftKind {
     Failed,
     /// A person stopped it, or it ended well by itself.
     StoppedByHand,
+    /// Its check failed, and stopped it as the definition says.
+    StoppedByCheck,
     /// It runs and should not.
     Up,
     /// systemd does not know its unit.
@@ -48,6 +50,7 @@ impl DriftKind {
             Self::Down => "down",
             Self::Failed => "failed",
             Self::StoppedByHand => "stopped_by_hand",
+            Self::StoppedByCheck => "stopped_by_check",
             Self::Up => "up",
             Self::UnitMissing => "unit_missing",
             Self::Masked => "masked",
@@ -79,6 +82,7 @@ impl DriftKind {
             | Self::NotReloaded
             | Self::BootLink => true,
             Self::StoppedByHand
+            | Self::StoppedByCheck
             | Self::Masked
             | Self::DropIn
             | Self::UnknownContainer
@@ -145,6 +149,8 @@ pub struct Component<'a> {
     pub stopped_at: Option<&'a str>,
     /// Whether systemd starts it again whenever it ends by itself.
     pub always: bool,
+    /// Why its check stopped it, or finds it unhealthy.
+    pub sick: Option<&'a str>,
 }
 
 /// Returns how a component's unit differs.
@@ -159,6 +165,12 @@ pub fn of_component(component: &Component<'_>) -> Vec<Drift> {
     };
     let mut found = Vec::new();
     match (component.desired, component.state) {
+        (true, Stopped | Failed) if component.sick.is_some() => {
+            let sick = component.sick.unwrap_or_default();
+            let mend = format!("mcp start {service}");
+            let reason = format!("its check stopped it: {sick}");
+            found.push(Drift { mend, ..drift(DriftKind::StoppedByCheck, reason) });
+        }
         (true, Stopped) => found.push(match component.stopped_at {
             Some(at) if component.always => {
                 drift(DriftKind::StoppedByHand, format!("it was stopped by hand at {at}"))
@@ -310,6 +322,7 @@ mod tests {
             ended: "exit code 1",
             stopped_at: None,
             always: true,
+            sick: None,
         };
         change(&mut component);
         let found = of_component(&component);
@@ -341,6 +354,19 @@ mod tests {
         assert_eq!(kinds(true, Stopped, |c| c.stopped_at = Some("now")), "stopped_by_hand");
         assert!(!DriftKind::StoppedByHand.heals());
         assert_eq!(kinds(false, Stopped, |c| c.stopped_at = Some("now")), "");
+    }
+
+    #[test]
+    fn a_stop_by_its_check_is_told_apart_and_not_healed() {
+        for state in [Stopped, Failed] {
+            let kinds = kinds(true, state, |c| {
+                c.stopped_at = Some("now");
+                c.sick = Some("no answer");
+            });
+            assert_eq!(kinds, "stopped_by_check");
+        }
+        assert!(!DriftKind::StoppedByCheck.heals());
+        assert_eq!(kinds(true, Running, |c| c.sick = Some("no answer")), "");
     }
 
     #[test]

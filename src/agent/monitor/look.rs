@@ -296,9 +296,10 @@ impl Monitor {
         Ok(())
     }
 
-    /// Tells whether a component was stopped by a person.
+    /// Tells whether a component was stopped by a person, or by its check.
     pub(super) fn is_stopped_by_hand(&self, service: &ServiceName, component: &str) -> bool {
-        self.known.of(service).any(|(of, kind)| of == component && kind == DriftKind::StoppedByHand)
+        let stays = |kind| matches!(kind, DriftKind::StoppedByHand | DriftKind::StoppedByCheck);
+        self.known.of(service).any(|(of, kind)| of == component && stays(kind))
     }
 }
 

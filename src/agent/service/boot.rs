@@ -130,7 +130,7 @@ fn ready(container: &Container, stage: Option<&Stage>) -> String {
 fn shown(probe: &Probe) -> String {
     let s = |tls: &bool| if *tls { "s" } else { "" };
     match probe {
-        Probe::Tcp { address } => format!("tcp://{address}"),
+        Probe::Tcp { address, container: _ } => format!("tcp://{address}"),
         Probe::Http { address, path, tls, host: _ } => format!("http{}://{address}{path}", s(tls)),
         Probe::Grpc { address, service, tls } => format!("grpc{}://{address}/{service}", s(tls)),
     }

@@ -94,8 +94,8 @@ pub(super) fn reconciliation(wanted: &Reconciliation) -> pb::PlanResponse {
         files,
         commands: Vec::new(),
         effects,
-        images: Vec::new(),
         warnings: Vec::new(),
+        images: Vec::new(),
     }
 }
 
@@ -371,7 +371,7 @@ fn component_status(status: ComponentStatus, images: &Images) -> pb::ComponentSt
         version: c.image.version().to_owned(),
         desired: if status.desired { "running" } else { "stopped" }.to_owned(),
         state: status.state.as_str().to_owned(),
-        health: status.health.to_owned(),
+        health: status.condition.word.to_owned(),
         result: status.result.unwrap_or_default(),
         since_ms: status.since.map_or(0, since_epoch),
         restarts: status.restarts,
@@ -379,6 +379,8 @@ fn component_status(status: ComponentStatus, images: &Images) -> pb::ComponentSt
         sub_state: status.sub,
         drift: status.drift.iter().map(|d| format!("{}; {}", d.reason, d.mend)).collect(),
         drifts: status.drift.into_iter().map(pb::Drift::from).collect(),
+        health_reason: status.condition.reason,
+        health_action: status.condition.action,
         image_id: image_id(image),
         image_digest: image_digest(image),
     }

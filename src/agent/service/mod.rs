@@ -17,21 +17,24 @@ mod recover;
 mod since;
 mod status;
 
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use super::check::follow::Follower;
 use super::doctor::Patient;
 use super::engine::recovery::CutOff;
 use super::engine::{Engine, EngineError, Toolchain, Tools};
 use super::gate::{AuditNote, Caller};
 use super::monitor::alerts::Alerts;
-use super::monitor::{self, Events, Monitor, MonitorSettings};
+use super::monitor::{self, Events, Monitor, MonitorSettings, Notice};
 use super::{Parts, Problems};
 use crate::names::{ComponentName, NodeName, ServiceName};
 use crate::rpc::agent_v1 as pb;
@@ -108,18 +111,36 @@ impl Agent {
             boot::follow(agent.clone(), parts.boot.subscribe(), parts.supervisor.shutdown()),
         );
         parts.supervisor.spawn("settle", agent.clone().settle_until_the_end(cut_off));
+        agent.watch(parts, notices, (config, runtime));
+        Ok(agent)
+    }
+
+    /// Begins to watch what runs, and to tell of it. The directories are the
+    /// user's configuration and `$XDG_RUNTIME_DIR`.
+    fn watch(
+        &self,
+        parts: &mut Parts,
+        notices: mpsc::Receiver<Notice>,
+        (config, runtime): (PathBuf, PathBuf),
+    ) {
         let alerts = Alerts::new(parts.monitor.subscribe(), parts.problems.clone());
         parts.supervisor.spawn("alerts", alerts.run(notices, parts.supervisor.shutdown()));
+        let follower = Follower {
+            engine: self.engine.clone(),
+            events: self.events.clone(),
+            registry: parts.registry.clone(),
+            runtime: runtime.clone(),
+        };
+        parts.supervisor.spawn("health", follower.run(parts.supervisor.shutdown()));
         let monitor = Monitor::new(monitor::watch::Tools {
-            engine: agent.engine.clone(),
-            events,
+            engine: self.engine.clone(),
+            events: self.events.clone(),
             registry: parts.registry.clone(),
             settings: parts.monitor.subscribe(),
             config,
             runtime,
         });
         parts.supervisor.spawn("monitor", monitor.run(parts.supervisor.shutdown()));
-        Ok(agent)
     }
 
     async fn settle_until_the_end(self, cut_off: Vec<CutOff>) -> Result<(), EngineError> {

@@ -112,6 +112,10 @@ pub struct StatusComponent {
     pub sub_state: String,
     /// As in `ps`.
     pub health: String,
+    /// Why it is unhealthy, or was stopped for that; `null`: it is not.
+    pub health_reason: Option<String>,
+    /// What was done about that, and what follows; `null`: nothing.
+    pub health_action: Option<String>,
     /// systemd's result, when it failed; `null`: none.
     pub result: Option<String>,
     /// What a person calls the image's version.
@@ -147,6 +151,8 @@ impl StatusView {
             state: c.state,
             sub_state: c.sub_state,
             health: c.health,
+            health_reason: some(c.health_reason),
+            health_action: some(c.health_action),
             result: some(c.result),
             version: c.version,
             image: c.image,
@@ -237,6 +243,12 @@ impl StatusView {
                     let label = palette.paint(Tone::Bad, "failed:");
                     notes.push(format!("{label} {place}: {}", visible(result)));
                 }
+                if component.health == "unhealthy" {
+                    let label = palette.paint(Tone::Bad, "unhealthy:");
+                    let why = [&component.health_reason, &component.health_action];
+                    let why: Vec<_> = why.into_iter().flatten().map(|text| visible(text)).collect();
+                    notes.push(format!("{label} {place}: {}", why.join("; ")));
+                }
                 notes.extend(component.drifts.iter().map(|drift| drift.note(&place, palette)));
             }
             notes.extend(service.drifts.iter().map(|drift| drift.note(&place, palette)));
@@ -286,11 +298,23 @@ mod tests {
             }],
             ..proto::ComponentStatus::default()
         };
+        let sick = proto::ComponentStatus {
+            name: "web".into(),
+            unit: "mc-proxy-web.service".into(),
+            desired: "running".into(),
+            state: "running".into(),
+            health: "unhealthy".into(),
+            version: "v1".into(),
+            restarts: 2,
+            health_reason: "HTTP status 503\u{1b}".into(),
+            health_action: "its check has it restarted".into(),
+            ..proto::ComponentStatus::default()
+        };
         let service = proto::ServiceStatus {
             name: "mc-proxy".into(),
             active: true,
             generation: 2,
-            components: vec![component],
+            components: vec![component, sick],
             operation: "restart".into(),
             drifts: Vec::new(),
         };
@@ -311,15 +335,17 @@ mod tests {
             },
         );
         insta::assert_snapshot!(view.text(Palette::PLAIN), @r"
-        SERVICE   COMPONENT  NODE  DESIRED  OBSERVED  HEALTH  VERSION  IMAGE         GENERATION
-        mc-proxy  mc-proxy   rift  running  failed    none    latest   9e9e9e9e9e9e  2
+        SERVICE   COMPONENT  NODE  DESIRED  OBSERVED  HEALTH     VERSION  IMAGE         GENERATION
+        mc-proxy  mc-proxy   rift  running  failed    none       latest   9e9e9e9e9e9e  2
+        mc-proxy  web        rift  running  running   unhealthy  v1       -             2
 
         undone: mcq on rift: generation 3 by kyle: the node went down before it was ready; deploy it again
         under way: mc-proxy on rift: restart
         failed: mc-proxy/mc-proxy on rift: exit-code
         drift: mc-proxy/mc-proxy on rift: mc-proxy.container was edited^G
                mcp reconcile mc-proxy
+        unhealthy: mc-proxy/web on rift: HTTP status 503^[; its check has it restarted
         ");
-        insta::assert_snapshot!(serde_json::to_string(&view).unwrap(), @r#"{"services":[{"service":"mc-proxy","node":"rift","active":true,"generation":2,"operation":"restart","components":[{"component":"mc-proxy","unit":"mc-proxy.service","desired":"running","state":"failed","sub_state":"","health":"none","result":"exit-code","version":"latest","image":"","image_id":"9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e","image_digest":null,"since":null,"restarts":0,"drift":["mc-proxy.container was edited\u0007; mcp reconcile mc-proxy"],"drifts":[{"kind":"file_edited","subject":"mc-proxy.container","reason":"mc-proxy.container was edited\u0007","mend":"mcp reconcile mc-proxy"}]}],"drifts":[]}],"undone":[{"service":"mcq","node":"rift","generation":3,"by":"kyle","at":"2026-11-21T02:39:07Z","reason":"the node went down before it was ready"}],"drifts":[],"problems":[]}"#);
+        insta::assert_snapshot!(serde_json::to_string(&view).unwrap(), @r#"{"services":[{"service":"mc-proxy","node":"rift","active":true,"generation":2,"operation":"restart","components":[{"component":"mc-proxy","unit":"mc-proxy.service","desired":"running","state":"failed","sub_state":"","health":"none","health_reason":null,"health_action":null,"result":"exit-code","version":"latest","image":"","image_id":"9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e","image_digest":null,"since":null,"restarts":0,"drift":["mc-proxy.container was edited\u0007; mcp reconcile mc-proxy"],"drifts":[{"kind":"file_edited","subject":"mc-proxy.container","reason":"mc-proxy.container was edited\u0007","mend":"mcp reconcile mc-proxy"}]},{"component":"web","unit":"mc-proxy-web.service","desired":"running","state":"running","sub_state":"","health":"unhealthy","health_reason":"HTTP status 503\u001b","health_action":"its check has it restarted","result":null,"version":"v1","image":"","image_id":null,"image_digest":null,"since":null,"restarts":2,"drift":[],"drifts":[]}],"drifts":[]}],"undone":[{"service":"mcq","node":"rift","generation":3,"by":"kyle","at":"2026-11-21T02:39:07Z","reason":"the node went down before it was ready"}],"drifts":[],"problems":[]}"#);
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Checker, unique};
 use crate::definition::service::{
-    Component, ExtraKey, ExtraSection, Log, LogDriver, Network, Resources, Restart, Route,
-    RouteMode,
+    Component, ExtraKey, ExtraSection, Log, LogDriver, Network, OnFailure, Resources, Restart,
+    Route, RouteMode,
 };
 use crate::definition::{model, values};
 use crate::names::{ComponentName, RouteName};
@@ -72,6 +72,14 @@ impl Checker<'_> {
         let restart = self
             .choice(&format!("{at}.restart"), c.restart.as_deref(), &restarts)
             .unwrap_or(Restart::Always);
+        if restart == Restart::No
+            && health.as_ref().is_some_and(|h| h.on_failure == OnFailure::Restart)
+        {
+            self.complain(
+                &format!("{at}.health.on_failure"),
+                "restart = \"no\" says that the component is never started again; take one of the two out",
+            );
+        }
         let resources = self.resources(at, &c);
         let capabilities = c.capabilities.clone().unwrap_or_default();
         let cap_add = self.list(&format!("{at}.capabilities.add"), capabilities.add, capability);

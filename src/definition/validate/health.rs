@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::Checker;
-use crate::definition::service::{Check, CheckPort, Health, Network, Port, Protocol, Route};
+use crate::definition::service::{
+    Check, CheckPort, Health, Network, OnFailure, Port, Protocol, Route,
+};
 use crate::definition::{model, values};
 
 /// Where a component can be reached: network, published ports, routes.
@@ -59,8 +61,12 @@ impl Checker<'_> {
         if !(1..=1000).contains(&retries) {
             self.complain(&format!("{at}.retries"), "retries is between 1 and 1000");
         }
+        let words = [OnFailure::None, OnFailure::Restart, OnFailure::Stop].map(|o| (o.as_str(), o));
+        let on_failure = self
+            .choice(&format!("{at}.on_failure"), h.on_failure.as_deref(), &words)
+            .unwrap_or_default();
         let check = self.check(at, h, reach)?;
-        Some(Health { check, interval, timeout, retries, start_period })
+        Some(Health { check, interval, timeout, retries, start_period, on_failure })
     }
 
     fn check(&mut self, at: &str, h: model::Health, reach: Reach<'_>) -> Option<Check> {
