@@ -102,29 +102,12 @@ impl Agent {
             patient,
         };
         let cut_off = agent.engine.cut_off().await?;
-        let taken = agent.engine.rebuild().await?;
-        if !taken.is_empty() {
-            let names: Vec<&str> = taken.iter().map(ServiceName::as_str).collect();
-            let text = format!(
-                "The registry did not know {}; what is deployed was taken from the unit files, without earlier generations.",
-                names.join(", ")
-            );
-            agent.problems.set("rebuilt", text);
-        }
+        agent.take_from_unit_files().await?;
         parts.supervisor.spawn(
             "boot order",
             boot::follow(agent.clone(), parts.boot.subscribe(), parts.supervisor.shutdown()),
         );
-        let (settling, shutdown) = (agent.clone(), parts.supervisor.shutdown());
-        parts.supervisor.spawn("settle", async move {
-            // A recovery that the shutdown cuts off is taken up at the next
-            // start.
-            tokio::select! {
-                () = settling.settle(cut_off) => {}
-                () = shutdown.cancelled() => {}
-            }
-            Ok::<(), EngineError>(())
-        });
+        parts.supervisor.spawn("settle", agent.clone().settle_until_the_end(cut_off));
         let alerts = Alerts::new(parts.monitor.subscribe(), parts.problems.clone());
         parts.supervisor.spawn("alerts", alerts.run(notices, parts.supervisor.shutdown()));
         let monitor = Monitor::new(monitor::watch::Tools {
@@ -137,6 +120,15 @@ impl Agent {
         });
         parts.supervisor.spawn("monitor", monitor.run(parts.supervisor.shutdown()));
         Ok(agent)
+    }
+
+    async fn settle_until_the_end(self, cut_off: Vec<CutOff>) -> Result<(), EngineError> {
+        // A recovery that the shutdown cuts off is taken up at the next start.
+        tokio::select! {
+            () = self.settle(cut_off) => {}
+            () = self.shutdown.cancelled() => {}
+        }
+        Ok(())
     }
 
     /// Puts the node's own units in place as soon as its user manager

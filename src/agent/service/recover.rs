@@ -66,6 +66,22 @@ impl Agent {
         Ok(())
     }
 
+    /// Has the registry know what the unit files alone can tell, before the
+    /// agent serves.
+    pub(super) async fn take_from_unit_files(&self) -> Result<(), EngineError> {
+        let taken = self.engine.rebuild().await?;
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = taken.iter().map(ToString::to_string).collect();
+        let text = format!(
+            "The registry did not know {}; what is deployed was taken from the unit files, without earlier generations.",
+            names.join(", ")
+        );
+        self.problems.set("rebuilt", text);
+        Ok(())
+    }
+
     /// Brings back what was lost, as far as it is clear how, and tries again
     /// until it is there.
     pub(super) async fn bring_back(&self) {
