@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::boot_node::Boot;
+use crate::boot_node::{Boot, stage, web};
 use crate::definitions::{LONE, PAIR};
 use crate::fixture::{Machine, machine};
 use crate::wait::until;
@@ -117,4 +117,35 @@ fn a_journal_that_cannot_be_read_is_said_and_systemd_is_asked() {
     let notes = report["notes"].to_string();
     assert!(notes.contains("The journal tells nothing"), "{notes}");
     assert!(notes.contains("no boot before this one"), "{notes}");
+}
+
+#[test]
+fn a_stage_that_is_not_reached_is_told_with_what_waits_behind_it() {
+    let node = machine();
+    node.deploy(&web("first", &[])).ok();
+    node.deploy(&web("second", &[])).ok();
+    node.reload_with(&stage("foundation", &["first"], ""));
+    until("the gate stands behind the stage", || {
+        let gate = node.as_mcp("cat ~/.config/systemd/user/second-gate.target", "").ok().out;
+        gate.contains("After=mcp-foundation.target").then_some(())
+    });
+    node.boot_without_agent(Boot::Reboot);
+    node.until_active(&["second.service"]);
+    let report = node.report("0");
+    assert_eq!(unit(&report, "first.service")["stage"], "foundation");
+    let chain = report["chain"].as_array().unwrap();
+    let names: Vec<&str> = chain.iter().filter_map(|link| link["unit"].as_str()).collect();
+    let at = |name: &str| names.iter().position(|unit| *unit == name).unwrap_or(usize::MAX);
+    assert!(at("first.service") < at("mcp-foundation-check.service"), "{names:?}");
+    assert_eq!(names.last(), Some(&"second.service"), "{names:?}");
+
+    node.as_mcp("d=~/.config/systemd/user/first.service.d; mkdir -p $d; printf '[Service]\\nExecStartPost=false\\n' >$d/x.conf", "").ok();
+    node.boot_without_agent(Boot::Reboot);
+    let report = until("it has failed", || {
+        let report = node.report("0");
+        (report["broken"]["at_ms"] != Value::Null).then_some(report)
+    });
+    assert_eq!(report["broken"]["unit"], "first.service", "{report:#}");
+    let waited = report["broken"]["waited"].to_string();
+    assert!(waited.contains("second.service"), "{waited}");
 }

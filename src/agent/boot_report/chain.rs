@@ -37,8 +37,15 @@ pub struct Broken {
 }
 
 /// Returns the chain that decided when the last of `ends` was ready, the
-/// first link first: each link waited for the one before it.
-pub fn critical(lines: &[Timeline], ends: &BTreeSet<UnitName>, after: &Edges) -> Vec<Link> {
+/// first link first: each link waited for the one before it. `awaits` are
+/// units that others wait for after they have begun, as the check of a stage
+/// does for its services.
+pub fn critical(
+    lines: &[Timeline],
+    ends: &BTreeSet<UnitName>,
+    after: &Edges,
+    awaits: &Edges,
+) -> Vec<Link> {
     let by_unit: BTreeMap<&UnitName, &Timeline> =
         lines.iter().map(|line| (&line.unit, line)).collect();
     let mut chain: Vec<Link> = Vec::new();
@@ -48,11 +55,13 @@ pub fn critical(lines: &[Timeline], ends: &BTreeSet<UnitName>, after: &Edges) ->
         if chain.iter().any(|link| link.unit == line.unit) {
             break;
         }
-        let waited_for = after.get(&line.unit).into_iter().flatten();
-        let before = waited_for
-            .filter_map(|unit| by_unit.get(unit).copied())
-            .filter(|other| other.ready.is_some_and(|at| at <= begun + SLACK))
-            .max_by_key(|other| (other.ready, other.begun()));
+        let until = |edges: &'_ Edges, latest: Duration| -> Vec<&Timeline> {
+            let waited_for = edges.get(&line.unit).into_iter().flatten();
+            let lines = waited_for.filter_map(|unit| by_unit.get(unit).copied());
+            lines.filter(|other| other.ready.is_some_and(|at| at <= latest + SLACK)).collect()
+        };
+        let before = until(after, begun).into_iter().chain(until(awaits, ready));
+        let before = before.max_by_key(|other| (other.ready, other.begun()));
         let gap = before.and_then(|b| b.ready).map_or(begun, |at| begun.saturating_sub(at));
         chain.push(Link { unit: line.unit.clone(), begun, ready, gap });
         next = before;
@@ -140,7 +149,7 @@ mod tests {
             ("db.service", &["base.service"]),
         ]);
         let ends = [unit("web.service"), unit("other.service")].into();
-        let chain = critical(&lines, &ends, &after);
+        let chain = critical(&lines, &ends, &after, &Edges::new());
         let shown: Vec<_> = chain
             .iter()
             .map(|l| (l.unit.as_str(), l.begun.as_millis(), l.ready.as_millis(), l.gap.as_millis()))
@@ -153,14 +162,31 @@ mod tests {
                 ("web.service", 950, 1500, 50)
             ]
         );
-        assert_eq!(critical(&lines, &BTreeSet::new(), &after), []);
+        assert_eq!(critical(&lines, &BTreeSet::new(), &after, &Edges::new()), []);
+    }
+
+    #[test]
+    fn the_chain_goes_through_what_was_awaited_after_the_beginning() {
+        let lines = lines(
+            "0 check.service starting
+             10 db.service starting
+             900 db.service job done
+             910 check.service job done
+             920 web.service job done",
+            &[],
+        );
+        let after = edges(&[("web.service", &["check.service"])]);
+        let awaits = edges(&[("check.service", &["db.service"])]);
+        let chain = critical(&lines, &[unit("web.service")].into(), &after, &awaits);
+        let names: Vec<&str> = chain.iter().map(|link| link.unit.as_str()).collect();
+        assert_eq!(names, ["db.service", "check.service", "web.service"]);
     }
 
     #[test]
     fn a_circle_of_edges_ends_the_chain() {
         let lines = lines("0 a.service job done\n0 b.service job done", &[]);
         let after = edges(&[("a.service", &["b.service"]), ("b.service", &["a.service"])]);
-        assert_eq!(critical(&lines, &[unit("a.service")].into(), &after).len(), 2);
+        assert_eq!(critical(&lines, &[unit("a.service")].into(), &after, &Edges::new()).len(), 2);
     }
 
     #[test]

@@ -80,9 +80,11 @@ impl Engine {
         let units: BTreeSet<&UnitName> =
             lines.iter().map(|line| &line.unit).chain(members.keys()).collect();
         let units: Vec<UnitName> = units.into_iter().cloned().collect();
-        let (after, requires) = self.edges(&units, &mut notes).await;
+        let (mut after, mut requires) = self.edges(&units, &mut notes).await;
         let ends = self.containers();
-        let chain = chain::critical(&lines, &ends, &after);
+        let awaits = self.awaited();
+        let chain = chain::critical(&lines, &ends, &after, &awaits);
+        self.add_stages(&mut after, &mut requires, awaits);
         let broken = match chain::broken(&lines, &after, &requires) {
             Some(broken) => {
                 let said = last_words(&lines, &broken.unit, &mut notes).await;
@@ -175,6 +177,35 @@ impl Engine {
                 ));
                 (Edges::new(), Edges::new())
             }
+        }
+    }
+
+    /// Returns what the checks of stages wait for after they have begun.
+    fn awaited(&self) -> Edges {
+        let mut awaits = Edges::new();
+        for (check, ready) in self.stage_waits() {
+            let units = awaits.entry(UnitName::from_systemd(check)).or_default();
+            units.push(UnitName::from_systemd(ready));
+        }
+        awaits
+    }
+
+    /// Adds who cannot start before a stage is reached: a gate only orders,
+    /// yet what is behind it waits.
+    fn add_stages(&self, after: &mut Edges, requires: &mut Edges, awaits: Edges) {
+        let stages = self.boot_targets();
+        for accepted in self.all() {
+            let gate = UnitName::gate(&accepted.row.name);
+            let before = after.get(&gate).into_iter().flatten();
+            let before: Vec<UnitName> = before.filter(|u| stages.contains(u)).cloned().collect();
+            requires.entry(gate.clone()).or_default().extend(before);
+            for container in &accepted.deployment.containers {
+                requires.entry(container.name.unit()).or_default().push(gate.clone());
+            }
+        }
+        for (check, ready) in awaits {
+            after.entry(check.clone()).or_default().extend(ready.iter().cloned());
+            requires.entry(check).or_default().extend(ready);
         }
     }
 

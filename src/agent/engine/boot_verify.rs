@@ -153,7 +153,7 @@ impl Engine {
 
     /// Returns what the checks of stages start and wait for, which systemd
     /// does not know.
-    fn stage_waits(&self) -> Vec<(String, String)> {
+    pub(super) fn stage_waits(&self) -> Vec<(String, String)> {
         let sequence = self.boot_sequence();
         let stages = sequence.stages.iter().flat_map(|stage| {
             let check = UnitName::stage_check(&stage.name).to_string();
