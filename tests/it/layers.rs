@@ -12,7 +12,7 @@ const EDGES: [&str; 5] = ["units", "systemd", "registry", "podman", "rpc"];
 /// Small things for edges and programs.
 const SHARED: [&str; 6] = ["atomic_file", "file_watch", "secret", "supervise", "telemetry", "ui"];
 /// Pure parts of programs.
-const PURE: [&str; 13] = [
+const PURE: [&str; 14] = [
     "agent/plan.rs",
     "agent/finding.rs",
     "agent/deploy_state.rs",

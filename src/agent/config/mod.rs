@@ -1,6 +1,6 @@
 //! The configuration file: TOML in, settings or every mistake out.
 //!
-//! [`reader`] finds mistakes and their places; [`tables`] has every key that
+//! `reader` finds mistakes and their places; `tables` has every key that
 //! there is; each larger table has a file of its own that makes settings of
 //! it.
 

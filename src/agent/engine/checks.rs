@@ -224,9 +224,10 @@ mod tests {
             at_ms: 1,
             uptime_s: 0,
         };
-        let record = match container.is_checked() {
-            true => Record::default().failed(miss, container.on_failure()),
-            false => Record::default(),
+        let record = if container.is_checked() {
+            Record::default().failed(miss, container.on_failure())
+        } else {
+            Record::default()
         };
         let (service, unit) = ("web".parse().unwrap(), unit(run));
         let (container, unit) = (&container, &unit);

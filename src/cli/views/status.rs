@@ -278,9 +278,8 @@ fn row(service: &StatusService, component: &StatusComponent) -> [Cell; 9] {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_table_and_what_drifted() {
-        let component = proto::ComponentStatus {
+    fn failed_component() -> proto::ComponentStatus {
+        proto::ComponentStatus {
             name: "mc-proxy".into(),
             unit: "mc-proxy.service".into(),
             desired: "running".into(),
@@ -297,8 +296,11 @@ mod tests {
                 mend: "mcp reconcile mc-proxy".into(),
             }],
             ..proto::ComponentStatus::default()
-        };
-        let sick = proto::ComponentStatus {
+        }
+    }
+
+    fn sick_component() -> proto::ComponentStatus {
+        proto::ComponentStatus {
             name: "web".into(),
             unit: "mc-proxy-web.service".into(),
             desired: "running".into(),
@@ -309,12 +311,16 @@ mod tests {
             health_reason: "HTTP status 503\u{1b}".into(),
             health_action: "its check has it restarted".into(),
             ..proto::ComponentStatus::default()
-        };
+        }
+    }
+
+    #[test]
+    fn the_table_and_what_drifted() {
         let service = proto::ServiceStatus {
             name: "mc-proxy".into(),
             active: true,
             generation: 2,
-            components: vec![component, sick],
+            components: vec![failed_component(), sick_component()],
             operation: "restart".into(),
             drifts: Vec::new(),
         };
