@@ -256,7 +256,8 @@ where
     }
     supervisor.spawn("registry", watch_registry(registry.clone(), shutdown.clone()));
     supervisor.spawn("watchdog", watchdog(registry.clone(), shutdown.clone()));
-    supervisor.spawn("housekeeping", housekeeping(registry, monitor.subscribe(), shutdown));
+    let writing = registry.clone();
+    supervisor.spawn("housekeeping", housekeeping(writing, monitor.subscribe(), shutdown));
 
     tracing::info!(socket = %socket.display(), node = %settings.node.name, "serving gRPC");
     let status = format!("Serving on {}", socket.display());
@@ -267,6 +268,12 @@ where
     records.close();
     if tokio::time::timeout(RECORDS, records.wait()).await.is_err() {
         tracing::error!("the last calls could not be recorded in time");
+    }
+    // A registry that was damaged has ended already.
+    match tokio::time::timeout(RECORDS, registry.close()).await {
+        Ok(Ok(()) | Err(RegistryError::Stopped)) => {}
+        Ok(Err(error)) => tracing::warn!(error = %Chain(&error), "the registry is not closed"),
+        Err(_elapsed) => tracing::warn!("the registry could not be closed in time"),
     }
     if let Err(error) = fs::remove_file(&socket) {
         tracing::debug!(%error, "the socket was gone already");

@@ -32,6 +32,8 @@ enum Health {
     /// The file turned out to be damaged: only a start helps, which looks at
     /// the file first.
     Damaged,
+    /// Nobody is to use it any more.
+    Closed,
 }
 
 /// Gives access to the agent's memory; clones share one connection.
@@ -68,11 +70,17 @@ impl Registry {
             .name("registry".to_owned())
             .spawn(move || {
                 while let Some(job) = queue.blocking_recv() {
-                    if job(&mut connection) == Health::Damaged {
-                        tracing::error!("the registry's file is damaged");
-                        break;
+                    match job(&mut connection) {
+                        Health::Sound => {}
+                        Health::Damaged => {
+                            tracing::error!("the registry's file is damaged");
+                            break;
+                        }
+                        Health::Closed => break,
                     }
                 }
+                // Before the queue, whose end tells who waits for it.
+                drop(connection);
             })
             .map_err(RegistryError::Thread)?;
         Ok(Self { jobs })
@@ -91,6 +99,23 @@ impl Registry {
     /// file is found to be damaged.
     pub async fn stopped(&self) {
         self.jobs.closed().await;
+    }
+
+    /// Closes the file, whoever else has the registry: what was written is
+    /// then in the file itself and not in the log beside it, and whoever
+    /// copies the file has all of it.
+    ///
+    /// # Errors
+    ///
+    /// The registry does not answer, or is closed already.
+    pub async fn close(&self) -> Result<(), RegistryError> {
+        let job: Job = Box::new(|_| Health::Closed);
+        self.jobs.send_timeout(job, PATIENCE).await.map_err(|error| match error {
+            mpsc::error::SendTimeoutError::Timeout(_) => RegistryError::Busy,
+            mpsc::error::SendTimeoutError::Closed(_) => RegistryError::Stopped,
+        })?;
+        self.jobs.closed().await;
+        Ok(())
     }
 
     /// Runs one reading transaction.
@@ -256,6 +281,18 @@ mod tests {
             let mode = entry.unwrap().metadata().unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
+    }
+
+    #[tokio::test]
+    async fn a_closed_registry_is_all_in_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mcp.db");
+        let registry = Registry::open(&path).unwrap();
+        // Somebody who still has it does not hold it open.
+        let other = registry.clone();
+        registry.close().await.unwrap();
+        assert!(!path.with_extension("db-wal").exists());
+        assert!(matches!(other.ping().await, Err(RegistryError::Stopped)));
     }
 
     #[test]

@@ -241,7 +241,13 @@ impl Engine {
     /// Takes the service's targets down without what they hold: components
     /// are stopped one by one, in order.
     pub(super) async fn leave_targets(&self, service: &ServiceName) -> Result<(), EngineError> {
-        for unit in [UnitName::service_target(service), UnitName::ready_target(service)] {
+        let targets = [
+            UnitName::service_target(service),
+            UnitName::ready_target(service),
+            // Nothing requires it: it is stopped so that none of it is left.
+            UnitName::gate(service),
+        ];
+        for unit in targets {
             self.stop_quietly(&unit).await?;
         }
         Ok(())

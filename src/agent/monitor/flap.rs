@@ -100,6 +100,12 @@ impl Flaps {
         self.units.get(unit).is_some_and(|track| track.flapping.is_some())
     }
 
+    /// Begins anew with a unit that an operation changes: what it did before
+    /// says nothing any more. Returns its transitions when it flapped.
+    pub fn begin_anew(&mut self, unit: &UnitName) -> Option<u32> {
+        self.units.remove(unit).and_then(|track| track.flapping).map(|f| f.transitions)
+    }
+
     /// Forgets a unit.
     pub fn forget(&mut self, unit: &UnitName) {
         self.units.remove(unit);
@@ -114,6 +120,22 @@ mod tests {
 
     fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn an_operation_begins_anew() {
+        let (mut flaps, unit) = (Flaps::default(), UnitName::everything());
+        for second in 0..3 {
+            assert_eq!(flaps.turn(&unit, at(second), LIMITS), Verdict::Tell);
+        }
+        assert_eq!(flaps.begin_anew(&unit), None);
+        for second in 3..6 {
+            assert_eq!(flaps.turn(&unit, at(second), LIMITS), Verdict::Tell);
+        }
+        assert_eq!(flaps.turn(&unit, at(6), LIMITS), Verdict::Begin(4));
+        assert_eq!(flaps.begin_anew(&unit), Some(4));
+        assert!(!flaps.is_flapping(&unit));
+        assert_eq!(flaps.turn(&unit, at(7), LIMITS), Verdict::Tell);
     }
 
     #[test]

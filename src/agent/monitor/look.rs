@@ -213,7 +213,12 @@ impl Monitor {
         let seen = component_state(state) == now.state;
         let since = if seen { state.since } else { Some(SystemTime::now()) };
         let operation = self.tools.engine.at_it(&service, since);
-        let verdict = if operation.is_some() || self.catching_up.is_some() {
+        let verdict = if let Some(operation) = operation {
+            if let Some(transitions) = self.flaps.begin_anew(unit) {
+                self.flapping_ended(unit, transitions, format!("mcp {operation} changed it")).await;
+            }
+            Verdict::Tell
+        } else if self.catching_up.is_some() {
             Verdict::Tell
         } else {
             self.flaps.turn(unit, self.now(), self.settings().limits())
@@ -258,22 +263,27 @@ impl Monitor {
     pub(super) async fn end_flapping(&mut self) {
         for (unit, transitions) in self.flaps.quiet(self.now(), self.settings().limits()) {
             let Some(tracked) = self.tracked.get(&unit) else { continue };
-            let state = tracked.settled.state;
-            let window = self.settings().flap_window;
-            let event = Event {
-                component: tracked.component.to_string(),
-                unit: unit.to_string(),
-                desired: if tracked.desired { "running" } else { "stopped" },
-                observed: state.as_str(),
-                count: transitions,
-                ..Event::of_service(
-                    EventKind::FlappingEnded,
-                    tracked.service.as_str(),
-                    format!("it has been {state} for {window}, after {transitions} transitions"),
-                )
-            };
-            self.tools.events.record(event).await;
+            let (state, window) = (tracked.settled.state, self.settings().flap_window);
+            self.flapping_ended(&unit, transitions, format!("it has been {state} for {window}"))
+                .await;
         }
+    }
+
+    async fn flapping_ended(&self, unit: &UnitName, transitions: u32, why: String) {
+        let Some(tracked) = self.tracked.get(unit) else { return };
+        let event = Event {
+            component: tracked.component.to_string(),
+            unit: unit.to_string(),
+            desired: if tracked.desired { "running" } else { "stopped" },
+            observed: tracked.settled.state.as_str(),
+            count: transitions,
+            ..Event::of_service(
+                EventKind::FlappingEnded,
+                tracked.service.as_str(),
+                format!("{why}, after {transitions} transitions"),
+            )
+        };
+        self.tools.events.record(event).await;
     }
 
     /// Looks at what signals may have missed: the list of units, the files,
