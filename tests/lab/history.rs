@@ -47,28 +47,3 @@ fn a_lost_registry_is_made_again_and_nothing_is_restarted() {
     node.mcp(&["undeploy", "pair", "--purge-data", "--yes"]).ok();
     assert!(!node.podman_things().contains("pair"));
 }
-
-#[test]
-fn a_damaged_registry_stops_the_agent_and_no_container() {
-    let node = machine();
-    node.spoil();
-    node.deploy(PAIR).ok();
-    let before = node.invocations(&PAIR_UNITS);
-    node.as_root(
-        "systemctl stop mcp-agent; mkdir /srv/mcp/broken; mv /srv/mcp/mcp.db* /srv/mcp/broken/
-        head -c 9000 /dev/urandom >/srv/mcp/mcp.db; chown mcp: /srv/mcp/mcp.db",
-    )
-    .ok();
-    assert_ne!(node.as_root("timeout 5 systemctl start mcp-agent").code, 0);
-    node.mcp(&["ps"]).code(3);
-    node.as_root("journalctl -u mcp-agent -o cat -n 20").ok().says("mcp.db");
-    assert_eq!(node.invocations(&PAIR_UNITS), before);
-
-    node.as_root(
-        "systemctl stop mcp-agent; rm /srv/mcp/mcp.db*; mv /srv/mcp/broken/* /srv/mcp/
-        systemctl start mcp-agent",
-    )
-    .ok();
-    node.mcp(&["deploy", "pair"]).ok().says("nothing to do");
-    assert_eq!(node.invocations(&PAIR_UNITS), before);
-}
