@@ -297,7 +297,7 @@ fn every_value_arrives_in_the_container_as_it_was_written() {
     let new = after.lines().filter(|l| !before.lines().any(|b| b == *l));
     let (ours, others): (Vec<&str>, Vec<&str>) = new.partition(|l| l.contains("/mcp/values/"));
     assert_eq!(ours.iter().filter(|l| l.ends_with(".container")).count(), 10, "{ours:?}");
-    assert_eq!(others.len(), 3, "two targets and a link: {others:?}");
+    assert_eq!(others.len(), 4, "three targets and a link: {others:?}");
     node.mcp(&["undeploy", "values"]).ok();
     assert_eq!(node.unit_files(), before);
 }
