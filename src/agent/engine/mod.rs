@@ -127,6 +127,8 @@ struct Inner {
     boot_id: String,
     /// Held while files are installed and systemd is reloaded.
     units: tokio::sync::Mutex<()>,
+    /// Held while podman's pause process is looked for and made.
+    pause: tokio::sync::Mutex<()>,
     /// What is under way, by service.
     busy: Mutex<BTreeMap<ServiceName, &'static str>>,
     /// Whether files were changed that systemd has not read: true until the
@@ -170,6 +172,7 @@ impl Engine {
             trial,
             boot_id: trial::boot_id(),
             units: tokio::sync::Mutex::new(()),
+            pause: tokio::sync::Mutex::new(()),
             busy: Mutex::new(BTreeMap::new()),
             reload_owed: AtomicBool::new(true),
             coming: Mutex::new(BTreeMap::new()),
