@@ -130,15 +130,7 @@ impl Patient {
             listed.iter().any(|unit| !matches!(unit.active, ActiveState::Inactive))
         });
         let waiting = if waits { vec![waiter.to_string()] } else { Vec::new() };
-        match network_online::look().await {
-            Ok(target) => network_online::judge(&waiting, &target),
-            Err(error) => Finding::warning(
-                "network-online",
-                "",
-                format!("The system's systemd does not answer: {}.", Chain(&error)),
-            )
-            .mend("systemctl status dbus.socket"),
-        }
+        network_online::examine(&waiting).await
     }
 
     /// Asks podman, unless it would have to make its pause process first:

@@ -5,7 +5,7 @@
 //! image contains.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +28,9 @@ use crate::telemetry::Chain;
 
 /// Pause after the first attempt; it doubles up to the interval.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// From when on a reason for not being ready is told as it comes.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a connection must stay open to count. Measured: where nobody
 /// listens, pasta closes it at once, and rootlessport, which tries a few
@@ -212,25 +215,30 @@ pub enum Failure {
 
 /// Asks again and again until the service is healthy.
 ///
-/// Silent on success; on failure the error has one line for each reason.
+/// Silent when the service is quick. Each reason why it is not ready is told
+/// once, as soon as that takes a second; the error has them all. (journald
+/// finds out whose a line is while it reads it: what a process says just
+/// before it ends can be lost to the unit.)
 ///
 /// # Errors
 ///
 /// [`ProbeError`] at the deadline, or when the main process has ended.
-pub async fn run(args: ProbeArgs) -> Result<(), ProbeError> {
+pub async fn run(args: ProbeArgs, words: &mut dyn Write) -> Result<(), ProbeError> {
     let target = args.target.clone();
     tokio::select! {
         // Attempts hold nothing that outlives them.
-        result = ask(args.clone()) => result,
+        result = ask(args.clone(), words) => result,
         () = main_process::ended(args.main_pid) => Err(ProbeError::Ended { target }),
     }
 }
 
-async fn ask(args: ProbeArgs) -> Result<(), ProbeError> {
+async fn ask(args: ProbeArgs, words: &mut dyn Write) -> Result<(), ProbeError> {
     let ProbeArgs { target, interval, timeout, deadline, main_pid } = args;
     let mut pause = FIRST_PAUSE.min(interval);
-    let end = Instant::now() + deadline;
+    let start = Instant::now();
+    let end = start + deadline;
     let mut failures: Vec<Failure> = Vec::new();
+    let mut told = 0;
     let mut attempts = 0;
     loop {
         attempts += 1;
@@ -251,6 +259,13 @@ async fn ask(args: ProbeArgs) -> Result<(), ProbeError> {
             if !failures.iter().any(|known| Chain(known).to_string() == text) {
                 failures.push(failure);
             }
+        }
+        if start.elapsed() >= PATIENCE {
+            for failure in failures.iter().skip(told) {
+                // Nobody may be reading; the exit status is what counts.
+                writeln!(words, "waiting for {target}: {}", Chain(failure)).unwrap_or_default();
+            }
+            told = failures.len();
         }
         let next = now + pause;
         pause = (pause * 2).min(interval);

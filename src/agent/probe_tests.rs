@@ -19,6 +19,10 @@ fn quick(line: &str) -> ProbeArgs {
     args(&format!("{line} --interval 10ms --timeout 2s --deadline 300ms"))
 }
 
+async fn asked(args: ProbeArgs) -> Result<(), ProbeError> {
+    run(args, &mut io::sink()).await
+}
+
 async fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -93,7 +97,7 @@ async fn a_connection_that_is_dropped_at_once_is_not_ready() {
     let (listener, addr) = listener().await;
     tokio::spawn(async move { while listener.accept().await.is_ok() {} });
     let error =
-        run(args(&format!("tcp {addr} --interval 10ms --deadline 60ms"))).await.unwrap_err();
+        asked(args(&format!("tcp {addr} --interval 10ms --deadline 60ms"))).await.unwrap_err();
     assert!(matches!(failures(&error), [Failure::Closed]), "{error}");
 }
 
@@ -102,17 +106,31 @@ async fn a_probe_ends_with_the_main_process() {
     let mut child = tokio::process::Command::new("true").spawn().unwrap();
     let pid = child.id().unwrap();
     let line = format!("tcp 127.0.0.1:1 --interval 10ms --deadline 60s --main-pid {pid}");
-    let error = run(args(&line)).await.unwrap_err();
+    let error = asked(args(&line)).await.unwrap_err();
     assert!(matches!(error, ProbeError::Ended { .. }), "{error}");
     child.wait().await.unwrap();
 }
 
 #[tokio::test]
+async fn a_reason_is_told_once_while_there_still_is_time() {
+    let addr = http_server(&[503, 404]).await;
+    let line = format!("http {addr} /healthz?x=1 --host app.example --interval 10ms");
+    let mut told = Vec::new();
+    let error = run(args(&format!("{line} --deadline 1200ms")), &mut told).await.unwrap_err();
+    assert!(attempts(&error) > 2);
+    let told = String::from_utf8(told).unwrap();
+    let wanted = ["503 Service Unavailable", "404 Not Found"].map(|status| {
+        format!("waiting for http://{addr}/healthz?x=1: HTTP status {status}, not 200-399\n")
+    });
+    assert_eq!(told, wanted.concat());
+}
+
+#[tokio::test]
 async fn tcp_is_ready_when_the_port_is_taken() {
     let (listener, addr) = listener().await;
-    run(quick(&format!("tcp {addr}"))).await.unwrap();
+    asked(quick(&format!("tcp {addr}"))).await.unwrap();
     drop(listener);
-    let error = run(quick(&format!("tcp {addr}"))).await.unwrap_err();
+    let error = asked(quick(&format!("tcp {addr}"))).await.unwrap_err();
     assert!(attempts(&error) > 1);
     let text = error.to_string();
     let lines: Vec<&str> = text.lines().collect();
@@ -124,21 +142,21 @@ async fn tcp_is_ready_when_the_port_is_taken() {
 async fn http_is_ready_with_the_first_good_status() {
     let addr = http_server(&[503, 500, 204]).await;
     let line = format!("http {addr} /healthz?x=1 --host app.example");
-    run(args(&format!("{line} --interval 1ms"))).await.unwrap();
+    asked(args(&format!("{line} --interval 1ms"))).await.unwrap();
 }
 
 #[tokio::test]
 async fn http_reports_each_bad_status_once_and_follows_no_redirect() {
     let addr = http_server(&[503, 404]).await;
     let line = format!("http {addr} /healthz?x=1 --host app.example");
-    let text = run(quick(&line)).await.unwrap_err().to_string();
+    let text = asked(quick(&line)).await.unwrap_err().to_string();
     assert_eq!(text.matches("HTTP status 503").count(), 1, "{text}");
     assert_eq!(text.matches("HTTP status 404").count(), 1, "{text}");
 
     let addr = http_server(&[302]).await;
     let line = format!("http {addr} /healthz?x=1 --host app.example");
-    run(quick(&line)).await.unwrap();
-    let error = run(quick(&format!("{line} --status 200-299"))).await.unwrap_err();
+    asked(quick(&line)).await.unwrap();
+    let error = asked(quick(&format!("{line} --status 200-299"))).await.unwrap_err();
     assert!(matches!(failures(&error)[0], Failure::Status { .. }), "{error}");
 }
 
@@ -146,7 +164,7 @@ async fn http_reports_each_bad_status_once_and_follows_no_redirect() {
 async fn a_server_that_says_nothing_times_out() {
     let (listener, addr) = listener().await;
     let line = format!("http {addr} --interval 10ms --timeout 20ms --deadline 60ms");
-    let error = run(args(&line)).await.unwrap_err();
+    let error = asked(args(&line)).await.unwrap_err();
     assert!(matches!(failures(&error)[..], [Failure::Timeout { .. }]), "{error}");
     drop(listener);
 }
@@ -161,9 +179,9 @@ async fn a_server_that_hangs_up_or_speaks_otherwise_is_not_ready() {
                 stream.write_all(answer).await.unwrap();
             }
         });
-        let error = run(quick(&format!("http {addr}"))).await.unwrap_err();
+        let error = asked(quick(&format!("http {addr}"))).await.unwrap_err();
         assert!(!failures(&error).is_empty(), "{error}");
-        let error = run(quick(&format!("http {addr} --tls"))).await.unwrap_err();
+        let error = asked(quick(&format!("http {addr} --tls"))).await.unwrap_err();
         assert!(matches!(failures(&error)[0], Failure::Handshake(_)), "{error}");
     }
 }
@@ -194,8 +212,8 @@ async fn https_trusts_any_certificate() {
             answer_http(&mut stream, 200).await;
         }
     });
-    run(quick(&format!("http {addr} --tls"))).await.unwrap();
-    run(quick(&format!("http {addr} --tls --host app.example:8443"))).await.unwrap();
+    asked(quick(&format!("http {addr} --tls"))).await.unwrap();
+    asked(quick(&format!("http {addr} --tls --host app.example:8443"))).await.unwrap();
 }
 
 #[tokio::test]
@@ -207,15 +225,15 @@ async fn grpc_is_ready_when_it_says_serving() {
     tokio::spawn(
         tonic::transport::Server::builder().add_service(health).serve_with_incoming(incoming),
     );
-    run(quick(&format!("grpc {addr}"))).await.unwrap();
-    let error = run(quick(&format!("grpc {addr} --service down"))).await.unwrap_err();
+    asked(quick(&format!("grpc {addr}"))).await.unwrap();
+    let error = asked(quick(&format!("grpc {addr} --service down"))).await.unwrap_err();
     assert!(matches!(failures(&error)[0], Failure::NotServing { .. }), "{error}");
-    let error = run(quick(&format!("grpc {addr} --service none"))).await.unwrap_err();
+    let error = asked(quick(&format!("grpc {addr} --service none"))).await.unwrap_err();
     assert!(
         matches!(failures(&error)[0], Failure::Grpc { code: tonic::Code::NotFound, .. }),
         "{error}"
     );
-    let error = run(quick(&format!("grpc {addr} --tls"))).await.unwrap_err();
+    let error = asked(quick(&format!("grpc {addr} --tls"))).await.unwrap_err();
     assert!(matches!(failures(&error)[0], Failure::Handshake(_)), "{error}");
 }
 
@@ -236,7 +254,7 @@ async fn grpc_over_tls_trusts_any_certificate() {
         let mut inside = TcpStream::connect(inner).await.unwrap();
         tokio::io::copy_bidirectional(&mut outside, &mut inside).await.unwrap();
     });
-    run(quick(&format!("grpc {addr} --tls"))).await.unwrap();
+    asked(quick(&format!("grpc {addr} --tls"))).await.unwrap();
 }
 
 #[tokio::test]
@@ -282,7 +300,7 @@ async fn tcp_is_ready_sooner_when_the_container_is_seen_to_listen() {
     };
     let took = async |line: String| {
         let began = Instant::now();
-        run(args(&line)).await.unwrap();
+        asked(args(&line)).await.unwrap();
         began.elapsed()
     };
     assert!(took(line(port, port)).await < SETTLE);

@@ -53,15 +53,7 @@ fn whole(node: &Machine) -> String {
     assert_eq!(node.states(&PAIR_UNITS), ["active", "active"]);
     let (api, front) = (node.served("pair", "api"), node.served("pair", "front"));
     assert_eq!(api, front, "the two are of one generation");
-    let accepted = node.sql(
-        "SELECT definition FROM generations g JOIN services s
-        ON g.service = s.name AND g.number = s.generation WHERE s.name = 'pair'",
-    );
-    assert_eq!(accepted.matches(&format!("web:{api}")).count(), 2, "{accepted}");
-    assert_eq!(node.sql("SELECT count(*) FROM generations WHERE state = 'pending'"), "0");
-    let files = "cat ~/.config/containers/systemd/mcp/pair/*.container | grep -c ^Image=";
-    let files = format!("{files}localhost/lab/web:{api}");
-    assert_eq!(node.as_mcp(&files, "").ok().text(), "2");
+    node.has_accepted_pair(&api);
     let status = node.mcp(&["status", "pair", "--json"]).ok().json();
     assert_eq!(status["services"][0]["operation"], serde_json::Value::Null);
     node.mcp(&["deploy", "pair"]).ok().says("nothing to do");

@@ -89,6 +89,21 @@ impl Machine {
         answer.text().to_owned()
     }
 
+    /// Holds the registry and the files of service `pair` to one generation:
+    /// both of its components, of this version of `web`, and nothing pending.
+    #[track_caller]
+    pub fn has_accepted_pair(&self, version: &str) {
+        let accepted = self.sql(
+            "SELECT definition FROM generations g JOIN services s
+            ON g.service = s.name AND g.number = s.generation WHERE s.name = 'pair'",
+        );
+        assert_eq!(accepted.matches(&format!("web:{version}")).count(), 2, "{accepted}");
+        assert_eq!(self.sql("SELECT count(*) FROM generations WHERE state = 'pending'"), "0");
+        let files = "cat ~/.config/containers/systemd/mcp/pair/*.container | grep -c ^Image=";
+        let files = format!("{files}localhost/lab/web:{version}");
+        assert_eq!(self.as_mcp(&files, "").ok().text(), "2");
+    }
+
     /// Returns every file that systemd and podman read for the agent's user,
     /// with its content's hash; a link with what it says.
     #[track_caller]

@@ -77,15 +77,7 @@ fn agrees(node: &Machine, ports: [u16; 2]) -> String {
     });
     has_booted(node);
     let version = version(node, ports);
-    let accepted = node.sql(
-        "SELECT definition FROM generations g JOIN services s
-        ON g.service = s.name AND g.number = s.generation WHERE s.name = 'pair'",
-    );
-    assert_eq!(accepted.matches(&format!("web:{version}")).count(), 2, "{accepted}");
-    assert_eq!(node.sql("SELECT count(*) FROM generations WHERE state = 'pending'"), "0");
-    let files = "cat ~/.config/containers/systemd/mcp/pair/*.container | grep -c ^Image=";
-    let files = format!("{files}localhost/lab/web:{version}");
-    assert_eq!(node.as_mcp(&files, "").ok().text(), "2");
+    node.has_accepted_pair(&version);
     let tried = "ls $XDG_RUNTIME_DIR/containers/systemd/mcp 2>/dev/null || true";
     assert_eq!(node.as_mcp(tried, "").ok().text(), "");
     let reload = "systemctl --user show -p NeedDaemonReload --value pair-api pair-front pair.target

@@ -3,13 +3,14 @@
 use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::memory::{Memory, MemoryError};
 use super::record::{Done, Miss, OfRun, Record};
 use crate::agent::environment::Environment;
+use crate::agent::gate::now_ms;
 use crate::agent::probe::{self, ProbeTarget};
 use crate::definition::service::OnFailure;
 use crate::names::UnitName;
@@ -210,11 +211,6 @@ pub fn uptime_s() -> io::Result<u64> {
     let text = std::fs::read_to_string("/proc/uptime")?;
     let whole = text.split('.').next().unwrap_or_default();
     whole.parse().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Has `systemctl status` of the check say what was found (`sd_notify(3)`).

@@ -121,7 +121,7 @@ where
         Command::Token(args) => token::run(args, &environment, &mut output).await,
         Command::Install(args) => install::run(&args, &environment, &mut output).await,
         Command::Probe(args) => {
-            probe::run(args).await.map_err(|e| CommandError::Probe(Box::new(e)))
+            probe::run(args, output.words).await.map_err(|e| CommandError::Probe(Box::new(e)))
         }
         Command::Check(args) => {
             check::run::run(args, &environment).await.map_err(|e| CommandError::Check(Box::new(e)))

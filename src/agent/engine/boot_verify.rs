@@ -408,14 +408,7 @@ async fn verify_network(graph: &Graph) -> Finding {
         .filter(|_| graph.starts(network_online::WAITER))
         .map(|unit| unit.name.clone())
         .collect();
-    match network_online::look().await {
-        Ok(target) => network_online::judge(&waiting, &target),
-        Err(error) => Finding::warning(
-            "network-online",
-            "",
-            format!("The system's systemd does not answer: {}.", Chain(&error)),
-        ),
-    }
+    network_online::examine(&waiting).await
 }
 
 /// Reads a file; what cannot be read counts as missing.

@@ -48,6 +48,7 @@ impl Engine {
         }
         self.inner.reload_owed.store(false, Ordering::SeqCst);
         drop(one_at_a_time);
+        let _one_at_a_time = self.inner.pause.lock().await;
         let unit = crate::names::UnitName::podman_ready();
         self.manager().start(&unit, JobMode::Replace, std::time::Duration::from_secs(60)).await?;
         Ok(())

@@ -65,8 +65,14 @@ impl Engine {
         if pause::is_alive(&self.tools().runtime) {
             return Ok(());
         }
+        // A boot may be starting the unit at this moment: waiting for that
+        // start does not cut it off, as a restart would.
         let unit = UnitName::podman_ready();
-        let result = self.manager().restart(&unit, JobMode::IgnoreDependencies, MARGIN).await?;
+        let mut result = self.manager().start(&unit, JobMode::Replace, MARGIN).await?;
+        if !pause::is_alive(&self.tools().runtime) {
+            // It had been started, and the process has gone since.
+            result = self.manager().restart(&unit, JobMode::IgnoreDependencies, MARGIN).await?;
+        }
         if !result.is_done() {
             tracing::warn!(%unit, %result, "podman's pause process could not be started");
         }

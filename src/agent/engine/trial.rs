@@ -20,6 +20,11 @@ pub(super) fn boot_id() -> String {
 }
 
 impl Engine {
+    /// Returns the number of this boot; empty if the kernel does not say.
+    pub(in crate::agent) fn boot_id(&self) -> &str {
+        &self.inner.boot_id
+    }
+
     /// Tells whether podman reads the runtime directory, and so a generation
     /// can be tried there.
     pub(super) fn can_try(&self) -> bool {

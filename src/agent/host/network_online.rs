@@ -5,9 +5,12 @@
 use crate::agent::finding::Finding;
 use crate::names::UnitName;
 use crate::systemd::{ActiveState, LoadState, SystemManager, SystemdError};
+use crate::telemetry::Chain;
 
 /// The unit through which podman has a user's units wait for the network.
 pub const WAITER: &str = "podman-user-wait-network-online.service";
+
+const CHECK: &str = "network-online";
 
 /// The target, and who brings it in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,12 +25,19 @@ pub struct Target {
     pub disabled: Vec<String>,
 }
 
+/// Looks at the target and judges it; `waiting` as for [`judge`].
+pub async fn examine(waiting: &[String]) -> Finding {
+    match look().await {
+        Ok(target) => judge(waiting, &target),
+        Err(error) => {
+            let message = format!("The system's systemd does not answer: {}.", Chain(&error));
+            Finding::warning(CHECK, "", message).mend("systemctl status dbus.socket")
+        }
+    }
+}
+
 /// Asks the system for the target.
-///
-/// # Errors
-///
-/// The system's bus does not answer.
-pub async fn look() -> Result<Target, SystemdError> {
+async fn look() -> Result<Target, SystemdError> {
     let unit = UnitName::from_systemd("network-online.target");
     let manager = SystemManager::connect().await?;
     let unit = manager.unit(&unit).await?;
@@ -48,7 +58,7 @@ pub async fn look() -> Result<Target, SystemdError> {
 /// Judges the target; `waiting` are the user's units that wait for it at
 /// boot. When none does, it does not matter.
 pub fn judge(waiting: &[String], target: &Target) -> Finding {
-    let check = "network-online";
+    let check = CHECK;
     let Some(first) = waiting.first() else {
         return Finding::fine(check, "", "No unit waits for the network at boot.");
     };

@@ -17,8 +17,6 @@ use crate::registry::{ObservationRow, RegistryError};
 use crate::systemd::{ListedUnit, SystemdError, UnitState};
 use crate::telemetry::Chain;
 
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-
 /// A unit that is watched.
 #[derive(Debug)]
 pub struct Tracked {
@@ -58,7 +56,7 @@ impl Monitor {
     /// here.
     pub(super) async fn remember(&mut self) -> Result<(), RegistryError> {
         let rows = self.tools.registry.observations().await?;
-        let boot = std::fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned();
+        let boot = self.tools.engine.boot_id().to_owned();
         let node = rows.iter().find(|row| row.service.is_empty());
         let booted = node.is_some_and(|node| node.invocation != boot);
         let first = node.is_none();
