@@ -152,9 +152,9 @@ impl Checker<'_> {
         match network {
             None => (Network::Private, Vec::new()),
             Some(model::OneOrMany::One(name)) => (self.network(&path, &name), Vec::new()),
-            Some(model::OneOrMany::Many(names)) => {
+            Some(model::OneOrMany::Many(list)) => {
                 let mut named = Vec::new();
-                for (index, name) in names.iter().enumerate() {
+                for (index, name) in list.iter().enumerate() {
                     let path = format!("{path}[{index}]");
                     match self.network(&path, name) {
                         Network::Named(name) => named.push(name),
