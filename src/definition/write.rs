@@ -4,7 +4,6 @@
 //! runs) fills a [`Draft`] and has it written here.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use toml::{Table, Value};
 
@@ -182,7 +181,13 @@ impl Writer<'_> {
                 }
                 self.line("]");
             }
-            _ => self.line(&format!("{key} = {}", inline(value))),
+            Value::Array(_)
+            | Value::Table(_)
+            | Value::String(_)
+            | Value::Integer(_)
+            | Value::Float(_)
+            | Value::Boolean(_)
+            | Value::Datetime(_) => self.line(&format!("{key} = {}", inline(value))),
         }
     }
 
@@ -287,13 +292,9 @@ fn inline(value: &Value) -> String {
         }
         Value::Table(table) if table.is_empty() => "{}".to_owned(),
         Value::Table(table) => {
-            let mut out = String::from("{ ");
-            for (index, (key, value)) in ordered(table).into_iter().enumerate() {
-                let comma = if index == 0 { "" } else { ", " };
-                // A String takes whatever is written to it.
-                let _ = write!(out, "{comma}{} = {}", written_key(key), inline(value));
-            }
-            out + " }"
+            let pair = |(key, value)| format!("{} = {}", written_key(key), inline(value));
+            let pairs: Vec<String> = ordered(table).into_iter().map(pair).collect();
+            format!("{{ {} }}", pairs.join(", "))
         }
         Value::String(_)
         | Value::Integer(_)

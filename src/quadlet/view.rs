@@ -31,6 +31,7 @@ pub(super) fn header(source: &str, deployment: &Deployment, unit: &str) -> Vec<S
 
 /// `container.tera`.
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an `if` of the template")]
 pub(super) struct ContainerView {
     header: Vec<String>,
     description: String,
