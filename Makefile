@@ -17,7 +17,7 @@ VERSION ?=
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: deps
 deps: ## Install what building and the lab need (Debian, root)
@@ -64,6 +64,11 @@ lint: ## Check formatting, lints, documentation and dependencies
 	@RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; \
 	  else echo "cargo-deny is not installed: cargo install cargo-deny --locked"; fi
+
+.PHONY: nixos-options
+nixos-options: ## Write docs/nixos-options.md anew
+	@NIX_REMOTE=dummy:// nix-instantiate --eval --strict --json tests/nix/eval.nix -A options \
+	  | jq -rj . >docs/nixos-options.md
 
 .PHONY: hooks
 hooks: ## Have git run `make lint` before each commit
