@@ -8,8 +8,8 @@ use super::environment::Environment;
 use super::finding::Finding;
 use super::gate::now_ms;
 use super::host::{
-    account, cgroups, disk, generator, journal, linger, network_online, owner, podman, registry, subids,
-    uidmap, user_manager,
+    account, cgroups, disk, generator, journal, linger, network_online, owner, podman, registry,
+    subids, uidmap, user_manager,
 };
 use super::identity::Users;
 use super::settings::Settings;

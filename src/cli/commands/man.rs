@@ -24,7 +24,6 @@ pub struct ManArgs {
 ///
 /// The pages cannot be written.
 pub fn run(_: &Context<'_>, args: &ManArgs) -> Result<Exit, CliError> {
-    manual::write_pages(Cli::command(), Section::Commands, &args.out)
-        .map_err(CliError::failed)?;
+    manual::write_pages(Cli::command(), Section::Commands, &args.out).map_err(CliError::failed)?;
     Ok(Exit::Done)
 }
