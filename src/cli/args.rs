@@ -79,6 +79,8 @@ pub enum Command {
     List(commands::list::ListArgs),
     Status(commands::status::StatusArgs),
     Logs(commands::logs::LogsArgs),
+    Exec(commands::exec::ExecArgs),
+    Run(commands::run_once::RunArgs),
     History(commands::history::HistoryArgs),
     Diff(commands::diff::DiffArgs),
     Rollback(commands::rollback::RollbackArgs),

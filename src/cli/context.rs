@@ -23,6 +23,8 @@ pub enum Exit {
     Done,
     /// What went wrong has been shown already.
     Shown(ErrorKind),
+    /// A command that ran elsewhere ended with this status.
+    Status(u8),
 }
 
 impl Exit {
@@ -31,6 +33,7 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Shown(kind) => kind.exit_code(),
+            Self::Status(status) => status,
         }
     }
 }
@@ -179,7 +182,7 @@ impl Context<'_> {
             worst = match worst {
                 // Unreachable wins: it says that the answer is not whole.
                 Exit::Shown(ErrorKind::Unreachable) => worst,
-                Exit::Done | Exit::Shown(_) => Exit::Shown(error.kind),
+                Exit::Done | Exit::Shown(_) | Exit::Status(_) => Exit::Shown(error.kind),
             };
         }
         worst

@@ -21,6 +21,7 @@ pub mod error;
 pub mod local;
 pub mod progress;
 pub mod run;
+pub mod session;
 pub mod snippet;
 pub mod status;
 pub mod target;

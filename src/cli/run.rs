@@ -72,6 +72,8 @@ async fn dispatch(context: &Context<'_>, command: &Command) -> Result<Exit, CliE
         Command::List(args) => commands::list::run(context, args).await,
         Command::Status(args) => commands::status::run(context, args).await,
         Command::Logs(args) => commands::logs::run(context, args).await,
+        Command::Exec(args) => commands::exec::run(context, args).await,
+        Command::Run(args) => commands::run_once::run(context, args).await,
         Command::History(args) => commands::history::run(context, args).await,
         Command::Diff(args) => commands::diff::run(context, args).await,
         Command::Rollback(args) => commands::rollback::run(context, args).await,

@@ -149,7 +149,24 @@ fn a_node_that_is_down_is_part_of_the_document() {
     "#);
     insta::assert_snapshot!(home.run("list --json -n rift -n svc"), @r#"
     {
-      "services": [],
+      "services": [
+        {
+          "service": "mcq",
+          "node": "rift",
+          "active": true,
+          "generation": 4,
+          "deployed_at": null,
+          "deployed_by": "kyle",
+          "comment": "",
+          "components": [
+            {
+              "component": "mcq",
+              "image": "localhost/mcq:1",
+              "ports": []
+            }
+          ]
+        }
+      ],
       "problems": [
         {
           "node": "svc",
@@ -444,5 +461,39 @@ fn alerts_that_fail_fail_the_command() {
     failed   alert http://hook/: It was told.
     --
     -- 1
+    ");
+}
+
+#[test]
+fn a_session_is_one_object_a_line_and_ends_with_the_status_of_the_command() {
+    let home = Home::new();
+    for command in ["exec", "run --rm"] {
+        let shown = home.run(&format!("{command} -n rift --json mcq -- hello"));
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(shown, @r#"
+            {"stream":"stdout","base64":"aGVsbG8="}
+            {"stream":"stderr","base64":"/wo="}
+            {"status":7,"unit":"mcp-exec-1.service","container":"mcq","message":null}
+            --
+            -- 7
+            "#);
+        }
+    }
+}
+
+#[test]
+fn what_could_not_be_run_is_told_apart_from_what_failed() {
+    let home = Home::new();
+    insta::assert_snapshot!(home.run("exec -n rift web/api -- true"), @r"
+    --
+    error: node rift: no service web
+    hint: mcp list
+    -- 125
+    ");
+    insta::assert_snapshot!(home.run("exec -n rift -it mcq -- sh"), @r"
+    --
+    error: -t needs a terminal on standard input and output, and there is none
+    hint: leave out -t; -i alone hands input on as it is
+    -- 2
     ");
 }

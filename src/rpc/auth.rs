@@ -98,6 +98,8 @@ const METHODS: &[(&str, Role)] = &[
     ("Events", Role::Viewer),
     ("PlanReconcile", Role::Viewer),
     ("Reconcile", Role::Operator),
+    ("Exec", Role::Operator),
+    ("RunOnce", Role::Operator),
     ("TestAlerts", Role::Operator),
     ("Recover", Role::Operator),
     ("Doctor", Role::Viewer),

@@ -22,6 +22,7 @@ mod properties;
 pub mod proxy;
 pub mod state;
 pub mod system;
+pub mod transient;
 pub mod unit_watch;
 pub mod watch;
 

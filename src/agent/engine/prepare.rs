@@ -61,6 +61,13 @@ pub(super) struct Proved {
     additions: Vec<String>,
 }
 
+impl Proved {
+    /// Returns the units that the generator made, by name.
+    pub(super) fn units(self) -> BTreeMap<String, String> {
+        self.report.units
+    }
+}
+
 impl Prepared {
     /// Returns what is odd about the deploy, for people.
     pub fn warnings(&self) -> Vec<String> {

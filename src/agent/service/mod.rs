@@ -14,6 +14,7 @@ mod logs;
 mod lookup;
 mod operations;
 mod recover;
+mod session;
 mod since;
 mod status;
 
@@ -22,11 +23,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::check::follow::Follower;
 use super::doctor::Patient;
@@ -56,6 +56,7 @@ pub struct Agent {
     monitor: watch::Receiver<Arc<MonitorSettings>>,
     shutdown: CancellationToken,
     patient: Patient,
+    sessions: Arc<Semaphore>,
 }
 
 /// A stream that a call answers with.
@@ -103,6 +104,7 @@ impl Agent {
             monitor: parts.monitor.subscribe(),
             shutdown: parts.supervisor.shutdown(),
             patient,
+            sessions: Arc::new(Semaphore::new(session::SESSIONS)),
         };
         let cut_off = agent.engine.cut_off().await?;
         agent.take_from_unit_files().await?;
@@ -224,6 +226,8 @@ impl pb::agent_service_server::AgentService for Agent {
     type RestartStream = Answers<pb::Progress>;
     type LogsStream = Answers<pb::LogEntry>;
     type RollbackStream = Answers<pb::Progress>;
+    type ExecStream = Answers<pb::SessionResponse>;
+    type RunOnceStream = Answers<pb::SessionResponse>;
     type EventsStream = Answers<pb::Event>;
     type ReconcileStream = Answers<pb::Progress>;
     type RecoverStream = Answers<pb::RecoverEvent>;
@@ -345,6 +349,20 @@ impl pb::agent_service_server::AgentService for Agent {
         request: Request<pb::ServiceRequest>,
     ) -> Result<Response<Self::ReconcileStream>, Status> {
         self.answer_reconcile(&request)
+    }
+
+    async fn exec(
+        &self,
+        request: Request<Streaming<pb::SessionRequest>>,
+    ) -> Result<Response<Self::ExecStream>, Status> {
+        self.answer_session(session::Kind::Exec, request).await
+    }
+
+    async fn run_once(
+        &self,
+        request: Request<Streaming<pb::SessionRequest>>,
+    ) -> Result<Response<Self::RunOnceStream>, Status> {
+        self.answer_session(session::Kind::RunOnce, request).await
     }
 
     async fn test_alerts(

@@ -26,5 +26,6 @@ pub mod ps;
 pub mod recovery;
 pub mod render;
 pub mod service;
+pub mod session;
 pub mod status;
 pub mod table;
