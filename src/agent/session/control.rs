@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     async fn sent(messages: Vec<Message>) -> (Vec<Vec<u8>>, Vec<Control>) {
-        let mut bytes = Vec::new();
+        let mut bytes: Vec<u8> = Vec::new();
         for message in messages {
             let request = pb::SessionRequest { message: Some(message) };
             frame::write(&mut bytes, &request.encode_to_vec()).await.unwrap();

@@ -51,7 +51,7 @@ mod tests {
     #[tokio::test]
     async fn frames_come_out_as_they_went_in() {
         let (mut ours, mut theirs) = tokio::io::duplex(64);
-        let long = vec![7; 100_000];
+        let long = vec![7_u8; 100_000];
         let sent = long.clone();
         let writer = tokio::spawn(async move {
             for frame in [&b""[..], b"a", &sent] {
@@ -70,6 +70,6 @@ mod tests {
         for bytes in [&b"\0\0"[..], b"\0\0\0\x05abc", b"\xff\xff\xff\xffabc"] {
             assert!(read(&mut &*bytes).await.is_err(), "{bytes:?}");
         }
-        assert!(write(&mut Vec::new(), &vec![0; LONGEST + 1]).await.is_err());
+        assert!(write(&mut Vec::<u8>::new(), &vec![0; LONGEST + 1]).await.is_err());
     }
 }
