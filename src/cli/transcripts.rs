@@ -446,3 +446,26 @@ fn alerts_that_fail_fail_the_command() {
     -- 1
     ");
 }
+
+#[test]
+fn what_is_imported_is_written_once_and_told() {
+    let home = Home::new();
+    let file = home.path("blog/compose.yaml");
+    std::fs::create_dir_all(home.path("blog")).unwrap();
+    let text = "services:\n  app:\n    build: .\n    ports: ['80']\n    expose: [80]\n    x-a: 1\n";
+    atomic_file::write(&file, text.as_bytes(), 0o644).unwrap();
+    let line = format!("import compose {}", file.display());
+    insta::assert_snapshot!(home.run(&format!("{line} --stdout")));
+    insta::assert_snapshot!(home.run(&line));
+    insta::assert_snapshot!(home.run(&line));
+    insta::assert_snapshot!(home.run(&format!("{line} --json --name blog")));
+    let written = home.path(".config/mcp/services/blog.toml");
+    atomic_file::write(&written, b"mine", 0o644).unwrap();
+    insta::assert_snapshot!(home.run(&line));
+    assert_eq!(std::fs::read_to_string(&written).unwrap(), "mine");
+    let run =
+        home.run("import run --quiet --stdout -- podman run -p 8080:80 docker.io/library/nginx");
+    assert!(run.contains("ports = [\"8080:80\"]"), "{run}");
+    let run = home.run("import quadlet /nonexistent.container");
+    assert!(run.ends_with("-- 2") && run.contains("there is no such file"), "{run}");
+}
