@@ -79,7 +79,7 @@ fn note(places: &[(String, Place)], path: &str, mistake: &Diagnostic) -> Note {
         .and_then(|index| places.get(index))
         .or(places.first())
         .cloned()
-        .unwrap_or_else(|| (String::new(), Place { file: "".into(), line: 1, column: 1 }));
+        .unwrap_or_else(|| (String::new(), Place { file: String::new(), line: 1, column: 1 }));
     let key = path.split_once("].").map_or(path, |(_, key)| key);
     let help = mistake.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
     let message = format!("a definition cannot say that: {}{help}", mistake.message);

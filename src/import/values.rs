@@ -125,9 +125,8 @@ pub(super) fn ports(text: &str) -> Result<Ports, String> {
         Some((numbers, "udp" | "UDP")) => (numbers, "/udp"),
         Some((_, other)) => return Err(format!("the protocol {other:?} is not offered")),
     };
-    let (rest, container) = match numbers.rsplit_once(':') {
-        None => return Ok(Ports::Anywhere(text.to_owned())),
-        Some(pair) => pair,
+    let Some((rest, container)) = numbers.rsplit_once(':') else {
+        return Ok(Ports::Anywhere(text.to_owned()));
     };
     let (address, host) = match rest.rsplit_once(':') {
         None if rest.contains(['.', '[']) => (rest, ""),

@@ -18,14 +18,11 @@ pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, node: &Node) {
     }
     for (name, value, place) in node.get("environment").map(Node::pairs).unwrap_or_default() {
         let value = value.or_else(|| scope.variables.get(&name).map(str::to_owned));
-        match value {
-            Some(value) => {
-                env.insert(name, value);
-            }
-            None => {
-                let message = "it is passed on from the shell, where it is not set";
-                scope.tell(part, Lost, (&place, &format!("environment.{name}")), message);
-            }
+        if let Some(value) = value {
+            env.insert(name, value);
+        } else {
+            let message = "it is passed on from the shell, where it is not set";
+            scope.tell(part, Lost, (&place, &format!("environment.{name}")), message);
         }
     }
     add_env(part, env);

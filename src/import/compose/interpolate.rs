@@ -86,12 +86,11 @@ impl Filler<'_> {
     }
 
     fn plain(&mut self, name: &str) -> String {
-        match self.variables.get(name) {
-            Some(value) => value.to_owned(),
-            None => {
-                self.filled.unset.push(name.to_owned());
-                String::new()
-            }
+        if let Some(value) = self.variables.get(name) {
+            value.to_owned()
+        } else {
+            self.filled.unset.push(name.to_owned());
+            String::new()
         }
     }
 

@@ -117,7 +117,7 @@ fn deploy(scope: &mut Scope<'_>, part: &mut Part, deploy: &Node) {
                 scope.tell(part, Needless, at, "it is about a swarm");
             }
             _ => {
-                scope.tell(part, Lost, at, "it is about a swarm; a definition has nothing like it")
+                scope.tell(part, Lost, at, "it is about a swarm; a definition has nothing like it");
             }
         }
     }

@@ -40,12 +40,11 @@ pub(super) fn convert(
             None => scope.tell(part, Lost, (place, "links"), format!("{other} is not imported")),
         }
     }
-    let is_open = match node.get("network_mode") {
-        Some(mode) => network_mode(scope, part, mode),
-        None => {
-            networks(scope, part, (service, node), is_alone);
-            true
-        }
+    let is_open = if let Some(mode) = node.get("network_mode") {
+        network_mode(scope, part, mode)
+    } else {
+        networks(scope, part, (service, node), is_alone);
+        true
     };
     for port in node.get("ports").and_then(Node::list).unwrap_or_default() {
         let at = (&port.place.clone(), "ports");

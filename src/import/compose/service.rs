@@ -135,7 +135,7 @@ fn process(scope: &mut Scope<'_>, part: &mut Part, key: &Key, value: &Node) -> b
                     if let Some(name) = scope.names.get(other).map(ToString::to_string) {
                         part.depend(&name);
                     }
-                    part.podman_arg(&format!("--{}=container:{container}", key.text))
+                    part.podman_arg(&format!("--{}=container:{container}", key.text));
                 }
                 Some(None) => {
                     scope.tell(part, Lost, (&key.place, &key.text), "there is no such service");
@@ -275,12 +275,11 @@ fn hosts(scope: &mut Scope<'_>, part: &mut Part, key: &Key, value: &Node) {
     let mut lines: Vec<(String, String)> = Vec::new();
     if value.list().is_some() {
         for (text, _) in value.texts() {
-            match text.split_once('=').or(text.split_once(':')) {
-                Some((name, address)) => lines.push((name.to_owned(), address.to_owned())),
-                None => {
-                    let message = format!("{text:?} is not name:address");
-                    scope.tell(part, Lost, (&key.place, "extra_hosts"), message);
-                }
+            if let Some((name, address)) = text.split_once('=').or(text.split_once(':')) {
+                lines.push((name.to_owned(), address.to_owned()));
+            } else {
+                let message = format!("{text:?} is not name:address");
+                scope.tell(part, Lost, (&key.place, "extra_hosts"), message);
             }
         }
     } else {

@@ -42,20 +42,11 @@ fn refused(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, line: &Line) -> 
         "Image" => image(scope, part, line),
         "Exec" => part.component.cmd = command(scope, part, line),
         "Entrypoint" => {
-            let json: Option<Vec<String>> = serde_json::from_str(&line.value).ok();
-            let words = match (plain(&line.value), json) {
-                (Some(text), json) => json.map_or_else(
-                    || vec![text],
-                    |_| {
-                        serde_json::from_str(&plain(&line.value).unwrap_or_default())
-                            .unwrap_or_default()
-                    },
-                ),
-                (None, _) => {
-                    let message = "what systemd fills in is plain text now";
-                    scope.tell(part, Changed, line, message);
-                    vec![line.value.clone()]
-                }
+            let words = if let Some(text) = plain(&line.value) {
+                serde_json::from_str(&text).unwrap_or_else(|_| vec![text])
+            } else {
+                scope.tell(part, Changed, line, "what systemd fills in is plain text now");
+                vec![line.value.clone()]
             };
             part.component.entrypoint = Some(words);
         }

@@ -195,13 +195,14 @@ fn lists(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) -> bool {
     let pair = value.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned()));
     let c = &mut part.component;
     match flag.name.as_str() {
-        "env" => match pair {
-            Some(pair) => add_env(part, [pair]),
-            None => {
+        "env" => {
+            if let Some(pair) = pair {
+                add_env(part, [pair]);
+            } else {
                 let message = format!("{value} is passed on from the shell; write its value");
                 scope.tell(part, Lost, (&flag.place, "--env"), message);
             }
-        },
+        }
         "label" | "annotation" => {
             let (name, text) = pair.unwrap_or((value.clone(), String::new()));
             let good = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
@@ -376,7 +377,7 @@ fn volume(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) {
         }
         // The volume that there is, with what is in it.
         Some(_) | None => {
-            line(scope, part, "Volume", (&format!("{source}:{target}{options}"), flag))
+            line(scope, part, "Volume", (&format!("{source}:{target}{options}"), flag));
         }
     }
 }

@@ -101,13 +101,12 @@ pub fn import(
     };
     let mut runs: Vec<Run> = Vec::new();
     for command in &commands {
-        match parse::parse(command)? {
-            Some(run) => runs.push(run),
-            None => {
-                let what = command.words.first().map(|(word, _)| word.clone()).unwrap_or_default();
-                let message = "it is no podman run and no docker run";
-                notes.add(NoteKind::Lost, &command.place, what, message);
-            }
+        if let Some(run) = parse::parse(command)? {
+            runs.push(run);
+        } else {
+            let what = command.words.first().map(|(word, _)| word.clone()).unwrap_or_default();
+            let message = "it is no podman run and no docker run";
+            notes.add(NoteKind::Lost, &command.place, what, message);
         }
     }
     let Some(first) = runs.first() else { return Err(RunError::NoRun) };

@@ -32,12 +32,11 @@ impl Run {
     /// Returns what the container is called: its name, or what its image is.
     pub(super) fn name(&self) -> String {
         let given = self.flags.iter().rfind(|flag| flag.name == "name");
-        match given {
-            Some(flag) => flag.value.clone(),
-            None => {
-                let last = file_name(&self.image);
-                last.split([':', '@']).next().unwrap_or(last).to_owned()
-            }
+        if let Some(flag) = given {
+            flag.value.clone()
+        } else {
+            let last = file_name(&self.image);
+            last.split([':', '@']).next().unwrap_or(last).to_owned()
         }
     }
 }

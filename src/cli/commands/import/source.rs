@@ -1,7 +1,11 @@
 //! The files that an import reads.
 
+use std::fs::OpenOptions;
 use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use crate::cli::error::{CliError, FileError};
 use crate::import::Files;
@@ -15,7 +19,9 @@ pub(super) struct LocalFiles;
 
 impl Files for LocalFiles {
     fn text(&mut self, path: &str) -> Result<Option<String>, String> {
-        let file = match std::fs::File::open(path) {
+        // A pipe that nobody writes to must not be waited for.
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.to_string()),
