@@ -164,7 +164,7 @@ fn podmans_generator_makes_the_same_of_a_quadlet_and_of_its_import() {
     let import = |files: &[&str]| {
         let files: Vec<String> = files.iter().map(|file| format!("/tmp/was/{file}")).collect();
         let files: Vec<&str> = files.iter().map(String::as_str).collect();
-        node.mcp(&[&["import", "quadlet", "--out", "/tmp/is"], &files[..]].concat()).ok();
+        node.mcp(&[&["import", "quadlet", "--out", "/tmp/is"][..], &files].concat()).ok();
     };
     import(&["caddy.container"]);
     import(&["every.container"]);
