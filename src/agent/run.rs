@@ -404,6 +404,8 @@ mod tests {
         type RollbackStream = Progress;
         type EventsStream = ReceiverStream<Result<pb::Event, Status>>;
         type ReconcileStream = Progress;
+        type ReleaseStream = Progress;
+        type PlanSyncStream = ReceiverStream<Result<pb::SyncAnswer, Status>>;
         type RecoverStream = ReceiverStream<Result<pb::RecoverEvent, Status>>;
 
         async fn info(
@@ -460,6 +462,24 @@ mod tests {
             _: Request<pb::ServiceRequest>,
         ) -> Result<Response<Progress>, Status> {
             Err(Status::unimplemented("reconcile"))
+        }
+        async fn release(
+            &self,
+            _: Request<pb::ServiceRequest>,
+        ) -> Result<Response<Progress>, Status> {
+            Err(Status::unimplemented("release"))
+        }
+        async fn plan_sync(
+            &self,
+            _: Request<pb::PlanSyncRequest>,
+        ) -> Result<Response<Self::PlanSyncStream>, Status> {
+            Err(Status::unimplemented("plan_sync"))
+        }
+        async fn purge(
+            &self,
+            _: Request<pb::PurgeRequest>,
+        ) -> Result<Response<pb::PurgeResponse>, Status> {
+            Err(Status::unimplemented("purge"))
         }
         async fn test_alerts(
             &self,

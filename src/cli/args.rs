@@ -80,6 +80,9 @@ pub enum Command {
     Status(commands::status::StatusArgs),
     Logs(commands::logs::LogsArgs),
     History(commands::history::HistoryArgs),
+    Release(commands::release::ReleaseArgs),
+    Sync(commands::sync::SyncArgs),
+    Purge(commands::purge::PurgeArgs),
     Diff(commands::diff::DiffArgs),
     Rollback(commands::rollback::RollbackArgs),
     #[command(subcommand)]

@@ -15,6 +15,7 @@ pub mod completion;
 pub mod config;
 pub mod connection;
 pub mod context;
+pub mod definitions;
 pub mod editor;
 pub mod environment;
 pub mod error;
@@ -22,7 +23,9 @@ pub mod local;
 pub mod progress;
 pub mod run;
 pub mod snippet;
+pub mod starter;
 pub mod status;
+pub mod syncing;
 pub mod target;
 pub mod views;
 

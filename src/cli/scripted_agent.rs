@@ -82,7 +82,67 @@ impl AgentService for Scripted {
     type RollbackStream = Answers<proto::Progress>;
     type EventsStream = Answers<proto::Event>;
     type ReconcileStream = Answers<proto::Progress>;
+    type ReleaseStream = Answers<proto::Progress>;
+    type PlanSyncStream = Answers<proto::SyncAnswer>;
     type RecoverStream = Answers<proto::RecoverEvent>;
+
+    async fn release(
+        &self,
+        request: Request<proto::ServiceRequest>,
+    ) -> Answer<Self::ReleaseStream> {
+        known(&request.into_inner().service)?;
+        Ok(operation(proto::OutcomeKind::Done, Vec::new()))
+    }
+
+    async fn plan_sync(
+        &self,
+        request: Request<proto::PlanSyncRequest>,
+    ) -> Answer<Self::PlanSyncStream> {
+        let request = request.into_inner();
+        let state = |defined: bool| {
+            if defined { proto::SyncState::Changed } else { proto::SyncState::Absent }
+        };
+        let plan = proto::PlanResponse {
+            effects: vec![proto::UnitEffect {
+                unit: "mcq.service".into(),
+                action: proto::UnitAction::Restart.into(),
+                reason: "its image changed".into(),
+            }],
+            ..proto::PlanResponse::default()
+        };
+        let defined = request.deploys.iter().any(|d| d.definition.contains("mcq"));
+        let mut all = vec![proto::SyncAnswer {
+            service: "mcq".into(),
+            state: state(defined).into(),
+            plan: defined.then_some(plan),
+            ..proto::SyncAnswer::default()
+        }];
+        if !request.defined.iter().any(|name| name == "old") {
+            all.push(proto::SyncAnswer {
+                service: "old".into(),
+                state: state(false).into(),
+                ..proto::SyncAnswer::default()
+            });
+        }
+        Ok(answers(all))
+    }
+
+    async fn purge(&self, request: Request<proto::PurgeRequest>) -> Answer<proto::PurgeResponse> {
+        let request = request.into_inner();
+        let result = |service: &str| {
+            let entry = format!("{service}/{service}");
+            let is_defined = request.defined.iter().any(|d| *d == entry || d == service);
+            let reason = if is_defined { "it is defined" } else { "nobody defines it" };
+            proto::PurgeResult {
+                service: service.into(),
+                component: service.into(),
+                purged: !is_defined,
+                reason: reason.into(),
+            }
+        };
+        let results = vec![result("mcq"), result("old")];
+        Ok(Response::new(proto::PurgeResponse { results }))
+    }
 
     async fn info(&self, _: Request<proto::InfoRequest>) -> Answer<proto::InfoResponse> {
         Ok(Response::new(proto::InfoResponse {

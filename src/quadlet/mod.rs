@@ -16,6 +16,7 @@ pub mod command_line;
 pub mod escape;
 pub mod podman_version;
 pub mod proof;
+pub mod released;
 pub mod render;
 pub mod unit_file;
 pub mod unit_set;

@@ -55,5 +55,7 @@ mod power_loss;
 mod property;
 mod ready;
 mod recover;
+mod release;
+mod sync;
 mod undeploy;
 mod user_service;

@@ -34,6 +34,8 @@ pub enum EventKind {
     DeployFailed,
     /// A service was taken off the node.
     Undeployed,
+    /// A service was handed over to the user, and runs on.
+    Released,
     /// A service was brought back to what was deployed, as somebody asked.
     Reconciled,
     /// The agent did so by itself.
@@ -82,7 +84,7 @@ pub enum Tone {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Started,
         Self::Stopped,
         Self::Failed,
@@ -97,6 +99,7 @@ impl EventKind {
         Self::RolledBack,
         Self::DeployFailed,
         Self::Undeployed,
+        Self::Released,
         Self::Reconciled,
         Self::Healed,
         Self::HealFailed,
@@ -124,6 +127,7 @@ impl EventKind {
             Self::RolledBack => "rolled_back",
             Self::DeployFailed => "deploy_failed",
             Self::Undeployed => "undeployed",
+            Self::Released => "released",
             Self::Reconciled => "reconciled",
             Self::Healed => "healed",
             Self::HealFailed => "heal_failed",
@@ -146,6 +150,7 @@ impl EventKind {
             | Self::RolledBack
             | Self::DeployFailed
             | Self::Undeployed
+            | Self::Released
             | Self::Reconciled
             | Self::Healed
             | Self::HealFailed => Class::Deploy,
@@ -178,6 +183,7 @@ impl EventKind {
             Self::Started
             | Self::Stopped
             | Self::Undeployed
+            | Self::Released
             | Self::Reconciled
             | Self::Healed
             | Self::Booted

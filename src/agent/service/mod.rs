@@ -16,6 +16,7 @@ mod operations;
 mod recover;
 mod since;
 mod status;
+mod sync;
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -226,6 +227,8 @@ impl pb::agent_service_server::AgentService for Agent {
     type RollbackStream = Answers<pb::Progress>;
     type EventsStream = Answers<pb::Event>;
     type ReconcileStream = Answers<pb::Progress>;
+    type ReleaseStream = Answers<pb::Progress>;
+    type PlanSyncStream = Answers<pb::SyncAnswer>;
     type RecoverStream = Answers<pb::RecoverEvent>;
 
     async fn info(
@@ -345,6 +348,27 @@ impl pb::agent_service_server::AgentService for Agent {
         request: Request<pb::ServiceRequest>,
     ) -> Result<Response<Self::ReconcileStream>, Status> {
         self.answer_reconcile(&request)
+    }
+
+    async fn release(
+        &self,
+        request: Request<pb::ServiceRequest>,
+    ) -> Result<Response<Self::ReleaseStream>, Status> {
+        self.answer_release(&request)
+    }
+
+    async fn plan_sync(
+        &self,
+        request: Request<pb::PlanSyncRequest>,
+    ) -> Result<Response<Self::PlanSyncStream>, Status> {
+        self.answer_plan_sync(request)
+    }
+
+    async fn purge(
+        &self,
+        request: Request<pb::PurgeRequest>,
+    ) -> Result<Response<pb::PurgeResponse>, Status> {
+        self.answer_purge(request).await
     }
 
     async fn test_alerts(
