@@ -52,6 +52,7 @@ mod platform;
 mod ports;
 mod power_loss;
 mod property;
+mod provision;
 mod ready;
 mod recover;
 mod undeploy;
