@@ -12,6 +12,8 @@ export CARGO_TERM_COLOR ?= auto
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 LAB := tests/lab/lab
+ARCH ?= $(shell dpkg --print-architecture)
+VERSION ?=
 
 .PHONY: help
 help: ## List the targets
@@ -45,6 +47,14 @@ lab: build ## Boot a node to play with, the agent on it
 	@echo "  $(LAB) user node1 -- mcp ps     run something as mcp"
 	@echo "  $(LAB) exec node1 -- bash       a shell as root"
 	@echo "  $(LAB) down                     take it away"
+
+.PHONY: deb
+deb: deps ## Build the Debian packages into target/debian (ARCH=arm64, VERSION=...)
+	@deploy/debian/release "$(ARCH)" "$(VERSION)"
+
+.PHONY: debcheck
+debcheck: deb ## Build them, and have lintian read them
+	@deploy/debian/check target/debian/*.deb
 
 .PHONY: lint
 lint: ## Check formatting, lints, documentation and dependencies

@@ -57,9 +57,16 @@ fn keys(prefix: &str, value: &toml::Value, found: &mut BTreeSet<String>) {
             }
         }
         toml::Value::Array(items) if items.iter().any(toml::Value::is_table) => {
-            items.iter().for_each(|item| keys(prefix, item, found));
+            for item in items {
+                keys(prefix, item, found);
+            }
         }
-        _ => drop(found.insert(prefix.to_owned())),
+        toml::Value::String(_)
+        | toml::Value::Integer(_)
+        | toml::Value::Float(_)
+        | toml::Value::Boolean(_)
+        | toml::Value::Datetime(_)
+        | toml::Value::Array(_) => drop(found.insert(prefix.to_owned())),
     }
 }
 
@@ -129,7 +136,9 @@ fn the_agents_service_is_that_of_the_debian_package() {
                 let text = match value {
                     Value::String(text) => text.clone(),
                     Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
-                    other => other.to_string(),
+                    Value::Null | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                        value.to_string()
+                    }
                 };
                 (key.as_str(), text)
             })
