@@ -21,8 +21,19 @@ pub struct Package {
     pub version: String,
     /// The file.
     pub path: PathBuf,
-    /// The SHA-256 of the file, hexadecimal.
-    pub sha256: String,
+}
+
+impl Package {
+    /// Returns the SHA-256 of the file, hexadecimal.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn sha256(&self) -> Result<String, CliError> {
+        let content = fs::read(&self.path).map_err(FileError::at("read", &self.path))?;
+        let digits = Sha256::digest(&content).into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        Ok(digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect())
+    }
 }
 
 /// Where the packages come from.
@@ -63,8 +74,8 @@ pub enum PackagesError {
 ///
 /// # Errors
 ///
-/// The directory or a file cannot be read, the agent's package is missing, or
-/// there are several versions of one.
+/// The directory cannot be read, the agent's package is missing, or there are
+/// several versions of one.
 pub fn find(directory: &Path, arch: &str) -> Result<Vec<Package>, CliError> {
     let mut names = Vec::new();
     for entry in fs::read_dir(directory).map_err(FileError::at("read", directory))? {
@@ -78,10 +89,7 @@ pub fn find(directory: &Path, arch: &str) -> Result<Vec<Package>, CliError> {
             continue;
         };
         let path = directory.join(format!("{name}_{version}_{arch}.deb"));
-        let content = fs::read(&path).map_err(FileError::at("read", &path))?;
-        let digits = Sha256::digest(&content).into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        let sha256 = digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect();
-        found.push(Package { name: name.to_owned(), version, path, sha256 });
+        found.push(Package { name: name.to_owned(), version, path });
     }
     Ok(found)
 }
@@ -141,7 +149,7 @@ mod tests {
         let names: Vec<_> = found.iter().map(|p| (p.name.as_str(), p.version.as_str())).collect();
         assert_eq!(names, [("mcp-agent", "0.1.0~rc1"), ("mcp", "0.1.0")]);
         // RFC 6234 has this of "abc".
-        assert!(found[0].sha256.starts_with("ba7816bf8f01cfea"), "{}", found[0].sha256);
+        assert!(found[0].sha256().unwrap().starts_with("ba7816bf8f01cfea"));
         assert_eq!(find(files.path(), "arm64").unwrap().len(), 1);
     }
 

@@ -258,7 +258,8 @@ impl<'a> Provision<'a> {
         let mut paths = vec![scripts::CACHE.to_owned()];
         for package in &wanted {
             let file = format!("{}_{}_{}.deb", package.name, package.version, facts.arch);
-            let arguments = [file.as_str(), package.sha256.as_str(), scripts::CACHE];
+            let sha256 = package.sha256()?;
+            let arguments = [file.as_str(), sha256.as_str(), scripts::CACHE];
             let there = Job::new("looking at packages", scripts::UPLOADED, &arguments);
             if !self.ssh.succeeds(there).await? {
                 self.ssh

@@ -48,12 +48,18 @@ mv "$3/.$1.new" "$3/$1"
 "#;
 
 /// `$1` directory; the rest are names or files of packages: installs them,
-/// after finishing what an interrupted run left.
+/// after waiting for who else installs, an interrupted run of ours for one,
+/// and finishing what was left half done. (apt waits for locks by itself.)
 pub const INSTALL: &str = r#"
-export DEBIAN_FRONTEND=noninteractive
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C
+attempts=150
+until said=$(dpkg --configure -a 2>&1 </dev/null); do
+  case $said in *lock*) attempts=$((attempts - 1)) ;; *) attempts=0 ;; esac
+  if [ "$attempts" -le 0 ]; then echo "$said" >&2; exit 1; fi
+  sleep 2
+done
 directory=$1; shift
-set -- -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold "$@"
-dpkg --configure -a </dev/null
+set -- -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold "$@"
 apt-get -q -o DPkg::Lock::Timeout=300 update </dev/null
 apt-get -q -y -o DPkg::Lock::Timeout=300 --fix-broken install </dev/null
 apt-get install "$@" </dev/null
@@ -87,18 +93,25 @@ started=$(date -d "$(systemctl show --timestamp=us+utc -P ActiveEnterTimestamp m
 awk -v written="$(stat -c %.Y "$1")" -v started="$started" 'BEGIN { exit !(written < started) }'
 "#;
 
-/// Starts the agent, or has it read its configuration.
+/// Starts the agent, or has it read its configuration; and has it keep a copy
+/// of its registry from the first day on.
 pub const START: &str = r"
 systemctl -q enable mcp-agent.service mcp-agent-snapshot.timer
 systemctl start mcp-agent-snapshot.timer
 systemctl restart mcp-agent.service || { journalctl -u mcp-agent -n 20 -o cat --no-pager >&2; exit 1; }
+systemctl start mcp-agent-snapshot.service
 ";
 
-/// Prints the fingerprint of the agent's certificate.
-pub const FINGERPRINT: &str = r"
+/// Prints the fingerprint of the agent's certificate, which an agent that runs
+/// for the first time makes when it begins to serve.
+pub const FINGERPRINT: &str = r#"
 cd /
-runuser -u mcp -- env HOME=/srv/mcp mcp-agent check-config | sed -n 's/^fingerprint *//p'
-";
+for attempt in $(seq 100); do
+  fingerprint=$(runuser -u mcp -- env HOME=/srv/mcp mcp-agent check-config | sed -n 's/^fingerprint *//p')
+  if [ -n "$fingerprint" ]; then echo "$fingerprint"; exit; fi
+  sleep 0.2
+done
+"#;
 
 /// `$1` name: makes a token of role admin and prints it.
 pub const TOKEN: &str = r#"
