@@ -72,7 +72,8 @@ is_another() { local now; now=$(leader "$1") && [[ $now != "$2" ]]; }
 
 # --- settings of the host that all nodes share ---------------------------------
 # A per-user limit counts for the users of all nodes together.  Raised while
-# the lab is up, put back by `lab down`.
+# a lab is up, put back by the `lab down` of the last one: each lab that is up
+# has a record of what they were.
 readonly AT_LEAST=(fs/inotify/max_user_instances:8192
   fs/inotify/max_user_watches:1048576
   kernel/keys/maxkeys:20000 kernel/keys/maxbytes:2000000)
@@ -97,8 +98,17 @@ limits_raise() {
   done <"$RUN/limits"
 }
 limits_restore() {
-  local f old
+  local f old other heir=
   [[ -e $RUN/limits ]] || return 0
+  # A lab that came up later took what this one had raised for what it was.
+  for other in /run/*/limits; do
+    [[ $other != "$RUN/limits" && -e ${other%/*}/up ]] || continue
+    grep -q "^/proc/sys/${AT_LEAST[0]%:*} " "$other" || continue
+    cp "$RUN/limits" "$other.part"
+    mv "$other.part" "$other"
+    heir=1
+  done
+  if [[ -n $heir ]]; then rm "$RUN/limits"; return; fi
   while read -r f old _; do
     { echo "$old" >"$f"; } 2>/dev/null || true
   done <"$RUN/limits"
