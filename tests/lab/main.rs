@@ -49,6 +49,7 @@ mod looking;
 mod moved_tags;
 mod nodes;
 mod old_node;
+mod packages;
 mod platform;
 mod ports;
 mod power_loss;
