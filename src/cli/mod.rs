@@ -21,6 +21,7 @@ pub mod environment;
 pub mod error;
 pub mod local;
 pub mod progress;
+pub mod provision;
 pub mod run;
 pub mod snippet;
 pub mod starter;

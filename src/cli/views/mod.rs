@@ -22,6 +22,7 @@ pub mod nodes;
 pub mod operation;
 pub mod plan;
 pub mod problem;
+pub mod provision;
 pub mod ps;
 pub mod purge;
 pub mod recovery;
