@@ -18,7 +18,7 @@
 //! - programs, which compose the two: [`agent`], [`master`], [`cli`].
 //!
 //! Shared by edges and programs: [`atomic_file`], [`file_watch`], [`secret`], [`supervise`],
-//! [`telemetry`], [`ui`].
+//! [`telemetry`], [`transfer`], [`ui`].
 
 pub mod names;
 
@@ -41,4 +41,5 @@ pub mod file_watch;
 pub mod secret;
 pub mod supervise;
 pub mod telemetry;
+pub mod transfer;
 pub mod ui;

@@ -33,6 +33,7 @@ fn main() -> anyhow::Result<ExitCode> {
         | Command::Probe(_)
         | Command::Check(_)
         | Command::Forward(_)
+        | Command::Files(_)
         | Command::Version
         | Command::Snapshot(_)
         | Command::Restore(_)

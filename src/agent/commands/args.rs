@@ -9,7 +9,7 @@ use tonic::service::Routes;
 use super::{check_config, doctor, install, restore, server, snapshot, token};
 use crate::agent::Parts;
 use crate::agent::environment::Environment;
-use crate::agent::{check, forward, probe};
+use crate::agent::{check, files, forward, probe};
 use crate::supervise::TaskError;
 use crate::telemetry::Chain;
 
@@ -44,6 +44,10 @@ pub enum Command {
     /// Hand connections to the container that serves now; run by units of
     /// services that are deployed blue-green
     Forward(forward::ForwardArgs),
+    /// Send or receive files of a service; run by the agent in the user's
+    /// namespaces
+    #[command(hide = true)]
+    Files(files::worker::FilesArgs),
     /// Print the version
     Version,
     /// Make a copy of the registry and prove it; the agent may run
@@ -127,6 +131,7 @@ where
             check::run::run(args, &environment).await.map_err(|e| CommandError::Check(Box::new(e)))
         }
         Command::Forward(args) => forward::run(args).await.map_err(CommandError::Forward),
+        Command::Files(args) => return Ok(files::worker::run(&args)),
         Command::Version => writeln!(output.data, "mcp-agent {}", env!("CARGO_PKG_VERSION"))
             .map_err(CommandError::Output),
         Command::Snapshot(args) => snapshot::run(args, &environment, &mut output),
