@@ -6,6 +6,7 @@ use tera::{Context, Tera};
 use super::checks::CheckView;
 use super::escape::EscapeError;
 use super::podman_version::{PodmanVersion, TooOld};
+use super::schedules::ScheduleView;
 use super::unit_set::{Place, UnitSet};
 use super::view::{
     self, ContainerView, ForwarderView, ImageView, SocketView, TargetView, ThingView,
@@ -22,6 +23,8 @@ pub const TEMPLATES: &[(&str, &str)] = &[
     ("service.target.tera", include_str!("../../templates/quadlet/service.target.tera")),
     ("check.service.tera", include_str!("../../templates/quadlet/check.service.tera")),
     ("check.timer.tera", include_str!("../../templates/quadlet/check.timer.tera")),
+    ("schedule.service.tera", include_str!("../../templates/quadlet/schedule.service.tera")),
+    ("schedule.timer.tera", include_str!("../../templates/quadlet/schedule.timer.tera")),
     ("forward.socket.tera", include_str!("../../templates/quadlet/forward.socket.tera")),
     ("forward.service.tera", include_str!("../../templates/quadlet/forward.service.tera")),
     ("ready.target.tera", include_str!("../../templates/quadlet/ready.target.tera")),
@@ -178,6 +181,16 @@ impl Renderer {
         ] {
             let header = view::header(source, d, unit.as_str());
             if let Some(view) = CheckView::new(&d.service, c, header, &self.agent) {
+                set.add(Place::Systemd, unit.to_string(), self.file(template, &view)?)?;
+            }
+        }
+        for schedule in &c.spec.schedules {
+            for (unit, template) in [
+                (c.name.schedule_unit(&schedule.name), "schedule.service.tera"),
+                (c.name.schedule_timer(&schedule.name), "schedule.timer.tera"),
+            ] {
+                let header = view::header(source, d, unit.as_str());
+                let view = ScheduleView::new(&d.service, c, schedule, header);
                 set.add(Place::Systemd, unit.to_string(), self.file(template, &view)?)?;
             }
         }
