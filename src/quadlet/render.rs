@@ -441,6 +441,30 @@ mod tests {
     }
 
     #[test]
+    fn a_schedule_runs_the_words_that_are_meant_and_the_proof_says_so() {
+        let text = "name = \"s\"\n[[components]]\nname = \"s\"\nimage = \"localhost/a:1\"\n[[components.schedule]]\nname = \"x\"\non_calendar = [\"daily\", \"*:0/5\"]\ncmd = [\"find\", \"a b\", \"100%\", \"$X\", \"\", \";\"]\nuser = \"7:8\"\n";
+        let service = crate::definition::load(text).unwrap();
+        let deployment =
+            resolve(&service, &NodeFacts::default(), &Leases::new(), None, Generation(1)).unwrap();
+        let renderer = Renderer::new(PodmanVersion::USUAL, "/a", &[]).unwrap();
+        let set = renderer.render(&deployment, "").unwrap();
+        let file = |name: &str| set.files.get(&(Place::Systemd, name.to_owned())).unwrap();
+        let line = r#"ExecStart=/usr/bin/env podman exec --user=7:8 s find "a b" 100%% $$X "" ";""#;
+        assert!(file("s-x-schedule.service").lines().any(|l| l == line));
+        assert!(file("s-x-schedule.timer").contains("OnCalendar=daily\nOnCalendar=*:0/5\n"));
+        let compare =
+            |set: &UnitSet| crate::quadlet::proof::compare_checks(&deployment, "/a", set).len();
+        assert_eq!(compare(&set), 0);
+        let mut other = set.clone();
+        let key = (Place::Systemd, "s-x-schedule.service".to_owned());
+        let text = other.files.get_mut(&key).unwrap();
+        *text = text.replace("podman exec", "podman exec --privileged");
+        assert!(compare(&other) > 0);
+        other.files.remove(&key);
+        assert_eq!(compare(&other), 1);
+    }
+
+    #[test]
     fn a_name_that_a_check_has_is_refused() {
         let text = "name = \"s\"\n[[components]]\nname = \"a\"\nimage = \"i:1\"\nports = [\"80:80\"]\nhealth = { tcp = 80 }\n[[components]]\nname = \"a-check\"\nimage = \"i:1\"\n";
         let error = rendered(text, "5.4.2").unwrap_err();

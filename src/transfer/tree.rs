@@ -94,9 +94,9 @@ pub(super) fn make(
         Err(Errno::EXIST) => return Ok(false),
         other => other?,
     }
-    let made = open(at, name, DIRECTORY, 0)?;
-    let dressed = give(&made, owner)
-        .and_then(|()| fs::fchmod(&made, Mode::from_raw_mode(mode & PERMISSIONS)));
+    let directory = open(at, name, DIRECTORY, 0)?;
+    let dressed = give(&directory, owner)
+        .and_then(|()| fs::fchmod(&directory, Mode::from_raw_mode(mode & PERMISSIONS)));
     if let Err(errno) = dressed {
         // An empty directory of ours; the first error is the one to tell.
         drop(fs::unlinkat(at, name, AtFlags::REMOVEDIR).map_err(std::io::Error::from));

@@ -129,8 +129,8 @@ impl Engine {
             let units =
                 |name| (container.name.schedule_timer(name), container.name.schedule_unit(name));
             let pairs: Vec<_> = names.clone().map(units).collect();
-            let states = self.manager().timers(&pairs).await?;
-            component.schedules = names.cloned().zip(states).collect();
+            let timers = self.manager().timers(&pairs).await?;
+            component.schedules = names.cloned().zip(timers).collect();
         }
         Ok(())
     }

@@ -12,7 +12,6 @@ use tonic::{Code, Status, Streaming};
 use super::command::FilesArgs;
 use super::worker::{LONGEST, framed};
 use crate::agent::engine::toolchain::own_program;
-use crate::agent::gate::AuditNote;
 use crate::rpc::agent_v1 as pb;
 use crate::rpc::agent_v1::file_frame::Frame as Wire;
 use crate::transfer::Frame;
@@ -72,7 +71,6 @@ impl Worker {
         begin: pb::FilesBegin,
         caller: Streaming<pb::FileFrame>,
         (answers, known): (Answers, Known),
-        note: AuditNote,
     ) {
         let Self { mut child, input, output, words, _turn } = self;
         let refused = answers.clone();
@@ -114,7 +112,6 @@ impl Worker {
                 ))
             }
         };
-        note.outcome(format!("{:?}", status.code()).to_lowercase(), status.message());
         // A caller that has gone needs no answer.
         drop(refused.send(Err(status)).await);
     }

@@ -12,7 +12,6 @@ use super::{Agent, Answers, component_name, service_name, status::status, subjec
 use crate::agent::files::command::{End, FilesArgs};
 use crate::agent::files::owner::{self, OwnerSource};
 use crate::agent::files::relay::{Known, Worker};
-use crate::agent::gate::AuditNote;
 use crate::definition::{self, Service};
 use crate::names::ServiceName;
 use crate::rpc::agent_v1 as pb;
@@ -30,29 +29,29 @@ type Transfer = Result<Response<Answers<pb::FileFrame>>, Status>;
 struct Wanted {
     begin: pb::FilesBegin,
     service: ServiceName,
-    directory: PathBuf,
+    /// On the node.
     path: PathBuf,
 }
 
 impl Agent {
     pub(super) async fn answer_push(&self, request: Request<Streaming<pb::FileFrame>>) -> Transfer {
-        let (wanted, note, caller) = self.wanted(request).await?;
+        let (wanted, caller) = self.wanted(request).await?;
         let (owner, components) = self.owner(&wanted)?;
         let args = self.worker(End::Receive, &wanted, owner);
-        self.run_worker(args, (wanted, components), caller, note).await
+        self.run_worker(args, (wanted, components), caller).await
     }
 
     pub(super) async fn answer_pull(&self, request: Request<Streaming<pb::FileFrame>>) -> Transfer {
-        let (wanted, note, caller) = self.wanted(request).await?;
+        let (wanted, caller) = self.wanted(request).await?;
         let args = self.worker(End::Send, &wanted, OwnerSource::default());
-        self.run_worker(args, (wanted, Vec::new()), caller, note).await
+        self.run_worker(args, (wanted, Vec::new()), caller).await
     }
 
     /// Takes the caller's first frame.
     async fn wanted(
         &self,
         request: Request<Streaming<pb::FileFrame>>,
-    ) -> Result<(Wanted, AuditNote, Streaming<pb::FileFrame>), Status> {
+    ) -> Result<(Wanted, Streaming<pb::FileFrame>), Status> {
         let note = subject(&request, "", "");
         let mut caller = request.into_inner();
         let first = tokio::time::timeout(BEGIN, caller.message())
@@ -70,8 +69,8 @@ impl Agent {
             Status::failed_precondition(message)
         })?;
         let below = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(path.as_bytes());
-        let path = if path.is_root() { directory.clone() } else { directory.join(below) };
-        Ok((Wanted { begin, service, directory, path }, note, caller))
+        let path = if path.is_root() { directory } else { directory.join(below) };
+        Ok((Wanted { begin, service, path }, caller))
     }
 
     /// Decides whose the files are to be, and which components mount them:
@@ -116,9 +115,7 @@ impl Agent {
         args: FilesArgs,
         (wanted, components): (Wanted, Vec<String>),
         caller: Streaming<pb::FileFrame>,
-        note: AuditNote,
     ) -> Transfer {
-        tracing::debug!(directory = %wanted.directory.display(), "files are asked for");
         let turn = self.turn()?;
         // The first podman that needs it would make it with our view of the
         // file system.
@@ -129,7 +126,7 @@ impl Agent {
         let (answers, frames) = mpsc::channel(QUEUE);
         let path = wanted.path.display().to_string();
         let known = Known { path, components };
-        tokio::spawn(worker.relay(wanted.begin, caller, (answers, known), note));
+        tokio::spawn(worker.relay(wanted.begin, caller, (answers, known)));
         Ok(Response::new(Box::pin(ReceiverStream::new(frames))))
     }
 
