@@ -80,8 +80,8 @@ pub fn compare_checks(deployment: &Deployment, agent: &str, set: &UnitSet) -> Ve
     let mut found = Vec::new();
     let checked = |c: &Container| Some((c.name.check_unit(), checks::check_words(c, agent)?));
     let scheduled = |c: &Container| {
-        let words = |s| schedules::schedule_words(c, s);
-        let of_one = |s: &Schedule| (c.name.schedule_unit(&s.name), words(s));
+        let of_one =
+            |s: &Schedule| (c.name.schedule_unit(&s.name), schedules::schedule_words(c, s));
         c.spec.schedules.iter().map(of_one).collect::<Vec<_>>()
     };
     let meant =
