@@ -25,6 +25,7 @@ pub mod run;
 pub mod snippet;
 pub mod status;
 pub mod target;
+pub mod transfer;
 pub mod views;
 
 #[cfg(test)]

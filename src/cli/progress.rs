@@ -88,8 +88,24 @@ fn style(palette: Palette) -> ProgressStyle {
 pub async fn follow(
     context: &Context<'_>,
     node: &NodeName,
-    mut stream: Streaming<proto::Progress>,
+    stream: Streaming<proto::Progress>,
 ) -> Result<Exit, CliError> {
+    let view = outcome(context, node, stream).await?;
+    context.show(&view, |view| view.text(context.ui.palette()))?;
+    Ok(end(context, &view))
+}
+
+/// Follows an operation to its outcome; what failed is shown, the outcome is
+/// not.
+///
+/// # Errors
+///
+/// The agent refuses, goes away, or ends without an outcome.
+pub async fn outcome(
+    context: &Context<'_>,
+    node: &NodeName,
+    mut stream: Streaming<proto::Progress>,
+) -> Result<OperationView, CliError> {
     let mut display = Display::new(context.ui);
     let (mut steps, mut warnings) = (Vec::new(), Vec::new());
     let outcome = loop {
@@ -112,20 +128,22 @@ pub async fn follow(
         }
     };
     drop(display);
-    end(context, &OperationView::new(node.as_str(), outcome, steps, warnings))
+    let view = OperationView::new(node.as_str(), outcome, steps, warnings);
+    for failure in &view.failures {
+        context.ui.error_detail(failure.text(context.ui.err_palette()).trim_end());
+    }
+    Ok(view)
 }
 
-fn end(context: &Context<'_>, view: &OperationView) -> Result<Exit, CliError> {
+/// Returns how a command ends that ends with an outcome, and hints at the
+/// logs if it failed.
+pub fn end(context: &Context<'_>, view: &OperationView) -> Exit {
     let ui = context.ui;
-    for failure in &view.failures {
-        ui.error_detail(failure.text(ui.err_palette()).trim_end());
-    }
-    context.show(view, |view| view.text(ui.palette()))?;
     if view.succeeded() {
-        return Ok(Exit::Done);
+        return Exit::Done;
     }
     if let Some(failure) = view.failures.iter().find(|failure| !failure.component.is_empty()) {
         ui.hint(&format!("mcp logs {}/{}", view.service, failure.component));
     }
-    Ok(Exit::Shown(ErrorKind::Failed))
+    Exit::Shown(ErrorKind::Failed)
 }

@@ -17,6 +17,7 @@ pub mod escape;
 pub mod podman_version;
 pub mod proof;
 pub mod render;
+mod schedules;
 pub mod unit_file;
 pub mod unit_set;
 mod view;

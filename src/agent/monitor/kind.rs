@@ -18,6 +18,10 @@ pub enum EventKind {
     Healthy,
     /// A check of a component that runs fails.
     Unhealthy,
+    /// A command that runs by the calendar fails.
+    ScheduleFailed,
+    /// It succeeds again.
+    ScheduleSucceeded,
     /// Something is not as it was deployed.
     Drift,
     /// It is again.
@@ -59,6 +63,8 @@ pub enum Class {
     Life,
     /// Checks.
     Health,
+    /// Commands that run by the calendar.
+    Schedule,
     /// Drift.
     Drift,
     /// Flapping.
@@ -82,13 +88,15 @@ pub enum Tone {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Started,
         Self::Stopped,
         Self::Failed,
         Self::Restarted,
         Self::Healthy,
         Self::Unhealthy,
+        Self::ScheduleFailed,
+        Self::ScheduleSucceeded,
         Self::Drift,
         Self::DriftSettled,
         Self::Flapping,
@@ -116,6 +124,8 @@ impl EventKind {
             Self::Restarted => "restarted",
             Self::Healthy => "healthy",
             Self::Unhealthy => "unhealthy",
+            Self::ScheduleFailed => "schedule_failed",
+            Self::ScheduleSucceeded => "schedule_succeeded",
             Self::Drift => "drift",
             Self::DriftSettled => "drift_settled",
             Self::Flapping => "flapping",
@@ -140,6 +150,7 @@ impl EventKind {
         match self {
             Self::Started | Self::Stopped | Self::Failed | Self::Restarted => Class::Life,
             Self::Healthy | Self::Unhealthy => Class::Health,
+            Self::ScheduleFailed | Self::ScheduleSucceeded => Class::Schedule,
             Self::Drift | Self::DriftSettled => Class::Drift,
             Self::Flapping | Self::FlappingEnded => Class::Flapping,
             Self::Deployed
@@ -162,6 +173,7 @@ impl EventKind {
         match self {
             Self::Failed
             | Self::Unhealthy
+            | Self::ScheduleFailed
             | Self::Drift
             | Self::Flapping
             | Self::RolledBack
@@ -171,6 +183,7 @@ impl EventKind {
             | Self::Test => Tone::Bad,
             Self::Restarted
             | Self::Healthy
+            | Self::ScheduleSucceeded
             | Self::DriftSettled
             | Self::FlappingEnded
             | Self::Deployed

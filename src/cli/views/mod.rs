@@ -29,3 +29,5 @@ pub mod render;
 pub mod service;
 pub mod status;
 pub mod table;
+pub mod transfer;
+pub mod wait;
