@@ -407,6 +407,30 @@ mod tests {
         type ReleaseStream = Progress;
         type PlanSyncStream = ReceiverStream<Result<pb::SyncAnswer, Status>>;
         type RecoverStream = ReceiverStream<Result<pb::RecoverEvent, Status>>;
+        type PushStream = ReceiverStream<Result<pb::FileFrame, Status>>;
+        type PullStream = ReceiverStream<Result<pb::FileFrame, Status>>;
+        type WatchStatusStream = ReceiverStream<Result<pb::StatusResponse, Status>>;
+
+        async fn push(
+            &self,
+            _: Request<tonic::Streaming<pb::FileFrame>>,
+        ) -> Result<Response<Self::PushStream>, Status> {
+            Err(Status::unimplemented("push"))
+        }
+
+        async fn pull(
+            &self,
+            _: Request<tonic::Streaming<pb::FileFrame>>,
+        ) -> Result<Response<Self::PullStream>, Status> {
+            Err(Status::unimplemented("pull"))
+        }
+
+        async fn watch_status(
+            &self,
+            _: Request<pb::StatusRequest>,
+        ) -> Result<Response<Self::WatchStatusStream>, Status> {
+            Err(Status::unimplemented("watch_status"))
+        }
 
         async fn info(
             &self,

@@ -28,6 +28,7 @@ pub mod starter;
 pub mod status;
 pub mod syncing;
 pub mod target;
+pub mod transfer;
 pub mod views;
 
 #[cfg(test)]

@@ -97,10 +97,27 @@ pub async fn follow(
     node: &NodeName,
     stream: Streaming<proto::Progress>,
 ) -> Result<Exit, CliError> {
+    let view = outcome(context, node, stream).await?;
+    context.show(&view, |view| view.text(context.ui.palette()))?;
+    Ok(end(context, &view))
+}
+
+/// Follows an operation to its outcome; what failed is shown, the outcome is
+/// not.
+///
+/// # Errors
+///
+/// The agent refuses, goes away, or ends without an outcome.
+pub async fn outcome(
+    context: &Context<'_>,
+    node: &NodeName,
+    stream: Streaming<proto::Progress>,
+) -> Result<OperationView, CliError> {
     let mut display = Display::new(context.ui);
-    let view = outcome(node, stream, |event| display.show(event)).await?;
+    let view = heard(node, stream, |told| display.show(told)).await?;
     drop(display);
-    end(context, &view)
+    show_failures(context.ui, &view);
+    Ok(view)
 }
 
 /// What an operation tells on its way.
@@ -117,7 +134,7 @@ pub enum Told<'a> {
 /// # Errors
 ///
 /// The agent refuses, goes away, or ends without an outcome.
-pub async fn outcome(
+pub async fn heard(
     node: &NodeName,
     mut stream: Streaming<proto::Progress>,
     mut each: impl FnMut(Told<'_>),
@@ -152,15 +169,15 @@ pub fn show_failures(ui: &Ui, view: &OperationView) {
     }
 }
 
-fn end(context: &Context<'_>, view: &OperationView) -> Result<Exit, CliError> {
+/// Returns how a command ends that ends with an outcome, and hints at the
+/// logs if it failed.
+pub fn end(context: &Context<'_>, view: &OperationView) -> Exit {
     let ui = context.ui;
-    show_failures(ui, view);
-    context.show(view, |view| view.text(ui.palette()))?;
     if view.succeeded() {
-        return Ok(Exit::Done);
+        return Exit::Done;
     }
     if let Some(failure) = view.failures.iter().find(|failure| !failure.component.is_empty()) {
         ui.hint(&format!("mcp logs {}/{}", view.service, failure.component));
     }
-    Ok(Exit::Shown(ErrorKind::Failed))
+    Exit::Shown(ErrorKind::Failed)
 }

@@ -235,7 +235,7 @@ impl Part<'_> {
         };
         let stream = stream.map_err(|s| status::error(&node.name, &s))?.into_inner();
         let about = format!("node {}, {}", node.name, visible(&service.service));
-        progress::outcome(&node.name, stream, |told| match told {
+        progress::heard(&node.name, stream, |told| match told {
             progress::Told::Step(_) => {}
             progress::Told::Warning(text) => {
                 context.ui.warning(&visible_lines(&format!("{about}: {text}")));

@@ -524,3 +524,33 @@ fn a_broken_file_is_told_and_keeps_its_service() {
     assert!(unknown.contains("nobody can tell whose definition"), "{unknown}");
     assert!(home.run("purge -n rift").ends_with("-- 2"));
 }
+
+#[test]
+fn waiting_ends_when_it_is_so() {
+    let home = Home::new();
+    let ready = home.run("wait mcq -n rift");
+    assert!(ready.contains("mcq: ready") && ready.ends_with("-- 0"), "{ready}");
+    let unknown = home.run("wait nope -n rift");
+    assert!(unknown.contains("no service nope") && unknown.ends_with("-- 1"), "{unknown}");
+    let long = home.run("wait mcq --stopped --timeout 1ms -n rift");
+    assert!(long.ends_with("-- 5") || long.ends_with("-- 3"), "{long}");
+    let both = home.run("wait mcq --stopped --ready -n rift");
+    assert!(both.ends_with("-- 2"), "{both}");
+}
+
+#[test]
+fn files_of_a_hostile_agent_land_nowhere() {
+    let home = Home::new();
+    let to = home.path("deep/er");
+    std::fs::create_dir_all(&to).unwrap();
+    let refused = home.run(&format!("pull mcq a {} -n rift", to.display()));
+    assert!(refused.contains("`..`") && refused.ends_with("-- 1"), "{refused}");
+    assert!(!home.path("evil").exists() && !home.path("deep/evil").exists());
+    assert_eq!(std::fs::read_dir(&to).unwrap().count(), 0);
+    let missing = home.run("push /nowhere/x mcq -n rift");
+    assert!(missing.contains("no such file") && missing.ends_with("-- 1"), "{missing}");
+    let refused = home.run(&format!("push {} mcq -n rift", to.display()));
+    assert!(refused.contains("there is no /srv/mcq"), "{refused}");
+    let outside = home.run("push /etc/hostname mcq ../x -n rift");
+    assert!(outside.ends_with("-- 2"), "{outside}");
+}

@@ -18,6 +18,7 @@ pub mod podman_version;
 pub mod proof;
 pub mod released;
 pub mod render;
+mod schedules;
 pub mod unit_file;
 pub mod unit_set;
 mod view;

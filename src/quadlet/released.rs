@@ -67,23 +67,26 @@ pub struct NeedsAgent {
 /// [`NeedsAgent`]
 pub fn standalone(set: &UnitSet, agent: &str, podman: &str) -> Result<UnitSet, NeedsAgent> {
     let mut alone = UnitSet::new(set.service.clone(), set.wanted);
-    let timers: Vec<&str> =
-        set.of(Place::Systemd).map(|(name, _)| name).filter(|n| n.ends_with(".timer")).collect();
     let probe = format!("ExecStartPost={agent} ");
+    let check = format!("ExecStart={agent} ");
+    // Checks: what they run is the agent's program, and a timer starts them.
+    let checks: Vec<&str> = set
+        .of(Place::Systemd)
+        .filter(|(_, text)| text.lines().any(|line| line.starts_with(&check)))
+        .filter_map(|(name, _)| name.strip_suffix(".service"))
+        .collect();
     for ((place, name), text) in &set.files {
         if name.ends_with(".socket") {
             return Err(NeedsAgent { unit: name.clone() });
         }
-        let is_check = |timer: &&str| {
-            name == timer || name.strip_suffix(".service") == timer.strip_suffix(".timer")
-        };
-        if *place == Place::Systemd && timers.iter().any(is_check) {
+        let stem = name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem);
+        if *place == Place::Systemd && checks.contains(&stem) {
             continue;
         }
         let ours = |line: &&str| {
             let line = line.trim_end_matches('\n');
-            line.starts_with(&probe)
-                || line.strip_prefix("Upholds=").is_some_and(|unit| timers.contains(&unit))
+            let upheld = line.strip_prefix("Upholds=").and_then(|u| u.strip_suffix(".timer"));
+            line.starts_with(&probe) || upheld.is_some_and(|stem| checks.contains(&stem))
         };
         let text = released(text, &set.service);
         let mut rest = format!(
@@ -141,6 +144,39 @@ mod tests {
         let once = released(target, &service);
         assert!(once.ends_with("[Unit]\n\n[Install]\nWantedBy=default.target\n"), "{once}");
         assert_eq!(released(&once, &service), once);
+    }
+
+    #[test]
+    fn what_stands_alone_calls_nothing_of_ours_and_keeps_the_rest() {
+        let service: ServiceName = "web".parse().unwrap();
+        let mut set = UnitSet::new(service.clone(), true);
+        let files = [
+            (
+                Place::Quadlet,
+                "web.container",
+                "[Unit]\nUpholds=web-check.timer\nUpholds=own.timer\n[Service]\nExecStartPost=/a/mcp-agent probe tcp\nRestart=no\n",
+            ),
+            (Place::Systemd, "web-check.service", "[Service]\nExecStart=/a/mcp-agent check x\n"),
+            (Place::Systemd, "web-check.timer", "[Timer]\n"),
+            (Place::Systemd, "web-nightly.timer", "[Timer]\n"),
+            (Place::Systemd, "web-nightly.service", "[Service]\nExecStart=/usr/bin/podman run x\n"),
+        ];
+        for (place, name, text) in files {
+            set.files.insert((place, name.to_owned()), text.to_owned());
+        }
+        let alone = standalone(&set, "/a/mcp-agent", "/usr/bin/podman").unwrap();
+        let names: Vec<&str> = alone.files.keys().map(|(_, name)| name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["web.container", "mcp-podman.service", "web-nightly.service", "web-nightly.timer"]
+        );
+        let container = &alone.files[&(Place::Quadlet, "web.container".to_owned())];
+        assert!(
+            container.ends_with("[Unit]\nUpholds=own.timer\n[Service]\nRestart=no\n"),
+            "{container}"
+        );
+        set.files.insert((Place::Systemd, "web-80.socket".to_owned()), String::new());
+        assert!(standalone(&set, "/a/mcp-agent", "/usr/bin/podman").is_err());
     }
 
     #[test]

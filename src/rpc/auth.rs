@@ -85,8 +85,12 @@ const METHODS: &[(&str, Role)] = &[
     ("Plan", Role::Viewer),
     ("List", Role::Viewer),
     ("Status", Role::Viewer),
+    ("WatchStatus", Role::Viewer),
     ("Definition", Role::Viewer),
     ("Logs", Role::Viewer),
+    ("Push", Role::Operator),
+    // Files hold secrets, unlike definitions.
+    ("Pull", Role::Operator),
     ("History", Role::Viewer),
     ("Diff", Role::Viewer),
     ("Rollback", Role::Operator),

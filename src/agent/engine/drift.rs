@@ -137,7 +137,7 @@ fn is_of(service: &str, name: &str) -> bool {
 }
 
 fn units(status: &ServiceStatus) -> Vec<UnitName> {
-    let of_one = |c: &Container| std::iter::once(c.name.unit()).chain(c.check_units());
+    let of_one = |c: &Container| std::iter::once(c.name.unit()).chain(c.side_units());
     status.components.iter().flat_map(|c| of_one(&c.container)).collect()
 }
 
@@ -152,10 +152,10 @@ fn unit_of_directory(directory: &Path) -> String {
     }
 }
 
-/// Tells whether a unit runs a container, or checks it.
+/// Tells whether a unit runs a container, checks it, or runs something in it.
 fn is_of_component(container: &Container, unit: &str) -> bool {
     container.name.unit().as_str() == unit
-        || container.check_units().iter().any(|check| check.as_str() == unit)
+        || container.side_units().iter().any(|side| side.as_str() == unit)
 }
 
 /// Gives a drift to the component that it is about, else to the service.

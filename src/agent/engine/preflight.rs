@@ -133,18 +133,18 @@ async fn names(
         .map(|c| c.name.unit())
         .collect();
     let had = |unit: &UnitName| {
-        old.iter().flat_map(|o| &o.deployment.containers).any(|c| c.check_units().contains(unit))
+        old.iter().flat_map(|o| &o.deployment.containers).any(|c| c.side_units().contains(unit))
     };
     let is_added = |unit: &UnitName| {
         plan.files.iter().any(|f| f.kind == FileChangeKind::Added && f.name == unit.as_str())
     };
-    let checks: Vec<UnitName> = deployment
+    let beside: Vec<UnitName> = deployment
         .containers
         .iter()
-        .flat_map(Container::check_units)
+        .flat_map(Container::side_units)
         .filter(|unit| !had(unit) && is_added(unit))
         .collect();
-    for state in engine.manager().unit_files(&checks).await? {
+    for state in engine.manager().unit_files(&beside).await? {
         let source = state.fragment_path.unwrap_or_default();
         problems.push(format!(
             "there is a unit {} already, from {source}; rename the component, or move that file away",

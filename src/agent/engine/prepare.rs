@@ -13,6 +13,7 @@ use crate::definition::{self, Service};
 use crate::deployment::{Container, Deployment, Leases, NodeFacts, ports, resolve};
 use crate::names::{ComponentName, ServiceName, UnitName};
 use crate::quadlet::{UnitSet, proof};
+use crate::systemd::calendar;
 use crate::units::GeneratorReport;
 
 /// What a deploy is asked for.
@@ -302,7 +303,8 @@ impl Engine {
         let shown = |found: Vec<proof::Mismatch>| -> Vec<String> {
             found.iter().map(ToString::to_string).collect()
         };
-        let wrong = shown(proof::compare_checks(deployment, agent, set));
+        let mut wrong = shown(proof::compare_checks(deployment, agent, set));
+        wrong.extend(refused_schedules(deployment).await);
         if !wrong.is_empty() {
             return Err(EngineError::Proof { messages: wrong });
         }
@@ -333,6 +335,27 @@ impl Engine {
             Err(EngineError::Proof { messages })
         }
     }
+}
+
+/// Returns what this node's systemd says against calendar expressions.
+async fn refused_schedules(deployment: &Deployment) -> Vec<String> {
+    let mut refused = Vec::new();
+    for container in &deployment.containers {
+        for schedule in &container.spec.schedules {
+            for expression in &schedule.on_calendar {
+                let said = match calendar::refused(expression).await {
+                    Ok(None) => continue,
+                    Ok(Some(said)) => said,
+                    Err(error) => format!("systemd-analyze cannot be asked: {error}"),
+                };
+                let (component, name) = (&container.spec.name, &schedule.name);
+                refused.push(format!(
+                    "component {component}, schedule {name}, {expression:?}: {said}"
+                ));
+            }
+        }
+    }
+    refused
 }
 
 /// Reads a definition.

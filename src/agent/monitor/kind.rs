@@ -18,6 +18,10 @@ pub enum EventKind {
     Healthy,
     /// A check of a component that runs fails.
     Unhealthy,
+    /// A command that runs by the calendar fails.
+    ScheduleFailed,
+    /// It succeeds again.
+    ScheduleSucceeded,
     /// Something is not as it was deployed.
     Drift,
     /// It is again.
@@ -61,6 +65,8 @@ pub enum Class {
     Life,
     /// Checks.
     Health,
+    /// Commands that run by the calendar.
+    Schedule,
     /// Drift.
     Drift,
     /// Flapping.
@@ -84,13 +90,15 @@ pub enum Tone {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Started,
         Self::Stopped,
         Self::Failed,
         Self::Restarted,
         Self::Healthy,
         Self::Unhealthy,
+        Self::ScheduleFailed,
+        Self::ScheduleSucceeded,
         Self::Drift,
         Self::DriftSettled,
         Self::Flapping,
@@ -119,6 +127,8 @@ impl EventKind {
             Self::Restarted => "restarted",
             Self::Healthy => "healthy",
             Self::Unhealthy => "unhealthy",
+            Self::ScheduleFailed => "schedule_failed",
+            Self::ScheduleSucceeded => "schedule_succeeded",
             Self::Drift => "drift",
             Self::DriftSettled => "drift_settled",
             Self::Flapping => "flapping",
@@ -144,6 +154,7 @@ impl EventKind {
         match self {
             Self::Started | Self::Stopped | Self::Failed | Self::Restarted => Class::Life,
             Self::Healthy | Self::Unhealthy => Class::Health,
+            Self::ScheduleFailed | Self::ScheduleSucceeded => Class::Schedule,
             Self::Drift | Self::DriftSettled => Class::Drift,
             Self::Flapping | Self::FlappingEnded => Class::Flapping,
             Self::Deployed
@@ -167,6 +178,7 @@ impl EventKind {
         match self {
             Self::Failed
             | Self::Unhealthy
+            | Self::ScheduleFailed
             | Self::Drift
             | Self::Flapping
             | Self::RolledBack
@@ -176,6 +188,7 @@ impl EventKind {
             | Self::Test => Tone::Bad,
             Self::Restarted
             | Self::Healthy
+            | Self::ScheduleSucceeded
             | Self::DriftSettled
             | Self::FlappingEnded
             | Self::Deployed

@@ -31,3 +31,5 @@ pub mod service;
 pub mod status;
 pub mod sync;
 pub mod table;
+pub mod transfer;
+pub mod wait;
