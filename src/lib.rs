@@ -18,7 +18,7 @@
 //! - programs, which compose the two: [`agent`], [`master`], [`cli`].
 //!
 //! Shared by edges and programs: [`atomic_file`], [`file_watch`], [`manual`], [`secret`],
-//! [`supervise`], [`telemetry`], [`ui`].
+//! [`supervise`], [`telemetry`], [`transfer`], [`ui`].
 
 pub mod names;
 
@@ -44,4 +44,5 @@ pub mod manual;
 pub mod secret;
 pub mod supervise;
 pub mod telemetry;
+pub mod transfer;
 pub mod ui;
