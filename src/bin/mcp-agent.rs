@@ -36,6 +36,7 @@ fn main() -> anyhow::Result<ExitCode> {
         | Command::Check(_)
         | Command::Forward(_)
         | Command::Session(_)
+        | Command::Files(_)
         | Command::Version(_)
         | Command::Completions(_)
         | Command::Man(_)

@@ -13,7 +13,12 @@ use mcp::cli::args::Cli;
 const NAMES: [&str; 6] =
     ["SERVICE", "SERVICES", "SERVICE[/COMPONENT]", "SERVICE/COMPONENT", "COMPONENT", "NODE"];
 /// Arguments whose value is a name that is not there yet.
-const NEW_NAMES: [(&str, &str); 2] = [("node add", "name"), ("service new", "service")];
+const NEW_NAMES: [(&str, &str); 4] = [
+    ("service new", "service"),
+    ("import compose", "name"),
+    ("import quadlet", "name"),
+    ("import run", "name"),
+];
 
 fn read(file: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()

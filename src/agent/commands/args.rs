@@ -9,7 +9,7 @@ use tonic::service::Routes;
 use super::{check_config, completions, doctor, install, man, restore, server, snapshot, token};
 use crate::agent::Parts;
 use crate::agent::environment::Environment;
-use crate::agent::{check, forward, probe, session};
+use crate::agent::{check, files, forward, probe, session};
 use crate::supervise::TaskError;
 use crate::telemetry::Chain;
 
@@ -46,6 +46,10 @@ pub enum Command {
     Forward(forward::ForwardArgs),
     /// Hold a session of mcp exec or mcp run; run by units
     Session(session::attend::SessionArgs),
+    /// Send or receive files of a service; run by the agent in the user's
+    /// namespaces
+    #[command(hide = true)]
+    Files(files::worker::FilesArgs),
     /// Print the version
     Version(VersionArgs),
     /// Print a shell's completion script
@@ -149,6 +153,7 @@ where
         }
         Command::Forward(args) => forward::run(args).await.map_err(CommandError::Forward),
         Command::Session(args) => session::attend::run(args).await.map_err(CommandError::Session),
+        Command::Files(args) => return Ok(files::worker::run(&args)),
         Command::Version(args) => version(&args, &mut output),
         Command::Completions(args) => completions::run(&args, &mut output),
         Command::Man(args) => man::run(&args),

@@ -8,6 +8,7 @@ mod convert;
 mod deploy;
 mod doctor;
 mod events;
+mod files;
 mod history;
 mod info;
 mod logs;
@@ -17,6 +18,8 @@ mod recover;
 mod session;
 mod since;
 mod status;
+mod sync;
+mod watch_status;
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -32,6 +35,7 @@ use super::check::follow::Follower;
 use super::doctor::Patient;
 use super::engine::recovery::CutOff;
 use super::engine::{Engine, EngineError, Toolchain, Tools};
+use super::files::DataDirs;
 use super::gate::{AuditNote, Caller};
 use super::monitor::alerts::Alerts;
 use super::monitor::{self, Events, Monitor, MonitorSettings, Notice};
@@ -57,6 +61,7 @@ pub struct Agent {
     shutdown: CancellationToken,
     patient: Patient,
     sessions: Arc<Semaphore>,
+    data_dirs: DataDirs,
 }
 
 /// A stream that a call answers with.
@@ -105,6 +110,7 @@ impl Agent {
             shutdown: parts.supervisor.shutdown(),
             patient,
             sessions: Arc::new(Semaphore::new(session::SESSIONS)),
+            data_dirs: DataDirs::new(&parts.settings),
         };
         let cut_off = agent.engine.cut_off().await?;
         agent.take_from_unit_files().await?;
@@ -224,12 +230,17 @@ impl pb::agent_service_server::AgentService for Agent {
     type StopStream = Answers<pb::Progress>;
     type StartStream = Answers<pb::Progress>;
     type RestartStream = Answers<pb::Progress>;
+    type WatchStatusStream = Answers<pb::StatusResponse>;
     type LogsStream = Answers<pb::LogEntry>;
+    type PushStream = Answers<pb::FileFrame>;
+    type PullStream = Answers<pb::FileFrame>;
     type RollbackStream = Answers<pb::Progress>;
     type ExecStream = Answers<pb::SessionResponse>;
     type RunOnceStream = Answers<pb::SessionResponse>;
     type EventsStream = Answers<pb::Event>;
     type ReconcileStream = Answers<pb::Progress>;
+    type ReleaseStream = Answers<pb::Progress>;
+    type PlanSyncStream = Answers<pb::SyncAnswer>;
     type RecoverStream = Answers<pb::RecoverEvent>;
 
     async fn info(
@@ -295,6 +306,13 @@ impl pb::agent_service_server::AgentService for Agent {
         self.answer_status(request).await
     }
 
+    async fn watch_status(
+        &self,
+        request: Request<pb::StatusRequest>,
+    ) -> Result<Response<Self::WatchStatusStream>, Status> {
+        self.answer_watch_status(request.into_inner())
+    }
+
     async fn definition(
         &self,
         request: Request<pb::ServiceRequest>,
@@ -307,6 +325,20 @@ impl pb::agent_service_server::AgentService for Agent {
         request: Request<pb::LogsRequest>,
     ) -> Result<Response<Self::LogsStream>, Status> {
         self.answer_logs(&request).await
+    }
+
+    async fn push(
+        &self,
+        request: Request<Streaming<pb::FileFrame>>,
+    ) -> Result<Response<Self::PushStream>, Status> {
+        self.answer_push(request).await
+    }
+
+    async fn pull(
+        &self,
+        request: Request<Streaming<pb::FileFrame>>,
+    ) -> Result<Response<Self::PullStream>, Status> {
+        self.answer_pull(request).await
     }
 
     async fn history(
@@ -363,6 +395,27 @@ impl pb::agent_service_server::AgentService for Agent {
         request: Request<Streaming<pb::SessionRequest>>,
     ) -> Result<Response<Self::RunOnceStream>, Status> {
         self.answer_session(session::Kind::RunOnce, request).await
+    }
+
+    async fn release(
+        &self,
+        request: Request<pb::ServiceRequest>,
+    ) -> Result<Response<Self::ReleaseStream>, Status> {
+        self.answer_release(&request)
+    }
+
+    async fn plan_sync(
+        &self,
+        request: Request<pb::PlanSyncRequest>,
+    ) -> Result<Response<Self::PlanSyncStream>, Status> {
+        self.answer_plan_sync(request)
+    }
+
+    async fn purge(
+        &self,
+        request: Request<pb::PurgeRequest>,
+    ) -> Result<Response<pb::PurgeResponse>, Status> {
+        self.answer_purge(request).await
     }
 
     async fn test_alerts(

@@ -23,6 +23,7 @@ pub(super) fn status(error: &EngineError) -> Status {
         | EngineError::Needed { .. }
         | EngineError::NotRunning { .. }
         | EngineError::Unexpanded { .. }
+        | EngineError::NotReleasable { .. }
         | EngineError::ImageGone { .. }
         | EngineError::Boot(_)
         | EngineError::Podman(_) => Code::FailedPrecondition,
