@@ -12,7 +12,7 @@
 //! Three layers, and dependencies point one way (`tests/it/layers.rs` checks):
 //!
 //! - core, pure and synchronous: [`names`], [`definition`], [`deployment`],
-//!   [`quadlet`];
+//!   [`quadlet`], [`import`];
 //! - edges, all I/O, which do not know each other: [`units`], [`systemd`], [`podman`],
 //!   [`registry`], [`rpc`];
 //! - programs, which compose the two: [`agent`], [`master`], [`cli`].
@@ -25,6 +25,8 @@ pub mod names;
 pub mod definition;
 pub mod deployment;
 pub mod quadlet;
+
+pub mod import;
 
 pub mod podman;
 pub mod registry;

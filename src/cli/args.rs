@@ -95,6 +95,8 @@ pub enum Command {
     #[command(subcommand)]
     Boot(commands::boot::BootCommand),
     Login(commands::login::LoginArgs),
+    #[command(subcommand)]
+    Import(commands::import::ImportCommand),
     Lint(commands::lint::LintArgs),
     Render(commands::render::RenderArgs),
     Schema(commands::schema::SchemaArgs),

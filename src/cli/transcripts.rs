@@ -448,6 +448,41 @@ fn alerts_that_fail_fail_the_command() {
 }
 
 #[test]
+fn what_is_imported_is_written_once_and_told() {
+    let home = Home::new();
+    let file = home.path("blog/compose.yaml");
+    std::fs::create_dir_all(home.path("blog")).unwrap();
+    let text = "services:\n  app:\n    build: .\n    ports: ['80']\n    expose: [80]\n    x-a: 1\n";
+    atomic_file::write(&file, text.as_bytes(), 0o644).unwrap();
+    let line = format!("import compose {}", file.display());
+    let printed = home.run(&format!("{line} --stdout"));
+    assert!(printed.starts_with("# Made from ~/blog/compose.yaml by mcp import.\n"), "{printed}");
+    assert!(printed.contains("warning: ~/blog/compose.yaml:"), "{printed}");
+    assert!(printed.contains("lost: services.app.ports: 80 names no port"), "{printed}");
+    let told = home.run(&line);
+    assert!(
+        told.starts_with("~/.config/mcp/services/blog.toml: written, with app\n--\n")
+            && told.contains("hint: mcp deploy blog --dry-run\n")
+            && told.ends_with("-- 0"),
+        "{told}"
+    );
+    let again = home.run(&line);
+    assert!(again.starts_with("~/.config/mcp/services/blog.toml: unchanged"), "{again}");
+    let json = home.run(&format!("{line} --json --name blog"));
+    assert!(json.contains("\"changed\": false") && !json.contains("warning"), "{json}");
+    let written = home.path(".config/mcp/services/blog.toml");
+    atomic_file::write(&written, b"mine", 0o644).unwrap();
+    let refused = home.run(&line);
+    assert!(refused.contains("--force") && refused.ends_with("-- 1"), "{refused}");
+    assert_eq!(std::fs::read_to_string(&written).unwrap(), "mine");
+    let run =
+        home.run("import run --quiet --stdout -- podman run -p 8080:80 docker.io/library/nginx");
+    assert!(run.contains("ports = [\"8080:80\"]"), "{run}");
+    let run = home.run("import quadlet /nonexistent.container");
+    assert!(run.ends_with("-- 2") && run.contains("there is no such file"), "{run}");
+}
+
+#[test]
 fn a_sync_shows_what_it_would_do_and_does_that() {
     let home = Home::new();
     let nothing = home.run("sync -n rift --dry-run --prune");

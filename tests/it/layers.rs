@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::sources::{self, Source};
 
 /// Pure and synchronous; each may use those before it.
-const CORE: [&str; 4] = ["names", "definition", "deployment", "quadlet"];
+const CORE: [&str; 5] = ["names", "definition", "deployment", "quadlet", "import"];
 /// All input and output; they do not know each other.
 const EDGES: [&str; 5] = ["units", "systemd", "registry", "podman", "rpc"];
 /// Small things for edges and programs.

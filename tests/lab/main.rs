@@ -43,6 +43,7 @@ mod health_after_start;
 mod history;
 mod hostile;
 mod images;
+mod import;
 mod killed_agent;
 mod killed_podman;
 mod lifecycle;

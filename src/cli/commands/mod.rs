@@ -10,6 +10,7 @@ pub mod diff;
 pub mod doctor;
 pub mod events;
 pub mod history;
+pub mod import;
 pub mod lint;
 pub mod list;
 pub mod login;

@@ -14,6 +14,7 @@ pub mod doctor;
 pub mod events;
 pub mod findings;
 pub mod history;
+pub mod import;
 pub mod info;
 pub mod lint;
 pub mod list;
