@@ -364,7 +364,7 @@ pub struct Log {
 }
 
 /// A command that is run in the running container by the calendar.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Schedule {
     /// Name of the schedule: a DNS label, unique in the component.

@@ -43,7 +43,7 @@ const ORDER: &[&str] = &[
 
 /// The keys that stand after all others.
 const LAST: &[&str] =
-    &["labels", "annotations", "extra", "routes", "build", "snapshot", "components"];
+    &["labels", "annotations", "extra", "routes", "schedule", "build", "snapshot", "components"];
 
 /// A definition that is being put together, with remarks on its parts.
 #[derive(Debug, Clone, Default, PartialEq)]
