@@ -35,6 +35,8 @@ fn main() -> anyhow::Result<ExitCode> {
         | Command::Probe(_)
         | Command::Check(_)
         | Command::Forward(_)
+        | Command::Session(_)
+        | Command::Files(_)
         | Command::Version(_)
         | Command::Completions(_)
         | Command::Man(_)

@@ -21,8 +21,12 @@ use crate::ui::{Ui, visible};
 pub enum Exit {
     /// Everything was done.
     Done,
+    /// It was asked whether something would change, and it would.
+    Differs,
     /// What went wrong has been shown already.
     Shown(ErrorKind),
+    /// A command that ran elsewhere ended with this status.
+    Status(u8),
 }
 
 impl Exit {
@@ -30,7 +34,9 @@ impl Exit {
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,
+            Self::Differs => 5,
             Self::Shown(kind) => kind.exit_code(),
+            Self::Status(status) => status,
         }
     }
 }
@@ -179,7 +185,9 @@ impl Context<'_> {
             worst = match worst {
                 // Unreachable wins: it says that the answer is not whole.
                 Exit::Shown(ErrorKind::Unreachable) => worst,
-                Exit::Done | Exit::Shown(_) => Exit::Shown(error.kind),
+                Exit::Done | Exit::Differs | Exit::Shown(_) | Exit::Status(_) => {
+                    Exit::Shown(error.kind)
+                }
             };
         }
         worst

@@ -7,5 +7,5 @@ pub mod label;
 pub use image::ImageRef;
 pub use label::{
     ComponentName, ContainerName, Generation, MAX_LABEL, NameError, NetworkName, NodeName,
-    RouteName, ServiceName, StageName, UnitName, VolumeName,
+    RouteName, ScheduleName, ServiceName, StageName, UnitName, VolumeName,
 };

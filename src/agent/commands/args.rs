@@ -9,7 +9,7 @@ use tonic::service::Routes;
 use super::{check_config, completions, doctor, install, man, restore, server, snapshot, token};
 use crate::agent::Parts;
 use crate::agent::environment::Environment;
-use crate::agent::{check, forward, probe};
+use crate::agent::{check, files, forward, probe, session};
 use crate::supervise::TaskError;
 use crate::telemetry::Chain;
 
@@ -44,6 +44,12 @@ pub enum Command {
     /// Hand connections to the container that serves now; run by units of
     /// services that are deployed blue-green
     Forward(forward::ForwardArgs),
+    /// Hold a session of mcp exec or mcp run; run by units
+    Session(session::attend::SessionArgs),
+    /// Send or receive files of a service; run by the agent in the user's
+    /// namespaces
+    #[command(hide = true)]
+    Files(files::worker::FilesArgs),
     /// Print the version
     Version(VersionArgs),
     /// Print a shell's completion script
@@ -88,6 +94,9 @@ pub enum CommandError {
     /// Nothing could be forwarded.
     #[error(transparent)]
     Forward(#[from] forward::ForwardError),
+    /// There was no session.
+    #[error(transparent)]
+    Session(#[from] session::attend::SessionError),
     /// There is no new copy of the registry.
     #[error(transparent)]
     Snapshot(#[from] snapshot::SnapshotCommandError),
@@ -143,6 +152,8 @@ where
             check::run::run(args, &environment).await.map_err(|e| CommandError::Check(Box::new(e)))
         }
         Command::Forward(args) => forward::run(args).await.map_err(CommandError::Forward),
+        Command::Session(args) => session::attend::run(args).await.map_err(CommandError::Session),
+        Command::Files(args) => return Ok(files::worker::run(&args)),
         Command::Version(args) => version(&args, &mut output),
         Command::Completions(args) => completions::run(&args, &mut output),
         Command::Man(args) => man::run(&args),
@@ -163,6 +174,7 @@ where
                 | CommandError::Probe(_)
                 | CommandError::Check(_)
                 | CommandError::Forward(_)
+                | CommandError::Session(_)
                 | CommandError::Snapshot(_)
                 | CommandError::Restore(_)
                 | CommandError::Doctor(_)

@@ -26,24 +26,29 @@ pub mod history;
 pub mod images;
 mod installing;
 pub mod lifecycle;
+mod one_off;
 pub mod prepare;
 mod promotion;
 mod pulling;
+pub mod purge;
 pub mod reconcile;
 mod record;
 pub mod recovery;
+pub mod release;
 pub mod rescue;
 pub mod rollback;
 mod sockets;
 pub mod starting;
 pub mod status;
 mod switch;
+pub mod sync;
 mod things;
 pub mod toolchain;
 mod trial;
 pub mod undeploy;
 
 mod preflight;
+pub mod session;
 mod sources;
 
 use std::collections::BTreeMap;
@@ -57,7 +62,7 @@ use tokio::sync::{Notify, watch};
 pub use accepted::Accepted;
 pub use error::EngineError;
 pub use images::ImageWish;
-pub use prepare::{Prepared, Request};
+pub use prepare::{Assumed, Prepared, Request};
 pub use toolchain::Toolchain;
 
 use super::gate::now_ms;
@@ -197,7 +202,8 @@ impl Engine {
         &self.inner.tools
     }
 
-    fn registry(&self) -> &Registry {
+    /// Returns the agent's memory.
+    pub(super) fn registry(&self) -> &Registry {
         &self.inner.tools.registry
     }
 

@@ -53,7 +53,7 @@ impl Toolchain {
             PodmanVersion { major: number(major), minor: number(minor), patch: number(patch) };
         let podman = podman.check().map_err(RenderError::from)?;
         let overrides = overrides(Path::new(TEMPLATES))?;
-        let renderer = Renderer::new(podman, &probe_program(), &overrides)?;
+        let renderer = Renderer::new(podman, &own_program(), &overrides)?;
         Ok(Self { podman, generator: Generator::find()?, renderer })
     }
 }
@@ -62,9 +62,9 @@ impl Toolchain {
 /// to.
 const STABLE: &[&str] = &["/usr/bin/mcp-agent", "/run/current-system/sw/bin/mcp-agent"];
 
-/// The program that probes are run with: this one, by a path that outlives an
-/// upgrade of it.
-fn probe_program() -> String {
+/// The program that units run, and that works in the user's namespaces: this
+/// one, by a path that outlives an upgrade of it.
+pub fn own_program() -> String {
     let Ok(running) = std::env::current_exe() else { return "mcp-agent".to_owned() };
     let running = running.to_string_lossy().trim_end_matches(" (deleted)").to_owned();
     let same =

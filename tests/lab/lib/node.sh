@@ -97,6 +97,7 @@ limits_raise() {
     { echo "$l" >"$f"; } 2>/dev/null || true
   done <"$RUN/limits"
 }
+# As long as another lab is up it keeps them, and gets what was there before.
 limits_restore() {
   local f old other heir=
   [[ -e $RUN/limits ]] || return 0
@@ -207,14 +208,14 @@ node_boot() {
   wait_for 10 is_populated "$name" || die "$name does not start"
 }
 
-# Ready: the system finished booting and the user's manager runs.  What the
-# user's own units do meanwhile is not waited for.
+# Ready: the system finished booting and, once there is a user mcp, its manager
+# runs.  What the user's own units do meanwhile is not waited for.
 node_ready() {
   local state
   is_populated "$1" || return 0 # it ended: node_wait tells
   is_running "$1" || return 1
-  enter "$1" root timeout 5 systemctl is-active --quiet \
-    "user@$MCP_UID.service" || return 1
+  enter "$1" root sh -c '[ ! -e /var/lib/systemd/linger/mcp ] ||
+    timeout 5 systemctl is-active --quiet "user@$1.service"' - "$MCP_UID" || return 1
   state=$(enter "$1" root timeout 5 systemctl is-system-running || true)
   [[ $state == running || $state == degraded ]]
 }
@@ -249,8 +250,8 @@ teardown() {
   ip link del "${LAB_NAME}0" 2>/dev/null || true
   for name in $(ip netns list | awk '{print $1}' | grep "^$LAB_NAME-" || true)
   do ip netns del "$name"; done
-  rm -rf --one-file-system "$NODES"
-  rmdir "$LAB_DIR/nodes" 2>/dev/null || true
+  rm -rf --one-file-system "$NODES" "$PACKAGES" "$PACKAGES.lock"
+  rmdir "$LAB_DIR/nodes" "$LAB_DIR/packages" 2>/dev/null || true
   limits_restore
   rm -rf --one-file-system "$RUN"
   mkdir -p "$RUN"
