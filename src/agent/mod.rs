@@ -43,6 +43,7 @@ pub mod service;
 pub mod settings;
 pub mod signals;
 pub mod switch_file;
+pub mod upgrade;
 
 pub use gate::{AuditNote, Caller};
 pub use problems::Problems;

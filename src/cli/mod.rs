@@ -19,6 +19,7 @@ pub mod editor;
 pub mod environment;
 pub mod error;
 pub mod local;
+pub mod peers;
 pub mod progress;
 pub mod run;
 pub mod snippet;

@@ -88,8 +88,21 @@ fn style(palette: Palette) -> ProgressStyle {
 pub async fn follow(
     context: &Context<'_>,
     node: &NodeName,
-    mut stream: Streaming<proto::Progress>,
+    stream: Streaming<proto::Progress>,
 ) -> Result<Exit, CliError> {
+    end(context, &watch(context, node, stream).await?)
+}
+
+/// Follows an operation to its outcome, and shows only its steps.
+///
+/// # Errors
+///
+/// The agent goes away, or ends without an outcome.
+pub async fn watch(
+    context: &Context<'_>,
+    node: &NodeName,
+    mut stream: Streaming<proto::Progress>,
+) -> Result<OperationView, CliError> {
     let mut display = Display::new(context.ui);
     let (mut steps, mut warnings) = (Vec::new(), Vec::new());
     let outcome = loop {
@@ -112,7 +125,7 @@ pub async fn follow(
         }
     };
     drop(display);
-    end(context, &OperationView::new(node.as_str(), outcome, steps, warnings))
+    Ok(OperationView::new(node.as_str(), outcome, steps, warnings))
 }
 
 fn end(context: &Context<'_>, view: &OperationView) -> Result<Exit, CliError> {

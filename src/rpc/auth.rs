@@ -100,6 +100,8 @@ const METHODS: &[(&str, Role)] = &[
     ("Reconcile", Role::Operator),
     ("TestAlerts", Role::Operator),
     ("Recover", Role::Operator),
+    ("Upgrade", Role::Admin),
+    ("AgentStatus", Role::Viewer),
     ("Doctor", Role::Viewer),
     ("BootReport", Role::Viewer),
     ("BootVerify", Role::Viewer),
@@ -255,6 +257,9 @@ impl Refusal {
         }
     }
 }
+
+/// The header by which an agent says its version with each answer.
+pub const VERSION_HEADER: &str = "mcp-version";
 
 /// The trailer that carries [`Refusal::reason`].
 pub const REASON_HEADER: &str = "mcp-reason";

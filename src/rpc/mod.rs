@@ -3,6 +3,7 @@
 
 pub mod auth;
 pub mod client;
+pub mod seen;
 pub mod server;
 pub mod tls;
 

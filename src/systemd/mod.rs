@@ -15,6 +15,7 @@
 
 pub mod boot_journal;
 pub mod edges;
+pub mod invocation;
 pub mod jobs;
 pub mod journal;
 pub mod manager;

@@ -16,6 +16,7 @@ mod operations;
 mod recover;
 mod since;
 mod status;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -35,6 +36,7 @@ use super::engine::{Engine, EngineError, Toolchain, Tools};
 use super::gate::{AuditNote, Caller};
 use super::monitor::alerts::Alerts;
 use super::monitor::{self, Events, Monitor, MonitorSettings, Notice};
+use super::upgrade::Running;
 use super::{Parts, Problems};
 use crate::names::{ComponentName, NodeName, ServiceName};
 use crate::rpc::agent_v1 as pb;
@@ -56,6 +58,7 @@ pub struct Agent {
     monitor: watch::Receiver<Arc<MonitorSettings>>,
     shutdown: CancellationToken,
     patient: Patient,
+    running: Arc<Running>,
 }
 
 /// A stream that a call answers with.
@@ -74,7 +77,9 @@ impl Agent {
         let config = environment.config_dir(&parts.settings.state_dir);
         let runtime = environment.runtime_dir();
         let patient = Patient::new(&parts.settings, &environment);
-        let toolchain = Toolchain::find().await.map_err(|error| Chain(&error).to_string());
+        let running = Running::new(&environment, &parts.settings.database);
+        let toolchain = Toolchain::find(running.installed()).await;
+        let toolchain = toolchain.map_err(|error| Chain(&error).to_string());
         if let Err(why) = &toolchain {
             parts.problems.set("podman", format!("this node cannot deploy: {why}"));
             tracing::error!("this node cannot deploy: {why}");
@@ -103,6 +108,7 @@ impl Agent {
             monitor: parts.monitor.subscribe(),
             shutdown: parts.supervisor.shutdown(),
             patient,
+            running: Arc::new(running),
         };
         let cut_off = agent.engine.cut_off().await?;
         agent.take_from_unit_files().await?;
@@ -359,6 +365,20 @@ impl pb::agent_service_server::AgentService for Agent {
         request: Request<pb::RecoverRequest>,
     ) -> Result<Response<Self::RecoverStream>, Status> {
         self.answer_recover(request)
+    }
+
+    async fn upgrade(
+        &self,
+        request: Request<tonic::Streaming<pb::UpgradeRequest>>,
+    ) -> Result<Response<pb::UpgradeResponse>, Status> {
+        self.answer_upgrade(request).await
+    }
+
+    async fn agent_status(
+        &self,
+        _: Request<pb::AgentStatusRequest>,
+    ) -> Result<Response<pb::AgentStatusResponse>, Status> {
+        Ok(Response::new(self.answer_agent_status().await))
     }
 
     async fn doctor(

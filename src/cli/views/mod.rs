@@ -5,6 +5,7 @@
 //! harmless here, before it is painted.
 
 pub mod age;
+pub mod agent_status;
 pub mod boot_bars;
 pub mod boot_plan;
 pub mod boot_report;
@@ -28,3 +29,4 @@ pub mod render;
 pub mod service;
 pub mod status;
 pub mod table;
+pub mod upgrade;
