@@ -89,6 +89,7 @@ pub enum Command {
     #[command(subcommand)]
     Boot(commands::boot::BootCommand),
     Login(commands::login::LoginArgs),
+    Quickstart(commands::quickstart::QuickstartArgs),
     Lint(commands::lint::LintArgs),
     Render(commands::render::RenderArgs),
     Schema(commands::schema::SchemaArgs),

@@ -83,6 +83,7 @@ async fn dispatch(context: &Context<'_>, command: &Command) -> Result<Exit, CliE
         Command::Node(command) => commands::node::run(context, command).await,
         Command::Boot(command) => commands::boot::run(context, command).await,
         Command::Login(args) => commands::login::run(context, args).await,
+        Command::Quickstart(args) => commands::quickstart::run(context, args).await,
         Command::Lint(args) => commands::lint::run(context, args),
         Command::Render(args) => commands::render::run(context, args),
         Command::Schema(args) => commands::schema::run(context, args),

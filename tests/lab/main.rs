@@ -54,6 +54,7 @@ mod ports;
 mod power_loss;
 mod programs;
 mod property;
+mod quickstart;
 mod ready;
 mod recover;
 mod undeploy;

@@ -17,6 +17,7 @@ pub mod logs;
 pub mod man;
 pub mod node;
 pub mod ps;
+pub mod quickstart;
 pub mod reconcile;
 pub mod render;
 pub mod restart;

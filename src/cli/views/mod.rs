@@ -24,6 +24,7 @@ pub mod operation;
 pub mod plan;
 pub mod problem;
 pub mod ps;
+pub mod quickstart;
 pub mod recovery;
 pub mod render;
 pub mod service;
