@@ -21,6 +21,7 @@ pub mod error;
 pub mod local;
 pub mod peers;
 pub mod progress;
+pub mod provision;
 pub mod quickstart;
 pub mod run;
 pub mod snippet;

@@ -130,6 +130,7 @@ mod tests {
         let node = |name: &&str| Node {
             name: name.parse().unwrap(),
             address: Address::Socket("/s".into()),
+            token_path: None,
         };
         Settings {
             path: "mcp.toml".into(),

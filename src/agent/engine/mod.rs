@@ -352,21 +352,34 @@ impl Engine {
         self.inner.reload_owed.store(true, Ordering::SeqCst);
     }
 
-    /// Returns a number that differs when a service's files on disk, or the
-    /// drop-ins of its units, have changed.
+    /// Returns, for each service, a number that differs when its files on
+    /// disk, or the drop-ins of its units, have changed.
     ///
     /// # Errors
     ///
-    /// The unit directories cannot be read.
-    pub async fn stamp(
+    /// The look was lost; that of one service may have failed by itself.
+    pub async fn stamps(
         &self,
-        service: &ServiceName,
-        units: &[UnitName],
-    ) -> Result<u64, EngineError> {
-        let (store, service) = (self.tools().store.clone(), service.clone());
-        let units: Vec<String> = units.iter().map(ToString::to_string).collect();
-        let stamp = tokio::task::spawn_blocking(move || store.stamp(&service, &units));
-        Ok(stamp.await.map_err(EngineError::Lost)??)
+        services: &[Arc<Accepted>],
+    ) -> Result<Vec<(ServiceName, Result<u64, UnitsError>)>, EngineError> {
+        let store = self.tools().store.clone();
+        let units = |accepted: &Accepted| -> Vec<String> {
+            accepted::container_units(&accepted.deployment)
+                .iter()
+                .map(ToString::to_string)
+                .collect()
+        };
+        let services: Vec<(ServiceName, Vec<String>)> =
+            services.iter().map(|a| (a.row.name.clone(), units(a))).collect();
+        let look = move || {
+            let stamp = |(service, units): (ServiceName, Vec<String>)| {
+                let stamp = store.stamp(&service, &units);
+                (service, stamp)
+            };
+            services.into_iter().map(stamp).collect()
+        };
+        // One thread for all of them: each change of threads is two wake-ups.
+        tokio::task::spawn_blocking(look).await.map_err(EngineError::Lost)
     }
 
     /// Returns every deployment: those in force, and those under way.

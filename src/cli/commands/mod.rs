@@ -16,6 +16,7 @@ pub mod login;
 pub mod logs;
 pub mod man;
 pub mod node;
+pub mod provision;
 pub mod ps;
 pub mod quickstart;
 pub mod reconcile;

@@ -47,6 +47,8 @@ pub struct Node {
     pub name: NodeName,
     /// How its agent is reached.
     pub address: Address,
+    /// Where the token for it is, if not with the others.
+    pub token_path: Option<PathBuf>,
 }
 
 /// The checked config.
@@ -56,7 +58,7 @@ pub struct Settings {
     pub path: PathBuf,
     /// Where the service definitions are.
     pub services_dir: PathBuf,
-    /// Where the token is.
+    /// Where the token is for nodes that have none of their own.
     pub token_path: PathBuf,
     /// The token of the environment.
     pub token: Option<Secret<String>>,
@@ -135,6 +137,11 @@ fn settings(
 }
 
 impl Settings {
+    /// Returns the file that holds the token for a node.
+    pub fn token_path(&self, node: &Node) -> PathBuf {
+        node.token_path.clone().unwrap_or_else(|| self.token_path.clone())
+    }
+
     fn at(self, path: PathBuf) -> Self {
         Self { path, ..self }
     }
@@ -142,7 +149,8 @@ impl Settings {
 
 #[expect(clippy::expect_used, reason = "the name is a constant of the grammar")]
 fn local_node(socket: PathBuf) -> Node {
-    Node { name: "local".parse().expect("a DNS label"), address: Address::Socket(socket) }
+    let name = "local".parse().expect("a DNS label");
+    Node { name, address: Address::Socket(socket), token_path: None }
 }
 
 /// Checks the nodes of a file.
@@ -194,6 +202,9 @@ fn node(environment: &Environment, spanned: &Spanned<NodeTable>) -> Result<Node,
         (None, Some(ca)) => Some(Trust::CaFile(environment.expand(ca.get_ref()))),
         (None, None) => None,
     };
+    if let (Some(_), Some(token)) = (&table.socket, &table.token_path) {
+        return Err(mistake(token, "a node with a `socket` needs no token"));
+    }
     let address = match (&table.socket, addresses.is_empty(), trust) {
         (Some(socket), true, None) => Address::Socket(environment.expand(socket.get_ref())),
         (Some(socket), _, _) => {
@@ -216,7 +227,8 @@ fn node(environment: &Environment, spanned: &Spanned<NodeTable>) -> Result<Node,
             });
         }
     };
-    Ok(Node { name, address })
+    let token_path = table.token_path.as_ref().map(|path| environment.expand(path.get_ref()));
+    Ok(Node { name, address, token_path })
 }
 
 /// Tells whether a text is `host:port`.

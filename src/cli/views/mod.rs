@@ -23,6 +23,7 @@ pub mod nodes;
 pub mod operation;
 pub mod plan;
 pub mod problem;
+pub mod provision;
 pub mod ps;
 pub mod quickstart;
 pub mod recovery;
