@@ -48,7 +48,8 @@ enum MakeError {
 pub fn own_agent(environment: &Environment) -> Result<Node, CliError> {
     let runtime = environment.runtime_dir.clone().unwrap_or_default();
     let name = "local".parse().map_err(CliError::failed)?;
-    Ok(Node { name, address: Address::Socket(runtime.join("mcp/agent.sock")) })
+    let address = Address::Socket(runtime.join("mcp/agent.sock"));
+    Ok(Node { name, address, token_path: None })
 }
 
 /// Makes an agent and a service that runs, as far as they are not there.
