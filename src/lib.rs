@@ -12,19 +12,21 @@
 //! Three layers, and dependencies point one way (`tests/it/layers.rs` checks):
 //!
 //! - core, pure and synchronous: [`names`], [`definition`], [`deployment`],
-//!   [`quadlet`];
+//!   [`quadlet`], [`import`];
 //! - edges, all I/O, which do not know each other: [`units`], [`systemd`], [`podman`],
 //!   [`registry`], [`rpc`];
 //! - programs, which compose the two: [`agent`], [`master`], [`cli`].
 //!
 //! Shared by edges and programs: [`atomic_file`], [`elf`], [`file_watch`], [`manual`],
-//! [`secret`], [`supervise`], [`telemetry`], [`ui`].
+//! [`secret`], [`supervise`], [`telemetry`], [`transfer`], [`ui`].
 
 pub mod names;
 
 pub mod definition;
 pub mod deployment;
 pub mod quadlet;
+
+pub mod import;
 
 pub mod podman;
 pub mod registry;
@@ -43,4 +45,5 @@ pub mod manual;
 pub mod secret;
 pub mod supervise;
 pub mod telemetry;
+pub mod transfer;
 pub mod ui;

@@ -9,6 +9,8 @@ use super::identity::Users;
 pub const MCP_UID: u32 = 850;
 /// That user's home: state and configuration of the system's agent.
 pub const MCP_HOME: &str = "/srv/mcp";
+/// Where services have their data on a node of that user.
+const DATA: &str = "/srv";
 /// The variable by which the installed program tells an upgraded one where it
 /// is itself.
 pub const INSTALLED: &str = "MCP_AGENT_INSTALLED";
@@ -31,6 +33,8 @@ pub struct Environment {
     pub runtime_directory: Option<PathBuf>,
     /// `$XDG_STATE_HOME`.
     pub xdg_state_home: Option<PathBuf>,
+    /// `$XDG_DATA_HOME`.
+    pub xdg_data_home: Option<PathBuf>,
     /// `$XDG_CONFIG_HOME`.
     pub xdg_config_home: Option<PathBuf>,
     /// `$XDG_RUNTIME_DIR`.
@@ -58,6 +62,7 @@ impl Environment {
             state_directory: path("STATE_DIRECTORY"),
             runtime_directory: path("RUNTIME_DIRECTORY"),
             xdg_state_home: path("XDG_STATE_HOME"),
+            xdg_data_home: path("XDG_DATA_HOME"),
             xdg_config_home: path("XDG_CONFIG_HOME"),
             xdg_runtime_dir: path("XDG_RUNTIME_DIR"),
             invocation: env::var("INVOCATION_ID").ok().filter(|id| is_hexadecimal(id)),
@@ -80,6 +85,17 @@ impl Environment {
             (Some(state), _) => state.join("mcp"),
             (None, Some(home)) => home.join(".local/state/mcp"),
             (None, None) => PathBuf::from(MCP_HOME),
+        }
+    }
+
+    /// Returns the directory of the services' data directories, when the
+    /// configuration names none.
+    pub fn files_dir(&self) -> PathBuf {
+        match (&self.xdg_data_home, &self.home) {
+            _ if self.system => PathBuf::from(DATA),
+            (Some(data), _) => data.join("mcp"),
+            (None, Some(home)) => home.join(".local/share/mcp"),
+            (None, None) => PathBuf::from(DATA),
         }
     }
 
@@ -151,6 +167,8 @@ mod tests {
         };
         assert_eq!(system.state_dir(), PathBuf::from("/srv/mcp"));
         assert_eq!(system.default_socket(), PathBuf::from("/run/mcp/agent.sock"));
+        assert_eq!(user.files_dir(), PathBuf::from("/home/k/.local/share/mcp"));
+        assert_eq!(system.files_dir(), PathBuf::from("/srv"));
         assert_eq!(system.default_config(), PathBuf::from("/srv/mcp/mcp-agent.toml"));
         let given = Environment { state_directory: Some("/var/lib/x".into()), ..user };
         assert_eq!(given.state_dir(), PathBuf::from("/var/lib/x"));

@@ -20,6 +20,7 @@ pub mod doctor;
 pub mod drained;
 pub mod engine;
 pub mod environment;
+pub mod files;
 pub mod finding;
 pub mod forward;
 pub mod gate;

@@ -440,7 +440,33 @@ mod tests {
         type RollbackStream = Progress;
         type EventsStream = ReceiverStream<Result<pb::Event, Status>>;
         type ReconcileStream = Progress;
+        type ReleaseStream = Progress;
+        type PlanSyncStream = ReceiverStream<Result<pb::SyncAnswer, Status>>;
         type RecoverStream = ReceiverStream<Result<pb::RecoverEvent, Status>>;
+        type PushStream = ReceiverStream<Result<pb::FileFrame, Status>>;
+        type PullStream = ReceiverStream<Result<pb::FileFrame, Status>>;
+        type WatchStatusStream = ReceiverStream<Result<pb::StatusResponse, Status>>;
+
+        async fn push(
+            &self,
+            _: Request<tonic::Streaming<pb::FileFrame>>,
+        ) -> Result<Response<Self::PushStream>, Status> {
+            Err(Status::unimplemented("push"))
+        }
+
+        async fn pull(
+            &self,
+            _: Request<tonic::Streaming<pb::FileFrame>>,
+        ) -> Result<Response<Self::PullStream>, Status> {
+            Err(Status::unimplemented("pull"))
+        }
+
+        async fn watch_status(
+            &self,
+            _: Request<pb::StatusRequest>,
+        ) -> Result<Response<Self::WatchStatusStream>, Status> {
+            Err(Status::unimplemented("watch_status"))
+        }
 
         async fn info(
             &self,
@@ -496,6 +522,24 @@ mod tests {
             _: Request<pb::ServiceRequest>,
         ) -> Result<Response<Progress>, Status> {
             Err(Status::unimplemented("reconcile"))
+        }
+        async fn release(
+            &self,
+            _: Request<pb::ServiceRequest>,
+        ) -> Result<Response<Progress>, Status> {
+            Err(Status::unimplemented("release"))
+        }
+        async fn plan_sync(
+            &self,
+            _: Request<pb::PlanSyncRequest>,
+        ) -> Result<Response<Self::PlanSyncStream>, Status> {
+            Err(Status::unimplemented("plan_sync"))
+        }
+        async fn purge(
+            &self,
+            _: Request<pb::PurgeRequest>,
+        ) -> Result<Response<pb::PurgeResponse>, Status> {
+            Err(Status::unimplemented("purge"))
         }
         async fn test_alerts(
             &self,

@@ -22,6 +22,8 @@ use crate::ui::{Ui, visible};
 pub enum Exit {
     /// Everything was done.
     Done,
+    /// It was asked whether something would change, and it would.
+    Differs,
     /// What went wrong has been shown already.
     Shown(ErrorKind),
 }
@@ -31,6 +33,7 @@ impl Exit {
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,
+            Self::Differs => 5,
             Self::Shown(kind) => kind.exit_code(),
         }
     }
@@ -183,7 +186,7 @@ impl Context<'_> {
             worst = match worst {
                 // Unreachable wins: it says that the answer is not whole.
                 Exit::Shown(ErrorKind::Unreachable) => worst,
-                Exit::Done | Exit::Shown(_) => Exit::Shown(error.kind),
+                Exit::Done | Exit::Differs | Exit::Shown(_) => Exit::Shown(error.kind),
             };
         }
         worst

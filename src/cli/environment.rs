@@ -1,5 +1,6 @@
 //! What the process was given besides its arguments, read once, in `main`.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,9 @@ pub struct Environment {
     pub utf8: bool,
     /// `VISUAL`, else `EDITOR`.
     pub editor: Option<OsString>,
+    /// Every variable that is text: what compose files put in; `None` for
+    /// none.
+    pub shell: Option<Secret<BTreeMap<String, String>>>,
     /// The file of this program.
     pub program: Option<PathBuf>,
 }
@@ -62,6 +66,13 @@ impl Environment {
                 locale.contains("UTF-8") || locale.contains("UTF8")
             }),
             editor: text("VISUAL").or_else(|| text("EDITOR")),
+            shell: Some(Secret::new(
+                std::env::vars_os()
+                    .filter_map(|(name, value)| {
+                        Some((name.into_string().ok()?, value.into_string().ok()?))
+                    })
+                    .collect(),
+            )),
             program: std::env::current_exe().ok(),
         }
     }

@@ -15,6 +15,7 @@ pub mod completion;
 pub mod config;
 pub mod connection;
 pub mod context;
+pub mod definitions;
 pub mod editor;
 pub mod environment;
 pub mod error;
@@ -25,8 +26,11 @@ pub mod provision;
 pub mod quickstart;
 pub mod run;
 pub mod snippet;
+pub mod starter;
 pub mod status;
+pub mod syncing;
 pub mod target;
+pub mod transfer;
 pub mod views;
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ use std::pin::Pin;
 
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_stream::{Stream, iter};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::rpc::agent_v1::agent_service_server::{AgentService, AgentServiceServer};
-use crate::rpc::agent_v1::{self as proto, progress::Event};
+use crate::rpc::agent_v1::{self as proto, file_frame, progress::Event};
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 type Answer<T> = Result<Response<T>, Status>;
@@ -87,7 +87,114 @@ impl AgentService for Scripted {
     type RollbackStream = Answers<proto::Progress>;
     type EventsStream = Answers<proto::Event>;
     type ReconcileStream = Answers<proto::Progress>;
+    type ReleaseStream = Answers<proto::Progress>;
+    type PlanSyncStream = Answers<proto::SyncAnswer>;
     type RecoverStream = Answers<proto::RecoverEvent>;
+    type PushStream = Answers<proto::FileFrame>;
+    type PullStream = Answers<proto::FileFrame>;
+    type WatchStatusStream = Answers<proto::StatusResponse>;
+
+    async fn push(&self, _: Request<Streaming<proto::FileFrame>>) -> Answer<Self::PushStream> {
+        Err(Status::failed_precondition("there is no /srv/mcq"))
+    }
+
+    /// A file that is to land elsewhere.
+    async fn pull(&self, _: Request<Streaming<proto::FileFrame>>) -> Answer<Self::PullStream> {
+        let entry =
+            proto::FileEntry { path: b"../../evil".to_vec(), size: 1, ..Default::default() };
+        let frames = [
+            file_frame::Frame::Start(proto::FilesStart::default()),
+            file_frame::Frame::Entry(entry),
+            file_frame::Frame::Data(vec![1]),
+        ];
+        let frame = |frame| proto::FileFrame { frame: Some(frame) };
+        Ok(answers(frames.into_iter().map(frame).collect()))
+    }
+
+    /// A service that is up after a while.
+    async fn watch_status(
+        &self,
+        request: Request<proto::StatusRequest>,
+    ) -> Answer<Self::WatchStatusStream> {
+        if known(&request.get_ref().service).is_err() {
+            return Ok(answers(vec![proto::StatusResponse::default()]));
+        }
+        let component = |state: &str| proto::ComponentStatus {
+            name: "mcq".into(),
+            state: state.into(),
+            health: "ready".into(),
+            desired: "running".into(),
+            ..Default::default()
+        };
+        let service = |state: &str| proto::ServiceStatus {
+            name: "mcq".into(),
+            components: vec![component(state)],
+            ..Default::default()
+        };
+        let status = |state: &str| proto::StatusResponse {
+            services: vec![service(state)],
+            ..Default::default()
+        };
+        Ok(answers(vec![status("starting"), status("running")]))
+    }
+
+    async fn release(
+        &self,
+        request: Request<proto::ServiceRequest>,
+    ) -> Answer<Self::ReleaseStream> {
+        known(&request.into_inner().service)?;
+        Ok(operation(proto::OutcomeKind::Done, Vec::new()))
+    }
+
+    async fn plan_sync(
+        &self,
+        request: Request<proto::PlanSyncRequest>,
+    ) -> Answer<Self::PlanSyncStream> {
+        let request = request.into_inner();
+        let state = |defined: bool| {
+            if defined { proto::SyncState::Changed } else { proto::SyncState::Absent }
+        };
+        let plan = proto::PlanResponse {
+            effects: vec![proto::UnitEffect {
+                unit: "mcq.service".into(),
+                action: proto::UnitAction::Restart.into(),
+                reason: "its image changed".into(),
+            }],
+            ..proto::PlanResponse::default()
+        };
+        let defined = request.deploys.iter().any(|d| d.definition.contains("mcq"));
+        let mut all = vec![proto::SyncAnswer {
+            service: "mcq".into(),
+            state: state(defined).into(),
+            plan: defined.then_some(plan),
+            ..proto::SyncAnswer::default()
+        }];
+        if !request.defined.iter().any(|name| name == "old") {
+            all.push(proto::SyncAnswer {
+                service: "old".into(),
+                state: state(false).into(),
+                ..proto::SyncAnswer::default()
+            });
+        }
+        Ok(answers(all))
+    }
+
+    async fn purge(&self, request: Request<proto::PurgeRequest>) -> Answer<proto::PurgeResponse> {
+        let request = request.into_inner();
+        let result = |service: &str| {
+            let entry = format!("{service}/{service}");
+            let is_defined = request.defined.iter().any(|d| *d == entry || d == service);
+            let reason = if is_defined { "it is defined" } else { "nobody defines it" };
+            proto::PurgeResult {
+                service: service.into(),
+                component: service.into(),
+                purged: !is_defined,
+                reason: reason.into(),
+            }
+        };
+        let results = vec![result("mcq"), result("old")];
+        Ok(Response::new(proto::PurgeResponse { results }))
+    }
 
     async fn info(&self, _: Request<proto::InfoRequest>) -> Answer<proto::InfoResponse> {
         Ok(Response::new(proto::InfoResponse {

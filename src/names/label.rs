@@ -111,6 +111,9 @@ fn check_label(kind: &'static str, name: &str) -> Result<(), NameError> {
     Ok(())
 }
 
+/// How the names of a schedule's units end, but for their kind.
+const SCHEDULE: &str = "-schedule";
+
 macro_rules! label {
     ($(#[$doc:meta])* $type:ident, $kind:literal, $extra:expr) => {
         $(#[$doc])*
@@ -186,6 +189,10 @@ label!(
 label!(
     /// Names a route of a component: a DNS label; `default` when not given.
     RouteName, "route", |_| Ok(())
+);
+label!(
+    /// Names a schedule of a component: a DNS label.
+    ScheduleName, "schedule", |_| Ok(())
 );
 label!(
     /// Names a podman network: a DNS label that is not one of podman's modes.
@@ -280,6 +287,24 @@ impl ContainerName {
     /// again.
     pub fn check_timer(&self) -> UnitName {
         UnitName(format!("{}-check.timer", self.0))
+    }
+
+    /// Returns the unit that runs a schedule's command in the container.
+    pub fn schedule_unit(&self, schedule: &ScheduleName) -> UnitName {
+        UnitName(format!("{}-{schedule}{SCHEDULE}.service", self.0))
+    }
+
+    /// Returns the unit that has it run when it is time.
+    pub fn schedule_timer(&self, schedule: &ScheduleName) -> UnitName {
+        UnitName(format!("{}-{schedule}{SCHEDULE}.timer", self.0))
+    }
+
+    /// Tells whether a unit is one of a schedule of this container's, of
+    /// today's definition or an earlier one.
+    pub fn has_schedule(&self, unit: &UnitName) -> bool {
+        let name = unit.0.strip_suffix(".timer").or_else(|| unit.0.strip_suffix(".service"));
+        let rest = name.and_then(|name| name.strip_suffix(SCHEDULE));
+        rest.and_then(|rest| rest.strip_prefix(&self.0)).is_some_and(|rest| rest.starts_with('-'))
     }
 
     /// Returns the name of the container that stands in for this one while a

@@ -20,7 +20,7 @@ pub struct Arguments {
 
 /// Options of `podman run` that take no value; only what the generator or
 /// an `extra` key may bring.
-const WITHOUT_VALUE: &[&str] = &[
+pub const WITHOUT_VALUE: &[&str] = &[
     "-d",
     "--detach",
     "-i",

@@ -6,12 +6,21 @@ use std::collections::BTreeSet;
 use crate::sources::{self, Source};
 
 /// Pure and synchronous; each may use those before it.
-const CORE: [&str; 4] = ["names", "definition", "deployment", "quadlet"];
+const CORE: [&str; 5] = ["names", "definition", "deployment", "quadlet", "import"];
 /// All input and output; they do not know each other.
 const EDGES: [&str; 5] = ["units", "systemd", "registry", "podman", "rpc"];
 /// Small things for edges and programs.
-const SHARED: [&str; 8] =
-    ["atomic_file", "elf", "file_watch", "manual", "secret", "supervise", "telemetry", "ui"];
+const SHARED: [&str; 9] = [
+    "atomic_file",
+    "elf",
+    "file_watch",
+    "manual",
+    "secret",
+    "supervise",
+    "telemetry",
+    "transfer",
+    "ui",
+];
 /// Pure parts of programs.
 const PURE: [&str; 15] = [
     "agent/plan.rs",

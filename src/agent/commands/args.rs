@@ -10,7 +10,7 @@ use super::{check_config, completions, doctor, install, man, restore, server, sn
 use crate::agent::Parts;
 use crate::agent::environment::Environment;
 use crate::agent::upgrade::trial_run::Identity;
-use crate::agent::{check, forward, probe};
+use crate::agent::{check, files, forward, probe};
 use crate::supervise::TaskError;
 use crate::telemetry::Chain;
 
@@ -45,6 +45,10 @@ pub enum Command {
     /// Hand connections to the container that serves now; run by units of
     /// services that are deployed blue-green
     Forward(forward::ForwardArgs),
+    /// Send or receive files of a service; run by the agent in the user's
+    /// namespaces
+    #[command(hide = true)]
+    Files(files::worker::FilesArgs),
     /// Print the version
     Version(VersionArgs),
     /// Print a shell's completion script
@@ -147,6 +151,7 @@ where
             check::run::run(args, &environment).await.map_err(|e| CommandError::Check(Box::new(e)))
         }
         Command::Forward(args) => forward::run(args).await.map_err(CommandError::Forward),
+        Command::Files(args) => return Ok(files::worker::run(&args)),
         Command::Version(args) => version(args, &mut output),
         Command::Completions(args) => completions::run(&args, &mut output),
         Command::Man(args) => man::run(&args),

@@ -133,6 +133,14 @@ pub enum EngineError {
         /// Those that need it.
         others: Vec<ServiceName>,
     },
+    /// A service cannot be handed over as it is.
+    #[error("{service} cannot be released: {why}")]
+    NotReleasable {
+        /// The service.
+        service: ServiceName,
+        /// What stands against it, and what mends it.
+        why: String,
+    },
     /// There is no usable podman.
     #[error("this node cannot deploy: {0}")]
     Podman(String),

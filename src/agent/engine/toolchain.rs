@@ -59,6 +59,13 @@ impl Toolchain {
     }
 }
 
+/// The program that works in the user's namespaces: this one, whatever it was
+/// installed as.
+pub fn own_program() -> String {
+    let Ok(running) = std::env::current_exe() else { return "mcp-agent".to_owned() };
+    running.to_string_lossy().trim_end_matches(" (deleted)").to_owned()
+}
+
 /// Reads the templates that an operator put in a directory.
 ///
 /// # Errors

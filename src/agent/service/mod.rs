@@ -8,6 +8,7 @@ mod convert;
 mod deploy;
 mod doctor;
 mod events;
+mod files;
 mod history;
 mod info;
 mod logs;
@@ -16,7 +17,9 @@ mod operations;
 mod recover;
 mod since;
 mod status;
+mod sync;
 mod upgrade;
+mod watch_status;
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -27,12 +30,13 @@ use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::check::follow::Follower;
 use super::doctor::Patient;
 use super::engine::recovery::CutOff;
 use super::engine::{Engine, EngineError, Toolchain, Tools};
+use super::files::DataDirs;
 use super::gate::{AuditNote, Caller};
 use super::monitor::alerts::Alerts;
 use super::monitor::{self, Events, Monitor, MonitorSettings, Notice};
@@ -58,6 +62,7 @@ pub struct Agent {
     monitor: watch::Receiver<Arc<MonitorSettings>>,
     shutdown: CancellationToken,
     patient: Patient,
+    data_dirs: DataDirs,
     running: Arc<Running>,
 }
 
@@ -108,6 +113,7 @@ impl Agent {
             monitor: parts.monitor.subscribe(),
             shutdown: parts.supervisor.shutdown(),
             patient,
+            data_dirs: DataDirs::new(&parts.settings),
             running: Arc::new(running),
         };
         let cut_off = agent.engine.cut_off().await?;
@@ -228,10 +234,15 @@ impl pb::agent_service_server::AgentService for Agent {
     type StopStream = Answers<pb::Progress>;
     type StartStream = Answers<pb::Progress>;
     type RestartStream = Answers<pb::Progress>;
+    type WatchStatusStream = Answers<pb::StatusResponse>;
     type LogsStream = Answers<pb::LogEntry>;
+    type PushStream = Answers<pb::FileFrame>;
+    type PullStream = Answers<pb::FileFrame>;
     type RollbackStream = Answers<pb::Progress>;
     type EventsStream = Answers<pb::Event>;
     type ReconcileStream = Answers<pb::Progress>;
+    type ReleaseStream = Answers<pb::Progress>;
+    type PlanSyncStream = Answers<pb::SyncAnswer>;
     type RecoverStream = Answers<pb::RecoverEvent>;
 
     async fn info(
@@ -297,6 +308,13 @@ impl pb::agent_service_server::AgentService for Agent {
         self.answer_status(request).await
     }
 
+    async fn watch_status(
+        &self,
+        request: Request<pb::StatusRequest>,
+    ) -> Result<Response<Self::WatchStatusStream>, Status> {
+        self.answer_watch_status(request.into_inner())
+    }
+
     async fn definition(
         &self,
         request: Request<pb::ServiceRequest>,
@@ -309,6 +327,20 @@ impl pb::agent_service_server::AgentService for Agent {
         request: Request<pb::LogsRequest>,
     ) -> Result<Response<Self::LogsStream>, Status> {
         self.answer_logs(&request).await
+    }
+
+    async fn push(
+        &self,
+        request: Request<Streaming<pb::FileFrame>>,
+    ) -> Result<Response<Self::PushStream>, Status> {
+        self.answer_push(request).await
+    }
+
+    async fn pull(
+        &self,
+        request: Request<Streaming<pb::FileFrame>>,
+    ) -> Result<Response<Self::PullStream>, Status> {
+        self.answer_pull(request).await
     }
 
     async fn history(
@@ -351,6 +383,27 @@ impl pb::agent_service_server::AgentService for Agent {
         request: Request<pb::ServiceRequest>,
     ) -> Result<Response<Self::ReconcileStream>, Status> {
         self.answer_reconcile(&request)
+    }
+
+    async fn release(
+        &self,
+        request: Request<pb::ServiceRequest>,
+    ) -> Result<Response<Self::ReleaseStream>, Status> {
+        self.answer_release(&request)
+    }
+
+    async fn plan_sync(
+        &self,
+        request: Request<pb::PlanSyncRequest>,
+    ) -> Result<Response<Self::PlanSyncStream>, Status> {
+        self.answer_plan_sync(request)
+    }
+
+    async fn purge(
+        &self,
+        request: Request<pb::PurgeRequest>,
+    ) -> Result<Response<pb::PurgeResponse>, Status> {
+        self.answer_purge(request).await
     }
 
     async fn test_alerts(

@@ -20,6 +20,7 @@ pub(super) fn status(error: &EngineError) -> Status {
         | EngineError::Preflight { .. }
         | EngineError::ComponentFirst { .. }
         | EngineError::Needed { .. }
+        | EngineError::NotReleasable { .. }
         | EngineError::ImageGone { .. }
         | EngineError::Boot(_)
         | EngineError::Podman(_) => Code::FailedPrecondition,

@@ -259,6 +259,7 @@ pub fn before(command: &Command) -> Result<Vec<String>, HandoverError> {
         | Command::Probe(_)
         | Command::Check(_)
         | Command::Forward(_)
+        | Command::Files(_)
         | Command::Version(_)
         | Command::Completions(_)
         | Command::Man(_) => Ok(Vec::new()),

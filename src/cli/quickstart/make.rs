@@ -195,11 +195,8 @@ async fn deploy(
     };
     let mut client = connection::open(settings, node).await?;
     let answer = client.deploy(request).await.map_err(|s| status::error(&node.name, &s))?;
-    let ended = progress::watch(context, &node.name, answer.into_inner()).await?;
+    let ended = progress::outcome(context, &node.name, answer.into_inner()).await?;
     if !ended.succeeded() {
-        for failure in &ended.failures {
-            context.ui.error_detail(failure.text(context.ui.err_palette()).trim_end());
-        }
         view.failed("deploy", ended.message);
         return Ok(Exit::Shown(ErrorKind::Failed));
     }

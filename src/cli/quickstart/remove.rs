@@ -94,7 +94,7 @@ async fn service(
     }
     let request = proto::UndeployRequest { service: name.clone(), purge_data: true };
     let answer = client.undeploy(request).await.map_err(failed)?.into_inner();
-    let ended = progress::watch(context, &node.name, answer).await?;
+    let ended = progress::outcome(context, &node.name, answer).await?;
     if ended.succeeded() {
         view.done("service", format!("{name} is undeployed"));
         return Ok(Some(names));
