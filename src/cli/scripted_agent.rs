@@ -449,7 +449,7 @@ impl AgentService for Scripted {
 
     async fn upgrade(
         &self,
-        request: Request<tonic::Streaming<proto::UpgradeRequest>>,
+        request: Request<Streaming<proto::UpgradeRequest>>,
     ) -> Answer<proto::UpgradeResponse> {
         use proto::upgrade_request::Part;
         let (mut parts, mut head, mut size) = (request.into_inner(), None, 0);

@@ -422,7 +422,7 @@ impl pb::agent_service_server::AgentService for Agent {
 
     async fn upgrade(
         &self,
-        request: Request<tonic::Streaming<pb::UpgradeRequest>>,
+        request: Request<Streaming<pb::UpgradeRequest>>,
     ) -> Result<Response<pb::UpgradeResponse>, Status> {
         self.answer_upgrade(request).await
     }
