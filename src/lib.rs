@@ -18,7 +18,7 @@
 //! - programs, which compose the two: [`agent`], [`master`], [`cli`].
 //!
 //! Shared by edges and programs: [`atomic_file`], [`elf`], [`file_watch`], [`manual`],
-//! [`secret`], [`supervise`], [`telemetry`], [`transfer`], [`ui`].
+//! [`secret`], [`supervise`], [`telemetry`], [`terminal`], [`transfer`], [`ui`].
 
 pub mod names;
 
@@ -45,5 +45,6 @@ pub mod manual;
 pub mod secret;
 pub mod supervise;
 pub mod telemetry;
+pub mod terminal;
 pub mod transfer;
 pub mod ui;

@@ -29,6 +29,10 @@ use crate::telemetry::Chain;
 static VERSION: HeaderValue = HeaderValue::from_static(env!("CARGO_PKG_VERSION"));
 /// How often the use of a token is written down.
 const TOUCH_MS: i64 = 60_000;
+/// The words of the audit for a session that begins, and for how its command
+/// ended, the status after it.
+const BEGUN: &str = "begun";
+const EXIT: &str = "exit_";
 
 /// Who calls; an extension of every request that a handler sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -234,6 +238,33 @@ pub async fn record_handshake(registry: &Registry, refused: &crate::rpc::server:
     write(registry, row).await;
 }
 
+/// Records that a session begins, with its command line. That is kept from
+/// the log: more people read it.
+pub async fn record_session(
+    registry: &Registry,
+    caller: Option<&Caller>,
+    (method, subject): (&str, String),
+    command: String,
+) {
+    let text = |of: fn(&Caller) -> String| caller.map_or_else(|| "-".to_owned(), of);
+    let row = AuditRow {
+        at_ms: now_ms(),
+        caller: text(|c| c.name.clone()),
+        role: text(|c| c.role.to_string()),
+        peer: text(|c| c.peer.to_string()),
+        method: method.to_owned(),
+        subject,
+        code: BEGUN.to_owned(),
+        message: command,
+    };
+    write(registry, row).await;
+}
+
+/// Returns the word of the audit for how a command ended: `exit_0`.
+pub fn exit_word(status: i32) -> String {
+    format!("{EXIT}{status}")
+}
+
 /// Returns the time as the registry stores it: milliseconds since the Unix
 /// epoch.
 pub fn now_ms() -> i64 {
@@ -255,8 +286,9 @@ fn code_word(code: Code) -> String {
 
 async fn write(registry: &Registry, row: AuditRow) {
     let AuditRow { at_ms: _, caller, role, peer, method, subject, code, message } = &row;
-    // The last two are outcomes of an operation (`Progress`).
-    if matches!(code.as_str(), "ok" | "done" | "unchanged") {
+    // `done` and `unchanged` are outcomes of an operation (`Progress`).
+    let fine = matches!(code.as_str(), "ok" | "done" | "unchanged" | BEGUN);
+    if fine || code.starts_with(EXIT) {
         tracing::info!(%caller, %role, %peer, %method, %subject, %code, "call");
     } else {
         tracing::warn!(%caller, %role, %peer, %method, %subject, %code, detail = %message, "call");

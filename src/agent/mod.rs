@@ -41,6 +41,7 @@ pub mod rescue;
 pub mod restored;
 pub mod run;
 pub mod service;
+pub mod session;
 pub mod settings;
 pub mod signals;
 pub mod switch_file;

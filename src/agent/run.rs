@@ -438,6 +438,8 @@ mod tests {
         type RestartStream = Progress;
         type LogsStream = ReceiverStream<Result<pb::LogEntry, Status>>;
         type RollbackStream = Progress;
+        type ExecStream = ReceiverStream<Result<pb::SessionResponse, Status>>;
+        type RunOnceStream = ReceiverStream<Result<pb::SessionResponse, Status>>;
         type EventsStream = ReceiverStream<Result<pb::Event, Status>>;
         type ReconcileStream = Progress;
         type ReleaseStream = Progress;
@@ -522,6 +524,18 @@ mod tests {
             _: Request<pb::ServiceRequest>,
         ) -> Result<Response<Progress>, Status> {
             Err(Status::unimplemented("reconcile"))
+        }
+        async fn exec(
+            &self,
+            _: Request<tonic::Streaming<pb::SessionRequest>>,
+        ) -> Result<Response<Self::ExecStream>, Status> {
+            Err(Status::unimplemented("exec"))
+        }
+        async fn run_once(
+            &self,
+            _: Request<tonic::Streaming<pb::SessionRequest>>,
+        ) -> Result<Response<Self::RunOnceStream>, Status> {
+            Err(Status::unimplemented("run_once"))
         }
         async fn release(
             &self,

@@ -44,6 +44,7 @@ fn main() -> anyhow::Result<ExitCode> {
         | Command::Probe(_)
         | Command::Check(_)
         | Command::Forward(_)
+        | Command::Session(_)
         | Command::Files(_)
         | Command::Version(_)
         | Command::Completions(_)

@@ -79,6 +79,8 @@ pub enum Command {
     List(commands::list::ListArgs),
     Status(commands::status::StatusArgs),
     Logs(commands::logs::LogsArgs),
+    Exec(commands::exec::ExecArgs),
+    Run(commands::run_once::RunArgs),
     Wait(commands::wait::WaitArgs),
     Push(commands::push::PushArgs),
     Pull(commands::pull::PullArgs),

@@ -26,6 +26,8 @@ pub enum Exit {
     Differs,
     /// What went wrong has been shown already.
     Shown(ErrorKind),
+    /// A command that ran elsewhere ended with this status.
+    Status(u8),
 }
 
 impl Exit {
@@ -35,6 +37,7 @@ impl Exit {
             Self::Done => 0,
             Self::Differs => 5,
             Self::Shown(kind) => kind.exit_code(),
+            Self::Status(status) => status,
         }
     }
 }
@@ -186,7 +189,9 @@ impl Context<'_> {
             worst = match worst {
                 // Unreachable wins: it says that the answer is not whole.
                 Exit::Shown(ErrorKind::Unreachable) => worst,
-                Exit::Done | Exit::Differs | Exit::Shown(_) => Exit::Shown(error.kind),
+                Exit::Done | Exit::Differs | Exit::Shown(_) | Exit::Status(_) => {
+                    Exit::Shown(error.kind)
+                }
             };
         }
         worst

@@ -25,6 +25,7 @@ pub mod progress;
 pub mod provision;
 pub mod quickstart;
 pub mod run;
+pub mod session;
 pub mod snippet;
 pub mod starter;
 pub mod status;

@@ -76,6 +76,8 @@ async fn dispatch(context: &Context<'_>, command: &Command) -> Result<Exit, CliE
         Command::List(args) => commands::list::run(context, args).await,
         Command::Status(args) => commands::status::run(context, args).await,
         Command::Logs(args) => commands::logs::run(context, args).await,
+        Command::Exec(args) => commands::exec::run(context, args).await,
+        Command::Run(args) => commands::run_once::run(context, args).await,
         Command::Wait(args) => commands::wait::run(context, args).await,
         Command::Push(args) => commands::push::run(context, args).await,
         Command::Pull(args) => commands::pull::run(context, args).await,

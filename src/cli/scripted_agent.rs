@@ -76,6 +76,25 @@ fn operation(
     answers(events.into_iter().map(|event| proto::Progress { event: Some(event) }).collect())
 }
 
+/// A session that writes the words of its command, and ends with 7.
+async fn session(
+    request: Request<tonic::Streaming<proto::SessionRequest>>,
+) -> Answer<Answers<proto::SessionResponse>> {
+    use proto::session_response::Message as Sent;
+    let start = request.into_inner().message().await?.and_then(|request| request.message);
+    let Some(proto::session_request::Message::Start(start)) = start else {
+        return Err(Status::invalid_argument("a session begins with `start`"));
+    };
+    known(&start.service)?;
+    let begun = proto::SessionBegun { unit: "mcp-exec-1.service".into(), container: "mcq".into() };
+    let mut all = vec![Sent::Begun(begun), Sent::Granted(16)];
+    all.extend(start.command.into_iter().map(|word| Sent::Output(word.into_bytes())));
+    all.push(Sent::Errors(b"\xff\n".to_vec()));
+    all.push(Sent::End(proto::SessionEnd { status: 7, message: String::new() }));
+    let response = |message| proto::SessionResponse { message: Some(message) };
+    Ok(answers(all.into_iter().map(response).collect()))
+}
+
 #[tonic::async_trait]
 impl AgentService for Scripted {
     type DeployStream = Answers<proto::Progress>;
@@ -85,6 +104,8 @@ impl AgentService for Scripted {
     type RestartStream = Answers<proto::Progress>;
     type LogsStream = Answers<proto::LogEntry>;
     type RollbackStream = Answers<proto::Progress>;
+    type ExecStream = Answers<proto::SessionResponse>;
+    type RunOnceStream = Answers<proto::SessionResponse>;
     type EventsStream = Answers<proto::Event>;
     type ReconcileStream = Answers<proto::Progress>;
     type ReleaseStream = Answers<proto::Progress>;
@@ -223,6 +244,20 @@ impl AgentService for Scripted {
         Err(Status::permission_denied("a viewer may not undeploy"))
     }
 
+    async fn exec(
+        &self,
+        request: Request<tonic::Streaming<proto::SessionRequest>>,
+    ) -> Answer<Self::ExecStream> {
+        session(request).await
+    }
+
+    async fn run_once(
+        &self,
+        request: Request<tonic::Streaming<proto::SessionRequest>>,
+    ) -> Answer<Self::RunOnceStream> {
+        session(request).await
+    }
+
     async fn stop(&self, _: Request<proto::ServiceRequest>) -> Answer<Self::StopStream> {
         Ok(operation(proto::OutcomeKind::Done, Vec::new()))
     }
@@ -255,7 +290,20 @@ impl AgentService for Scripted {
     }
 
     async fn list(&self, _: Request<proto::ListRequest>) -> Answer<proto::ListResponse> {
-        Ok(Response::new(proto::ListResponse::default()))
+        let component = proto::RegisteredComponent {
+            name: "mcq".into(),
+            image: "localhost/mcq:1".into(),
+            ..Default::default()
+        };
+        let service = proto::RegisteredService {
+            name: "mcq".into(),
+            active: true,
+            generation: 4,
+            deployed_by: "kyle".into(),
+            components: vec![component],
+            ..Default::default()
+        };
+        Ok(Response::new(proto::ListResponse { services: vec![service] }))
     }
 
     async fn status(

@@ -314,6 +314,20 @@ impl ContainerName {
         Self(format!("{}-next", self.0))
     }
 
+    /// Returns the name of a container that runs one command with the spec of
+    /// this one, by its number of eight hexadecimal digits.
+    #[must_use]
+    pub fn one_off(&self, number: &str) -> Self {
+        Self(format!("{}-run-{number}", self.0))
+    }
+
+    /// Tells whether a container's name is of one that runs one command with
+    /// the spec of this one.
+    pub fn is_one_off(&self, name: &str) -> bool {
+        let number = name.strip_prefix(self.as_str()).and_then(|rest| rest.strip_prefix("-run-"));
+        number.is_some_and(|n| n.len() == 8 && n.bytes().all(|b| b.is_ascii_hexdigit()))
+    }
+
     /// Returns the unit that forwards connections to the container.
     pub fn forward_unit(&self) -> UnitName {
         UnitName(format!("{}-forward.service", self.0))
@@ -356,6 +370,11 @@ impl UnitName {
     /// Takes a unit name from systemd, which has checked it.
     pub fn from_systemd(name: impl Into<String>) -> Self {
         Self(name.into())
+    }
+
+    /// Returns the unit that holds a session, by the session's number.
+    pub fn session(number: &str) -> Self {
+        Self(format!("mcp-exec-{number}.service"))
     }
 
     /// Returns the target that stands for a whole service.

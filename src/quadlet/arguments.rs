@@ -88,6 +88,11 @@ impl Arguments {
         Ok(Self { options, image, command: words.map(str::to_owned).collect() })
     }
 
+    /// Tells whether an option of `podman run` has no value.
+    pub(super) fn is_without_value(flag: &str) -> bool {
+        WITHOUT_VALUE.contains(&flag)
+    }
+
     /// Returns what a container of a deployment must be run with.
     pub fn meant(deployment: &Deployment, container: &Container) -> Self {
         let mut options = Options::default();

@@ -102,6 +102,8 @@ const METHODS: &[(&str, Role)] = &[
     ("Events", Role::Viewer),
     ("PlanReconcile", Role::Viewer),
     ("Reconcile", Role::Operator),
+    ("Exec", Role::Operator),
+    ("RunOnce", Role::Operator),
     ("Release", Role::Operator),
     ("PlanSync", Role::Viewer),
     ("Purge", Role::Operator),

@@ -24,6 +24,9 @@ pub mod agent_v1 {
 /// The descriptors of every service, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
+/// The most octets that one message of a session carries.
+pub const INPUT_CHUNK: usize = 32 * 1024;
+
 /// The largest message that either side takes: a definition of any sane size,
 /// a plan with its diffs.
 pub const MAX_MESSAGE: usize = 16 * 1024 * 1024;

@@ -25,6 +25,7 @@ pub mod proxy;
 pub mod state;
 pub mod system;
 pub mod timers;
+pub mod transient;
 pub mod unit_watch;
 pub mod watch;
 

@@ -10,7 +10,7 @@ const CORE: [&str; 5] = ["names", "definition", "deployment", "quadlet", "import
 /// All input and output; they do not know each other.
 const EDGES: [&str; 5] = ["units", "systemd", "registry", "podman", "rpc"];
 /// Small things for edges and programs.
-const SHARED: [&str; 9] = [
+const SHARED: [&str; 10] = [
     "atomic_file",
     "elf",
     "file_watch",
@@ -18,6 +18,7 @@ const SHARED: [&str; 9] = [
     "secret",
     "supervise",
     "telemetry",
+    "terminal",
     "transfer",
     "ui",
 ];

@@ -10,7 +10,7 @@ use super::{check_config, completions, doctor, install, man, restore, server, sn
 use crate::agent::Parts;
 use crate::agent::environment::Environment;
 use crate::agent::upgrade::trial_run::Identity;
-use crate::agent::{check, files, forward, probe};
+use crate::agent::{check, files, forward, probe, session};
 use crate::supervise::TaskError;
 use crate::telemetry::Chain;
 
@@ -45,6 +45,8 @@ pub enum Command {
     /// Hand connections to the container that serves now; run by units of
     /// services that are deployed blue-green
     Forward(forward::ForwardArgs),
+    /// Hold a session of mcp exec or mcp run; run by units
+    Session(session::attend::SessionArgs),
     /// Send or receive files of a service; run by the agent in the user's
     /// namespaces
     #[command(hide = true)]
@@ -96,6 +98,9 @@ pub enum CommandError {
     /// Nothing could be forwarded.
     #[error(transparent)]
     Forward(#[from] forward::ForwardError),
+    /// There was no session.
+    #[error(transparent)]
+    Session(#[from] session::attend::SessionError),
     /// There is no new copy of the registry.
     #[error(transparent)]
     Snapshot(#[from] snapshot::SnapshotCommandError),
@@ -151,6 +156,7 @@ where
             check::run::run(args, &environment).await.map_err(|e| CommandError::Check(Box::new(e)))
         }
         Command::Forward(args) => forward::run(args).await.map_err(CommandError::Forward),
+        Command::Session(args) => session::attend::run(args).await.map_err(CommandError::Session),
         Command::Files(args) => return Ok(files::worker::run(&args)),
         Command::Version(args) => version(args, &mut output),
         Command::Completions(args) => completions::run(&args, &mut output),
@@ -172,6 +178,7 @@ where
                 | CommandError::Probe(_)
                 | CommandError::Check(_)
                 | CommandError::Forward(_)
+                | CommandError::Session(_)
                 | CommandError::Snapshot(_)
                 | CommandError::Restore(_)
                 | CommandError::Doctor(_)

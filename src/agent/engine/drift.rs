@@ -100,7 +100,7 @@ impl Engine {
         let ours = |name: &str| {
             deployments.iter().any(|d| {
                 let busy = self.lately(&d.service).is_some();
-                d.containers.iter().any(|c| c.name.as_str() == name)
+                d.containers.iter().any(|c| c.name.as_str() == name || c.name.is_one_off(name))
                     || (busy && is_of(d.service.as_str(), name))
             })
         };

@@ -26,6 +26,7 @@ pub mod history;
 pub mod images;
 mod installing;
 pub mod lifecycle;
+mod one_off;
 pub mod prepare;
 mod promotion;
 mod pulling;
@@ -47,6 +48,7 @@ mod trial;
 pub mod undeploy;
 
 mod preflight;
+pub mod session;
 mod sources;
 
 use std::collections::BTreeMap;
@@ -200,7 +202,8 @@ impl Engine {
         &self.inner.tools
     }
 
-    fn registry(&self) -> &Registry {
+    /// Returns the agent's memory.
+    pub(super) fn registry(&self) -> &Registry {
         &self.inner.tools.registry
     }
 

@@ -90,6 +90,13 @@ pub(super) struct Proved {
     additions: Vec<String>,
 }
 
+impl Proved {
+    /// Returns the units that the generator made, by name.
+    pub(super) fn units(self) -> BTreeMap<String, String> {
+        self.report.units
+    }
+}
+
 impl Prepared {
     /// Tells whether the deploy would change nothing but the words of the
     /// definition.

@@ -82,6 +82,7 @@ impl Engine {
         let service = &accepted.row.name;
         let deployment = &accepted.deployment;
         let changed = self.stop_all(deployment, progress).await?;
+        self.end_one_offs(deployment, progress).await?;
         self.leave_volumes(deployment).await?;
         let step = progress.step("remove", service.as_str()).await;
         let nothing = crate::quadlet::UnitSet::new(service.clone(), false);

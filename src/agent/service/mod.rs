@@ -15,6 +15,7 @@ mod logs;
 mod lookup;
 mod operations;
 mod recover;
+mod session;
 mod since;
 mod status;
 mod sync;
@@ -26,8 +27,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -62,6 +62,7 @@ pub struct Agent {
     monitor: watch::Receiver<Arc<MonitorSettings>>,
     shutdown: CancellationToken,
     patient: Patient,
+    sessions: Arc<Semaphore>,
     data_dirs: DataDirs,
     running: Arc<Running>,
 }
@@ -113,6 +114,7 @@ impl Agent {
             monitor: parts.monitor.subscribe(),
             shutdown: parts.supervisor.shutdown(),
             patient,
+            sessions: Arc::new(Semaphore::new(session::SESSIONS)),
             data_dirs: DataDirs::new(&parts.settings),
             running: Arc::new(running),
         };
@@ -239,6 +241,8 @@ impl pb::agent_service_server::AgentService for Agent {
     type PushStream = Answers<pb::FileFrame>;
     type PullStream = Answers<pb::FileFrame>;
     type RollbackStream = Answers<pb::Progress>;
+    type ExecStream = Answers<pb::SessionResponse>;
+    type RunOnceStream = Answers<pb::SessionResponse>;
     type EventsStream = Answers<pb::Event>;
     type ReconcileStream = Answers<pb::Progress>;
     type ReleaseStream = Answers<pb::Progress>;
@@ -383,6 +387,20 @@ impl pb::agent_service_server::AgentService for Agent {
         request: Request<pb::ServiceRequest>,
     ) -> Result<Response<Self::ReconcileStream>, Status> {
         self.answer_reconcile(&request)
+    }
+
+    async fn exec(
+        &self,
+        request: Request<Streaming<pb::SessionRequest>>,
+    ) -> Result<Response<Self::ExecStream>, Status> {
+        self.answer_session(session::Kind::Exec, request).await
+    }
+
+    async fn run_once(
+        &self,
+        request: Request<Streaming<pb::SessionRequest>>,
+    ) -> Result<Response<Self::RunOnceStream>, Status> {
+        self.answer_session(session::Kind::RunOnce, request).await
     }
 
     async fn release(

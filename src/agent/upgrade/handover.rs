@@ -260,6 +260,7 @@ pub fn before(command: &Command) -> Result<Vec<String>, HandoverError> {
         | Command::Check(_)
         | Command::Forward(_)
         | Command::Files(_)
+        | Command::Session(_)
         | Command::Version(_)
         | Command::Completions(_)
         | Command::Man(_) => Ok(Vec::new()),

@@ -31,6 +31,7 @@ pub mod quickstart;
 pub mod recovery;
 pub mod render;
 pub mod service;
+pub mod session;
 pub mod status;
 pub mod sync;
 pub mod table;
