@@ -123,6 +123,7 @@ mod tests {
         let node = |name: &str| Node {
             name: name.parse().unwrap(),
             address: Address::Socket(home.path().join(name)),
+            token_path: None,
         };
         server.block_on(async { serve(&home.path().join("rift")) });
         let settings = Settings {
@@ -132,6 +133,7 @@ mod tests {
             token: None,
             nodes: vec![node("rift"), node("down")],
             nothing_configured: false,
+            peers: crate::cli::peers::Peers::default(),
         };
         let names = |typed| matching(&settings, typed).into_iter().collect::<Vec<_>>();
         assert_eq!(names(""), ["mcq", "web"]);
