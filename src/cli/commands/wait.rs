@@ -86,7 +86,7 @@ pub async fn run(context: &Context<'_>, args: &WaitArgs) -> Result<Exit, CliErro
     context.show(&view, |view| view.text(context.ui.palette()))?;
     Ok(match context.finish(&errors) {
         Exit::Done if !view.reached => Exit::Shown(ErrorKind::TimeIsUp),
-        exit @ (Exit::Done | Exit::Shown(_)) => exit,
+        exit @ (Exit::Done | Exit::Differs | Exit::Shown(_) | Exit::Status(_)) => exit,
     })
 }
 
