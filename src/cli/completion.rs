@@ -123,6 +123,7 @@ mod tests {
         let node = |name: &str| Node {
             name: name.parse().unwrap(),
             address: Address::Socket(home.path().join(name)),
+            token_path: None,
         };
         server.block_on(async { serve(&home.path().join("rift")) });
         let settings = Settings {

@@ -202,6 +202,7 @@ mod tests {
         let node = |name: &&str| crate::cli::config::Node {
             name: name.parse().unwrap(),
             address: crate::cli::config::Address::Socket("/s".into()),
+            token_path: None,
         };
         Settings {
             path: "mcp.toml".into(),

@@ -73,7 +73,7 @@ fn operation(
 
 /// A session that writes the words of its command, and ends with 7.
 async fn session(
-    request: Request<tonic::Streaming<proto::SessionRequest>>,
+    request: Request<Streaming<proto::SessionRequest>>,
 ) -> Answer<Answers<proto::SessionResponse>> {
     use proto::session_response::Message as Sent;
     let start = request.into_inner().message().await?.and_then(|request| request.message);
@@ -241,14 +241,14 @@ impl AgentService for Scripted {
 
     async fn exec(
         &self,
-        request: Request<tonic::Streaming<proto::SessionRequest>>,
+        request: Request<Streaming<proto::SessionRequest>>,
     ) -> Answer<Self::ExecStream> {
         session(request).await
     }
 
     async fn run_once(
         &self,
-        request: Request<tonic::Streaming<proto::SessionRequest>>,
+        request: Request<Streaming<proto::SessionRequest>>,
     ) -> Answer<Self::RunOnceStream> {
         session(request).await
     }
