@@ -17,8 +17,8 @@
 //!   [`registry`], [`rpc`];
 //! - programs, which compose the two: [`agent`], [`master`], [`cli`].
 //!
-//! Shared by edges and programs: [`atomic_file`], [`file_watch`], [`manual`], [`secret`],
-//! [`supervise`], [`telemetry`], [`terminal`], [`transfer`], [`ui`].
+//! Shared by edges and programs: [`atomic_file`], [`elf`], [`file_watch`], [`manual`],
+//! [`secret`], [`supervise`], [`telemetry`], [`terminal`], [`transfer`], [`ui`].
 
 pub mod names;
 
@@ -39,6 +39,7 @@ pub mod cli;
 pub mod master;
 
 pub mod atomic_file;
+pub mod elf;
 pub mod file_watch;
 pub mod manual;
 pub mod secret;

@@ -11,6 +11,9 @@ pub const MCP_UID: u32 = 850;
 pub const MCP_HOME: &str = "/srv/mcp";
 /// Where services have their data on a node of that user.
 const DATA: &str = "/srv";
+/// The variable by which the installed program tells an upgraded one where it
+/// is itself.
+pub const INSTALLED: &str = "MCP_AGENT_INSTALLED";
 
 /// The surroundings of the process that settings depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -36,6 +39,13 @@ pub struct Environment {
     pub xdg_config_home: Option<PathBuf>,
     /// `$XDG_RUNTIME_DIR`.
     pub xdg_runtime_dir: Option<PathBuf>,
+    /// `$INVOCATION_ID`, which systemd sets: its number of this run.
+    pub invocation: Option<String>,
+    /// The installed program that started this one in its place
+    /// ([`INSTALLED`]); none: this is the installed one.
+    pub installed: Option<PathBuf>,
+    /// The kernel's number of this boot (`random(4)`).
+    pub boot_id: String,
 }
 
 impl Environment {
@@ -55,6 +65,11 @@ impl Environment {
             xdg_data_home: path("XDG_DATA_HOME"),
             xdg_config_home: path("XDG_CONFIG_HOME"),
             xdg_runtime_dir: path("XDG_RUNTIME_DIR"),
+            invocation: env::var("INVOCATION_ID").ok().filter(|id| is_hexadecimal(id)),
+            installed: path(INSTALLED),
+            boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+                .map(|id| id.trim().to_owned())
+                .unwrap_or_default(),
         }
     }
 
@@ -118,6 +133,10 @@ impl Environment {
         let system = PathBuf::from(MCP_HOME).join("mcp-agent.toml");
         if self.system { system } else { config().unwrap_or(system) }
     }
+}
+
+fn is_hexadecimal(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// Reads a variable that holds a path; of systemd's lists, the first entry.

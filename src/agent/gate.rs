@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use http::{HeaderMap, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body::{Frame, SizeHint};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -19,10 +19,14 @@ use tonic::{Code, Status};
 
 use super::identity::Members;
 use crate::registry::{AuditRow, Registry, RegistryError};
-use crate::rpc::auth::{self, Access, REASON_HEADER, Refusal, Role, StoredToken, Token};
+use crate::rpc::auth::{
+    self, Access, REASON_HEADER, Refusal, Role, StoredToken, Token, VERSION_HEADER,
+};
 use crate::rpc::server::Peer;
 use crate::telemetry::Chain;
 
+/// What every answer to a caller says.
+static VERSION: HeaderValue = HeaderValue::from_static(env!("CARGO_PKG_VERSION"));
 /// How often the use of a token is written down.
 const TOUCH_MS: i64 = 60_000;
 /// The words of the audit for a session that begins, and for how its command
@@ -358,7 +362,12 @@ where
                     // A client that leaves drops this future, and the record
                     // with it: `Pending` then writes what is known.
                     let pending = Pending(record);
-                    let response = inner.call(request).await?;
+                    // Who has no right to call is not told.
+                    let known = request.extensions().get::<Caller>().is_some();
+                    let mut response = inner.call(request).await?;
+                    if known {
+                        response.headers_mut().insert(VERSION_HEADER, VERSION.clone());
+                    }
                     Ok(pending.attach(response))
                 }
                 Err(status) => Ok(status.into_http()),

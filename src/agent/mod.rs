@@ -45,6 +45,7 @@ pub mod session;
 pub mod settings;
 pub mod signals;
 pub mod switch_file;
+pub mod upgrade;
 
 pub use gate::{AuditNote, Caller};
 pub use problems::Problems;

@@ -99,6 +99,7 @@ pub enum Command {
     Login(commands::login::LoginArgs),
     #[command(subcommand)]
     Import(commands::import::ImportCommand),
+    Quickstart(commands::quickstart::QuickstartArgs),
     Lint(commands::lint::LintArgs),
     Render(commands::render::RenderArgs),
     Schema(commands::schema::SchemaArgs),

@@ -133,6 +133,7 @@ mod tests {
             token: None,
             nodes: vec![node("rift"), node("down")],
             nothing_configured: false,
+            peers: crate::cli::peers::Peers::default(),
         };
         let names = |typed| matching(&settings, typed).into_iter().collect::<Vec<_>>();
         assert_eq!(names(""), ["mcq", "web"]);

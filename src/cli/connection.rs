@@ -26,7 +26,10 @@ pub async fn open(settings: &Settings, node: &Node) -> Result<AgentClient, CliEr
         Address::Socket(_) => None,
         Address::Tls { addresses: _, trust: _ } => Some(token(settings, node)?),
     };
-    open_as(node, token.as_ref()).await
+    let seen = settings.peers.of(&node.name);
+    client::connect_and_note(&endpoint(&node.address), token.as_ref(), seen)
+        .await
+        .map_err(|source| failure(node, source))
 }
 
 /// Connects to a node with this token.

@@ -10,6 +10,7 @@ use crate::cli::connection;
 use crate::cli::environment::Environment;
 use crate::cli::error::{CliError, ErrorKind, OutputError};
 use crate::cli::local::{self, LocalDefinition};
+use crate::cli::peers::Peers;
 use crate::cli::target;
 use crate::names::{NodeName, ServiceName};
 use crate::rpc::client::AgentClient;
@@ -55,6 +56,8 @@ pub struct Context<'a> {
     pub json: bool,
     /// `-n` before the command.
     pub nodes: Vec<NodeName>,
+    /// Where the versions of the agents are noted.
+    pub peers: Peers,
 }
 
 /// The node of a service, a connection to it, and the local definition.
@@ -102,7 +105,8 @@ impl Context<'_> {
     ///
     /// The config is invalid or cannot be read.
     pub fn settings(&self) -> Result<Settings, CliError> {
-        config::load(self.environment, self.config.as_deref())
+        let settings = config::load(self.environment, self.config.as_deref())?;
+        Ok(Settings { peers: self.peers.clone(), ..settings })
     }
 
     /// Joins the nodes chosen before the command and after it.

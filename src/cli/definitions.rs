@@ -211,6 +211,7 @@ mod tests {
             token: None,
             nodes: nodes.iter().map(node).collect(),
             nothing_configured: false,
+            peers: crate::cli::peers::Peers::default(),
         }
     }
 

@@ -13,8 +13,14 @@ pub struct Environment {
     pub home: Option<PathBuf>,
     /// `XDG_CONFIG_HOME`.
     pub config_home: Option<PathBuf>,
+    /// `XDG_DATA_HOME`.
+    pub data_home: Option<PathBuf>,
+    /// `XDG_STATE_HOME`.
+    pub state_home: Option<PathBuf>,
     /// `XDG_RUNTIME_DIR`.
     pub runtime_dir: Option<PathBuf>,
+    /// The effective user.
+    pub uid: u32,
     /// `MCP_CONFIG`: the config file.
     pub config: Option<PathBuf>,
     /// `MCP_SERVICES_DIR`: overrides `[services] dir`.
@@ -33,6 +39,8 @@ pub struct Environment {
     /// Every variable that is text: what compose files put in; `None` for
     /// none.
     pub shell: Option<Secret<BTreeMap<String, String>>>,
+    /// The file of this program.
+    pub program: Option<PathBuf>,
 }
 
 impl Environment {
@@ -43,7 +51,10 @@ impl Environment {
         Self {
             home: path("HOME"),
             config_home: path("XDG_CONFIG_HOME"),
+            data_home: path("XDG_DATA_HOME"),
+            state_home: path("XDG_STATE_HOME"),
             runtime_dir: path("XDG_RUNTIME_DIR"),
+            uid: rustix::process::geteuid().as_raw(),
             config: path("MCP_CONFIG"),
             services_dir: path("MCP_SERVICES_DIR"),
             token_path: path("MCP_AUTH_TOKEN_PATH"),
@@ -62,6 +73,7 @@ impl Environment {
                     })
                     .collect(),
             )),
+            program: std::env::current_exe().ok(),
         }
     }
 
@@ -75,7 +87,22 @@ impl Environment {
 
     /// Returns the directory of the config, `~/.config/mcp`.
     pub fn config_dir(&self) -> PathBuf {
-        let base = self.config_home.clone().unwrap_or_else(|| self.expand(Path::new("~/.config")));
-        base.join("mcp")
+        self.user_config_dir().join("mcp")
+    }
+
+    /// Returns the directory of the user's configuration, `~/.config`.
+    pub fn user_config_dir(&self) -> PathBuf {
+        self.config_home.clone().unwrap_or_else(|| self.expand(Path::new("~/.config")))
+    }
+
+    /// Returns the directory of the user's data, `~/.local/share`.
+    pub fn data_dir(&self) -> PathBuf {
+        self.data_home.clone().unwrap_or_else(|| self.expand(Path::new("~/.local/share")))
+    }
+
+    /// Returns the directory of what the user's programs keep,
+    /// `~/.local/state`.
+    pub fn state_dir(&self) -> PathBuf {
+        self.state_home.clone().unwrap_or_else(|| self.expand(Path::new("~/.local/state")))
     }
 }

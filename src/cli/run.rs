@@ -10,6 +10,7 @@ use crate::cli::commands;
 use crate::cli::context::{Context, Exit};
 use crate::cli::environment::Environment;
 use crate::cli::error::{CliError, ErrorKind};
+use crate::cli::peers::Peers;
 use crate::ui::{Choices, Streams, Ui};
 
 /// Runs `mcp` with these arguments, the program's name first, and returns the
@@ -34,8 +35,11 @@ pub async fn run(
         config: cli.global.config,
         json: cli.global.json,
         nodes: cli.global.node,
+        peers: Peers::default(),
     };
-    match dispatch(&context, &cli.command).await {
+    let done = dispatch(&context, &cli.command).await;
+    context.peers.warn(&ui);
+    match done {
         Ok(exit) => exit.code(),
         Err(error) => {
             error.report(&ui);
@@ -88,6 +92,7 @@ async fn dispatch(context: &Context<'_>, command: &Command) -> Result<Exit, CliE
         Command::Boot(command) => commands::boot::run(context, command).await,
         Command::Login(args) => commands::login::run(context, args).await,
         Command::Import(command) => commands::import::dispatch(context, command),
+        Command::Quickstart(args) => commands::quickstart::run(context, args).await,
         Command::Lint(args) => commands::lint::run(context, args),
         Command::Render(args) => commands::render::run(context, args),
         Command::Schema(args) => commands::schema::run(context, args),

@@ -13,8 +13,13 @@ use crate::rpc::agent_v1::{self as proto, file_frame, progress::Event};
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 type Answer<T> = Result<Response<T>, Status>;
 
-/// An agent that knows one service, mcq, and answers by a script.
-struct Scripted;
+/// An agent that knows one service, mcq, and answers by a script. No program
+/// that is sent to it comes up.
+#[derive(Default)]
+struct Scripted {
+    /// The SHA-256 of what was sent.
+    sent: std::sync::Mutex<Option<String>>,
+}
 
 fn answers<T: Send + 'static>(all: Vec<T>) -> Response<Answers<T>> {
     Response::new(Box::pin(iter(all.into_iter().map(Ok))))
@@ -490,6 +495,57 @@ impl AgentService for Scripted {
         Ok(answers(events.into_iter().map(event).collect()))
     }
 
+    async fn upgrade(
+        &self,
+        request: Request<Streaming<proto::UpgradeRequest>>,
+    ) -> Answer<proto::UpgradeResponse> {
+        use proto::upgrade_request::Part;
+        let (mut parts, mut head, mut size) = (request.into_inner(), None, 0);
+        while let Some(message) = parts.message().await? {
+            match message.part {
+                Some(Part::Head(first)) => head = Some(first),
+                Some(Part::Data(data)) => size += data.len() as u64,
+                None => {}
+            }
+        }
+        let head = head.filter(|head| head.size == size).ok_or_else(|| Status::data_loss("cut"))?;
+        if !head.dry_run {
+            *self.sent.lock().unwrap() = Some(head.sha256);
+        }
+        let (from, to) = ("0.3.0".into(), "0.3.1".into());
+        Ok(Response::new(proto::UpgradeResponse { from, to, schema_from: 3, schema_to: 4 }))
+    }
+
+    async fn agent_status(
+        &self,
+        _: Request<proto::AgentStatusRequest>,
+    ) -> Answer<proto::AgentStatusResponse> {
+        let sent = self.sent.lock().unwrap().clone();
+        let returned = |sha256| proto::UpgradeEnd {
+            program: Some(proto::UpgradedProgram {
+                version: "0.3.1".into(),
+                sha256,
+                ..Default::default()
+            }),
+            outcome: "returned".into(),
+            reason: "it ended before it answered".into(),
+            journal: vec!["boom \u{1b}[31m".into()],
+            ..Default::default()
+        };
+        let mut response = Response::new(proto::AgentStatusResponse {
+            version: "0.3.0".into(),
+            started_at_ms: if sent.is_some() { 2 } else { 1 },
+            program: "/usr/bin/mcp-agent".into(),
+            installed: "/usr/bin/mcp-agent".into(),
+            arch: std::env::consts::ARCH.into(),
+            schema: 3,
+            last: sent.map(returned),
+            ..Default::default()
+        });
+        response.metadata_mut().insert("mcp-version", "0.3.0".parse().unwrap());
+        Ok(response)
+    }
+
     async fn doctor(&self, _: Request<proto::DoctorRequest>) -> Answer<proto::DoctorResponse> {
         let fine = proto::Finding {
             check: "podman".into(),
@@ -567,6 +623,7 @@ pub(super) const DEFINITION: &str = "name = \"mcq\"\nactive = true # for now\n\n
 pub(super) fn serve(socket: &Path) {
     drop(std::fs::remove_file(socket));
     let listener = tokio::net::UnixListener::bind(socket).unwrap();
-    let server = tonic::transport::Server::builder().add_service(AgentServiceServer::new(Scripted));
+    let server = tonic::transport::Server::builder()
+        .add_service(AgentServiceServer::new(Scripted::default()));
     tokio::spawn(server.serve_with_incoming(UnixListenerStream::new(listener)));
 }

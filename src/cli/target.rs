@@ -139,6 +139,7 @@ mod tests {
             token: None,
             nodes: nodes.iter().map(node).collect(),
             nothing_configured: nodes == ["local"],
+            peers: crate::cli::peers::Peers::default(),
         }
     }
 

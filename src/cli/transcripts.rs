@@ -640,3 +640,69 @@ fn files_of_a_hostile_agent_land_nowhere() {
     let outside = home.run("push /etc/hostname mcq ../x -n rift");
     assert!(outside.ends_with("-- 2"), "{outside}");
 }
+
+#[test]
+fn an_upgrade_that_does_not_come_up_leaves_the_next_node_alone() {
+    let home = Home::new();
+    let program = std::env::current_exe().unwrap();
+    std::os::unix::fs::symlink(&program, home.path("new")).unwrap();
+    let file = format!("--file {}", home.path("new").display());
+    insta::assert_snapshot!(home.run(&format!("agent upgrade rift --dry-run {file}")), @r"
+    rift: would be upgraded from 0.3.0 to 0.3.1; the registry goes from schema 3 to 4
+    --
+    rift: sending ~/new
+    warning: the agent of rift is 0.3.0 and this mcp is 0.1.0: they are made to work together when they are at most one minor version apart
+    hint: install mcp 0.3.0 here
+    -- 0
+    ");
+    insta::assert_snapshot!(home.run(&format!("agent upgrade rift svc {file}")), @r"
+    rift: 0.3.1 did not come up, and the agent of before serves again: it ended before it answered
+        boom ^[[31m
+    svc: not tried
+    --
+    rift: sending ~/new
+    rift: waiting for the new agent to answer
+    warning: the agent of rift is 0.3.0 and this mcp is 0.1.0: they are made to work together when they are at most one minor version apart
+    hint: install mcp 0.3.0 here
+    -- 1
+    ");
+}
+
+#[test]
+fn a_file_that_is_no_program_for_the_node_is_not_sent() {
+    let home = Home::new();
+    let write = |name: &str, bytes: &[u8]| {
+        atomic_file::write(&home.path(name), bytes, 0o700).unwrap();
+        format!("--file {}", home.path(name).display())
+    };
+    let script = write("script", b"#!/bin/sh\nexec true # more than twenty octets\n");
+    insta::assert_snapshot!(home.run(&format!("agent upgrade rift {script}")), @r"
+    --
+    error: ~/script cannot be sent: it is not a program of Linux (no ELF file)
+    -- 2
+    ");
+    let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+    let mut other = own[..100].to_vec();
+    other[18] = if std::env::consts::ARCH == "aarch64" { 62 } else { 183 };
+    let other = write("other", &other);
+    let shown = home.run(&format!("agent upgrade rift {other}"));
+    let shown = shown.replace(std::env::consts::ARCH, "ARCH");
+    insta::assert_snapshot!(shown, @r"
+    rift: not upgraded: node rift is ARCH, and there is no program for that
+    --
+    error: node rift is ARCH, and there is no program for that
+    hint: mcp agent upgrade rift --file FILE
+    warning: the agent of rift is 0.3.0 and this mcp is 0.1.0: they are made to work together when they are at most one minor version apart
+    hint: install mcp 0.3.0 here
+    -- 2
+    ");
+    let zeros = "0".repeat(64);
+    let shown = home.run(&format!("agent upgrade rift {other} --sha256 {zeros}"));
+    assert!(shown.contains("which was not asked for") && shown.ends_with("-- 2"), "{shown}");
+    insta::assert_snapshot!(home.run("agent upgrade rift"), @r"
+    --
+    error: there is no mcp-agent beside this mcp
+    hint: mcp agent upgrade --file FILE
+    -- 2
+    ");
+}

@@ -109,6 +109,8 @@ const METHODS: &[(&str, Role)] = &[
     ("Purge", Role::Operator),
     ("TestAlerts", Role::Operator),
     ("Recover", Role::Operator),
+    ("Upgrade", Role::Admin),
+    ("AgentStatus", Role::Viewer),
     ("Doctor", Role::Viewer),
     ("BootReport", Role::Viewer),
     ("BootVerify", Role::Viewer),
@@ -264,6 +266,9 @@ impl Refusal {
         }
     }
 }
+
+/// The header by which an agent says its version with each answer.
+pub const VERSION_HEADER: &str = "mcp-version";
 
 /// The trailer that carries [`Refusal::reason`].
 pub const REASON_HEADER: &str = "mcp-reason";

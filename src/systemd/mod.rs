@@ -16,6 +16,7 @@
 pub mod boot_journal;
 pub mod calendar;
 pub mod edges;
+pub mod invocation;
 pub mod jobs;
 pub mod journal;
 pub mod manager;

@@ -257,6 +257,13 @@ impl Machine {
         lab().command(&all)
     }
 
+    /// Puts a file of the host onto the machine, for everybody to read and run.
+    #[track_caller]
+    pub fn put(&self, from: &Path, to: &str) {
+        let to = format!("{}:{to}", self.name);
+        lab_command(&["cp", from.to_str().unwrap(), &to]).ok();
+    }
+
     /// Starts a script as the user of the agent and goes on; its output can
     /// be read, and it ends when dropped.
     pub fn in_background(&self, script: &str) -> Background {

@@ -10,7 +10,7 @@
   RuntimeDirectoryMode = "0755";
   Restart = "always";
   RestartSec = 2;
-  RestartPreventExitStatus = 2;
+  RestartPreventExitStatus = 78;
   WatchdogSec = 60;
   TimeoutStartSec = 120;
   TimeoutStopSec = 20;

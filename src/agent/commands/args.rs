@@ -9,6 +9,7 @@ use tonic::service::Routes;
 use super::{check_config, completions, doctor, install, man, restore, server, snapshot, token};
 use crate::agent::Parts;
 use crate::agent::environment::Environment;
+use crate::agent::upgrade::trial_run::Identity;
 use crate::agent::{check, files, forward, probe, session};
 use crate::supervise::TaskError;
 use crate::telemetry::Chain;
@@ -66,11 +67,14 @@ pub enum Command {
 }
 
 /// The arguments of `mcp-agent version`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, Copy, clap::Args)]
 pub struct VersionArgs {
     /// Print the number of the registry's schema that this program knows
     #[arg(long)]
     pub schema: bool,
+    /// Write one JSON document: program, version, schema of the registry, arch
+    #[arg(long, conflicts_with = "schema")]
+    pub json: bool,
 }
 
 /// Says why a command failed.
@@ -154,7 +158,7 @@ where
         Command::Forward(args) => forward::run(args).await.map_err(CommandError::Forward),
         Command::Session(args) => session::attend::run(args).await.map_err(CommandError::Session),
         Command::Files(args) => return Ok(files::worker::run(&args)),
-        Command::Version(args) => version(&args, &mut output),
+        Command::Version(args) => version(args, &mut output),
         Command::Completions(args) => completions::run(&args, &mut output),
         Command::Man(args) => man::run(&args),
         Command::Snapshot(args) => snapshot::run(args, &environment, &mut output),
@@ -185,11 +189,15 @@ where
     }
 }
 
-fn version(args: &VersionArgs, output: &mut Output<'_>) -> Result<(), CommandError> {
-    if args.schema {
-        writeln!(output.data, "{}", crate::registry::newest_schema())?;
+fn version(args: VersionArgs, output: &mut Output<'_>) -> Result<(), CommandError> {
+    let own = Identity::own();
+    if args.json {
+        serde_json::to_writer_pretty(&mut *output.data, &own).map_err(io::Error::from)?;
+        writeln!(output.data)?;
+    } else if args.schema {
+        writeln!(output.data, "{}", own.schema)?;
     } else {
-        writeln!(output.data, "mcp-agent {}", env!("CARGO_PKG_VERSION"))?;
+        writeln!(output.data, "{} {}", own.program, own.version)?;
     }
     Ok(())
 }

@@ -288,6 +288,12 @@ impl Engine {
         self.inner.busy.lock().unwrap_or_else(PoisonError::into_inner).get(service).copied()
     }
 
+    /// Returns an operation that is under way, on whatever service.
+    pub fn any_under_way(&self) -> Option<(ServiceName, &'static str)> {
+        let busy = self.inner.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.iter().next().map(|(service, operation)| (service.clone(), *operation))
+    }
+
     /// Returns what is under way on a service, or ended a moment ago.
     pub fn lately(&self, service: &ServiceName) -> Option<&'static str> {
         self.at_it(service, None)

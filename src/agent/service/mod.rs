@@ -19,6 +19,7 @@ mod session;
 mod since;
 mod status;
 mod sync;
+mod upgrade;
 mod watch_status;
 
 use std::path::PathBuf;
@@ -39,6 +40,7 @@ use super::files::DataDirs;
 use super::gate::{AuditNote, Caller};
 use super::monitor::alerts::Alerts;
 use super::monitor::{self, Events, Monitor, MonitorSettings, Notice};
+use super::upgrade::Running;
 use super::{Parts, Problems};
 use crate::names::{ComponentName, NodeName, ServiceName};
 use crate::rpc::agent_v1 as pb;
@@ -62,6 +64,7 @@ pub struct Agent {
     patient: Patient,
     sessions: Arc<Semaphore>,
     data_dirs: DataDirs,
+    running: Arc<Running>,
 }
 
 /// A stream that a call answers with.
@@ -80,7 +83,9 @@ impl Agent {
         let config = environment.config_dir(&parts.settings.state_dir);
         let runtime = environment.runtime_dir();
         let patient = Patient::new(&parts.settings, &environment);
-        let toolchain = Toolchain::find().await.map_err(|error| Chain(&error).to_string());
+        let running = Running::new(&environment, &parts.settings.database);
+        let toolchain = Toolchain::find(running.installed()).await;
+        let toolchain = toolchain.map_err(|error| Chain(&error).to_string());
         if let Err(why) = &toolchain {
             parts.problems.set("podman", format!("this node cannot deploy: {why}"));
             tracing::error!("this node cannot deploy: {why}");
@@ -111,6 +116,7 @@ impl Agent {
             patient,
             sessions: Arc::new(Semaphore::new(session::SESSIONS)),
             data_dirs: DataDirs::new(&parts.settings),
+            running: Arc::new(running),
         };
         let cut_off = agent.engine.cut_off().await?;
         agent.take_from_unit_files().await?;
@@ -430,6 +436,20 @@ impl pb::agent_service_server::AgentService for Agent {
         request: Request<pb::RecoverRequest>,
     ) -> Result<Response<Self::RecoverStream>, Status> {
         self.answer_recover(request)
+    }
+
+    async fn upgrade(
+        &self,
+        request: Request<Streaming<pb::UpgradeRequest>>,
+    ) -> Result<Response<pb::UpgradeResponse>, Status> {
+        self.answer_upgrade(request).await
+    }
+
+    async fn agent_status(
+        &self,
+        _: Request<pb::AgentStatusRequest>,
+    ) -> Result<Response<pb::AgentStatusResponse>, Status> {
+        Ok(Response::new(self.answer_agent_status().await))
     }
 
     async fn doctor(

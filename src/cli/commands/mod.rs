@@ -23,6 +23,7 @@ pub mod ps;
 pub mod pull;
 pub mod purge;
 pub mod push;
+pub mod quickstart;
 pub mod reconcile;
 pub mod release;
 pub mod render;

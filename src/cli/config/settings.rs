@@ -11,6 +11,7 @@ use toml::Spanned;
 use crate::cli::config::file::{self, ConfigFile, NodeTable};
 use crate::cli::environment::Environment;
 use crate::cli::error::{CliError, FileError};
+use crate::cli::peers::Peers;
 use crate::cli::snippet::{InvalidFile, Mistake};
 use crate::names::NodeName;
 use crate::rpc::tls::{FingerprintError, Trust};
@@ -65,6 +66,8 @@ pub struct Settings {
     pub nodes: Vec<Node>,
     /// Whether `nodes` is only the local socket, because the file names none.
     pub nothing_configured: bool,
+    /// Where the versions of the agents are noted.
+    pub peers: Peers,
 }
 
 /// Returns the config file in force: `--config`, `MCP_CONFIG`, else
@@ -129,6 +132,7 @@ fn settings(
         token: environment.token.clone(),
         nodes: if nothing_configured { vec![local_node(local)] } else { nodes },
         nothing_configured,
+        peers: Peers::default(),
     }
 }
 

@@ -5,6 +5,7 @@
 //! harmless here, before it is painted.
 
 pub mod age;
+pub mod agent_status;
 pub mod boot_bars;
 pub mod boot_plan;
 pub mod boot_report;
@@ -26,6 +27,7 @@ pub mod problem;
 pub mod provision;
 pub mod ps;
 pub mod purge;
+pub mod quickstart;
 pub mod recovery;
 pub mod render;
 pub mod service;
@@ -34,4 +36,5 @@ pub mod status;
 pub mod sync;
 pub mod table;
 pub mod transfer;
+pub mod upgrade;
 pub mod wait;
