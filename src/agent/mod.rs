@@ -20,6 +20,7 @@ pub mod doctor;
 pub mod drained;
 pub mod engine;
 pub mod environment;
+pub mod explain;
 pub mod finding;
 pub mod forward;
 pub mod gate;
@@ -43,6 +44,7 @@ pub mod service;
 pub mod settings;
 pub mod signals;
 pub mod switch_file;
+pub mod usage;
 
 pub use gate::{AuditNote, Caller};
 pub use problems::Problems;

@@ -405,6 +405,7 @@ mod tests {
         type EventsStream = ReceiverStream<Result<pb::Event, Status>>;
         type ReconcileStream = Progress;
         type RecoverStream = ReceiverStream<Result<pb::RecoverEvent, Status>>;
+        type TopStream = ReceiverStream<Result<pb::TopSample, Status>>;
 
         async fn info(
             &self,
@@ -535,6 +536,18 @@ mod tests {
             _: Request<pb::RecoverRequest>,
         ) -> Result<Response<Self::RecoverStream>, Status> {
             Err(Status::unimplemented("recover"))
+        }
+        async fn explain(
+            &self,
+            _: Request<pb::ServiceRequest>,
+        ) -> Result<Response<pb::ExplainResponse>, Status> {
+            Err(Status::unimplemented("explain"))
+        }
+        async fn top(
+            &self,
+            _: Request<pb::TopRequest>,
+        ) -> Result<Response<Self::TopStream>, Status> {
+            Err(Status::unimplemented("top"))
         }
         async fn doctor(
             &self,

@@ -24,6 +24,7 @@ pub mod run;
 pub mod snippet;
 pub mod status;
 pub mod target;
+pub mod terminal;
 pub mod views;
 
 #[cfg(test)]

@@ -101,6 +101,8 @@ const METHODS: &[(&str, Role)] = &[
     ("TestAlerts", Role::Operator),
     ("Recover", Role::Operator),
     ("Doctor", Role::Viewer),
+    ("Explain", Role::Viewer),
+    ("Top", Role::Viewer),
     ("BootReport", Role::Viewer),
     ("BootVerify", Role::Viewer),
     ("BootPlan", Role::Viewer),

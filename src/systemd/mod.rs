@@ -14,6 +14,7 @@
 //! stream of zbus that nobody polls blocks its whole connection.
 
 pub mod boot_journal;
+pub mod diagnosis;
 pub mod edges;
 pub mod jobs;
 pub mod journal;
@@ -23,13 +24,16 @@ pub mod proxy;
 pub mod state;
 pub mod system;
 pub mod unit_watch;
+pub mod usage;
 pub mod watch;
 
 pub use boot_journal::BootEvent;
+pub use diagnosis::Diagnosis;
 pub use edges::UnitEdges;
 pub use jobs::{JobMode, JobResult, Jobs};
 pub use manager::{BusAddress, Manager, SystemdError};
 pub use state::{ActiveState, Ended, ListedUnit, LoadState, UnitFiles, UnitState};
 pub use system::{ServiceLimits, SystemManager, SystemUnit};
 pub use unit_watch::UnitWatch;
+pub use usage::Usage;
 pub use watch::{Change, Watch};

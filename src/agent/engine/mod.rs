@@ -21,6 +21,7 @@ mod component;
 pub mod deploy;
 pub mod drift;
 pub mod error;
+pub mod explain;
 pub mod failure;
 pub mod history;
 pub mod images;
@@ -40,6 +41,7 @@ pub mod status;
 mod switch;
 mod things;
 pub mod toolchain;
+pub mod top;
 mod trial;
 pub mod undeploy;
 

@@ -8,6 +8,7 @@ mod convert;
 mod deploy;
 mod doctor;
 mod events;
+mod explain;
 mod history;
 mod info;
 mod logs;
@@ -16,6 +17,7 @@ mod operations;
 mod recover;
 mod since;
 mod status;
+mod top;
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -227,6 +229,7 @@ impl pb::agent_service_server::AgentService for Agent {
     type EventsStream = Answers<pb::Event>;
     type ReconcileStream = Answers<pb::Progress>;
     type RecoverStream = Answers<pb::RecoverEvent>;
+    type TopStream = Answers<pb::TopSample>;
 
     async fn info(
         &self,
@@ -366,6 +369,20 @@ impl pb::agent_service_server::AgentService for Agent {
         _: Request<pb::DoctorRequest>,
     ) -> Result<Response<pb::DoctorResponse>, Status> {
         Ok(Response::new(self.answer_doctor().await))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<pb::ServiceRequest>,
+    ) -> Result<Response<pb::ExplainResponse>, Status> {
+        self.answer_explain(&request).await
+    }
+
+    async fn top(
+        &self,
+        request: Request<pb::TopRequest>,
+    ) -> Result<Response<Self::TopStream>, Status> {
+        self.answer_top(request.into_inner()).await
     }
 
     async fn boot_report(
