@@ -12,10 +12,12 @@ export CARGO_TERM_COLOR ?= auto
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 LAB := tests/lab/lab
+ARCH ?= $(shell dpkg --print-architecture)
+VERSION ?=
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: deps
 deps: ## Install what building and the lab need (Debian, root)
@@ -46,6 +48,14 @@ lab: build ## Boot a node to play with, the agent on it
 	@echo "  $(LAB) exec node1 -- bash       a shell as root"
 	@echo "  $(LAB) down                     take it away"
 
+.PHONY: deb
+deb: deps ## Build the Debian packages into target/debian (ARCH=arm64, VERSION=...)
+	@deploy/debian/release "$(ARCH)" "$(VERSION)"
+
+.PHONY: debcheck
+debcheck: deb ## Build them, and have lintian read them
+	@deploy/debian/check target/debian/*.deb
+
 .PHONY: lint
 lint: ## Check formatting, lints, documentation and dependencies
 	@cargo fmt --check
@@ -54,6 +64,11 @@ lint: ## Check formatting, lints, documentation and dependencies
 	@RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; \
 	  else echo "cargo-deny is not installed: cargo install cargo-deny --locked"; fi
+
+.PHONY: nixos-options
+nixos-options: ## Write docs/nixos-options.md anew
+	@NIX_REMOTE=dummy:// nix-instantiate --eval --strict --json tests/nix/eval.nix -A options \
+	  | jq -rj . >docs/nixos-options.md
 
 .PHONY: hooks
 hooks: ## Have git run `make lint` before each commit

@@ -17,8 +17,8 @@
 //!   [`registry`], [`rpc`];
 //! - programs, which compose the two: [`agent`], [`master`], [`cli`].
 //!
-//! Shared by edges and programs: [`atomic_file`], [`file_watch`], [`secret`], [`supervise`],
-//! [`telemetry`], [`ui`].
+//! Shared by edges and programs: [`atomic_file`], [`file_watch`], [`manual`], [`secret`],
+//! [`supervise`], [`telemetry`], [`ui`].
 
 pub mod names;
 
@@ -38,6 +38,7 @@ pub mod master;
 
 pub mod atomic_file;
 pub mod file_watch;
+pub mod manual;
 pub mod secret;
 pub mod supervise;
 pub mod telemetry;

@@ -8,8 +8,8 @@ use super::environment::Environment;
 use super::finding::Finding;
 use super::gate::now_ms;
 use super::host::{
-    cgroups, disk, generator, journal, linger, network_online, owner, podman, registry, subids,
-    uidmap, user_manager,
+    account, cgroups, disk, generator, journal, linger, network_online, owner, podman, registry,
+    subids, uidmap, user_manager,
 };
 use super::identity::Users;
 use super::settings::Settings;
@@ -25,6 +25,7 @@ use crate::units::{GeneratorReport, UnitStore};
 pub struct Patient {
     user: String,
     uid: u32,
+    system: bool,
     state_dir: PathBuf,
     database: PathBuf,
     copies: PathBuf,
@@ -41,6 +42,7 @@ impl Patient {
         Self {
             user: name.unwrap_or_else(|| uid.to_string()),
             uid,
+            system: environment.system,
             state_dir: settings.state_dir.clone(),
             database: settings.database.clone(),
             copies: settings.backup.dir.clone(),
@@ -94,6 +96,9 @@ impl Patient {
         ];
         owned.extend(self.storage.iter().map(|storage| owner::look(storage, false)));
         let mut findings = owner::judge(user, uid, &owned);
+        if self.system {
+            findings.push(account::judge(&Users::load_or_empty()));
+        }
         findings.extend(subids::look().iter().map(|file| subids::judge(user, uid, file)));
         let search = std::env::var_os("PATH").unwrap_or_default();
         findings.extend(uidmap::look(&search).iter().map(uidmap::judge));

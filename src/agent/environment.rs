@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use super::identity::Users;
 
 /// The user that owns a node's containers, on every node.
-const MCP_UID: u32 = 850;
+pub const MCP_UID: u32 = 850;
 /// That user's home: state and configuration of the system's agent.
-const MCP_HOME: &str = "/srv/mcp";
+pub const MCP_HOME: &str = "/srv/mcp";
 
 /// The surroundings of the process that settings depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -3,7 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use mcp::agent::Parts;
 use mcp::agent::commands::{self, Cli, Command, args::Output};
 use mcp::agent::service::Agent;
@@ -21,6 +21,8 @@ async fn service(parts: &mut Parts) -> Result<Routes, TaskError> {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
+    // Only when a shell asks for arguments; then this ends the process.
+    clap_complete::CompleteEnv::with_factory(Cli::command).complete();
     let cli = Cli::parse();
     // Libraries that ask for the process's provider get ours; that one is set
     // already cannot be.
@@ -33,7 +35,9 @@ fn main() -> anyhow::Result<ExitCode> {
         | Command::Probe(_)
         | Command::Check(_)
         | Command::Forward(_)
-        | Command::Version
+        | Command::Version(_)
+        | Command::Completions(_)
+        | Command::Man(_)
         | Command::Snapshot(_)
         | Command::Restore(_)
         | Command::Doctor(_) => Builder::new_current_thread().enable_all().build()?,

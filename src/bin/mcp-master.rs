@@ -1,8 +1,10 @@
 //! `mcp-master`: the daemon of a fleet.
 
-use clap::Parser as _;
-use mcp::master::Cli;
+use clap::{CommandFactory as _, Parser as _};
+use mcp::master::{self, Cli};
 
-fn main() {
-    let Cli {} = Cli::parse();
+fn main() -> anyhow::Result<()> {
+    // Only when a shell asks for arguments; then this ends the process.
+    clap_complete::CompleteEnv::with_factory(Cli::command).complete();
+    Ok(master::run(&Cli::parse(), &mut std::io::stdout())?)
 }

@@ -22,6 +22,7 @@ const BUSY: Duration = Duration::from_secs(5);
 
 const QUICK_CHECK: &str = "PRAGMA quick_check(1)";
 const PING: &str = "SELECT 1";
+const CHECKPOINT: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 
 type Job = Box<dyn FnOnce(&mut Connection) -> Health + Send>;
 
@@ -65,6 +66,11 @@ impl Registry {
             return Err(RegistryError::Foreign { path: path.to_owned() });
         }
         migrate(&mut connection, path)?;
+        // The package reads the schema's number out of the file itself, when
+        // an earlier version is about to be installed.
+        connection
+            .query_row(CHECKPOINT, [], |_| Ok(()))
+            .map_err(|source| unusable(path, source))?;
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE);
         thread::Builder::new()
             .name("registry".to_owned())

@@ -30,7 +30,7 @@ pub(super) enum Origin {
 }
 
 /// Returns the schema that this program brings databases to.
-pub(super) fn newest() -> i64 {
+pub fn newest() -> i64 {
     super::row::limit(MIGRATIONS.len())
 }
 

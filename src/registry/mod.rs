@@ -35,6 +35,7 @@ pub use error::RegistryError;
 pub use events::{EventQuery, EventRow};
 pub use generations::{Commit, GenerationRow, GenerationState, GenerationSummary};
 pub use leases::LeaseRow;
+pub use migrate::newest as newest_schema;
 pub use observations::ObservationRow;
 pub use services::ServiceRow;
 pub use tokens::{Revoked, TokenRow};

@@ -170,6 +170,33 @@ fn every_json_shown_is_json() {
 }
 
 #[test]
+fn no_table_is_torn_and_every_heading_stands_alone() {
+    for file in documents() {
+        let text = read(&file);
+        let mut code = false;
+        let mut before = "";
+        for (at, line) in text.lines().enumerate() {
+            let place = || format!("{file}:{}", at + 1);
+            if line.starts_with("```") {
+                code = !code;
+            } else if !code {
+                let row = |line: &str| line.starts_with('|');
+                if row(line) && !row(before) {
+                    assert!(before.is_empty(), "{}: a table begins in a paragraph", place());
+                    let rule = text.lines().nth(at + 1).unwrap_or_default();
+                    assert!(rule.starts_with("| ---"), "{}: a table without a head", place());
+                }
+                assert!(row(line) || line.is_empty() || !row(before), "{}: after a table", place());
+                let heading = line.starts_with("## ") || line.starts_with("### ");
+                assert!(!heading || before.is_empty(), "{}: no line above the heading", place());
+            }
+            before = line;
+        }
+        assert!(!code, "{file}: a block that does not end");
+    }
+}
+
+#[test]
 fn every_link_between_documents_leads_somewhere() {
     for file in documents() {
         let text = read(&file);

@@ -10,7 +10,8 @@ const CORE: [&str; 4] = ["names", "definition", "deployment", "quadlet"];
 /// All input and output; they do not know each other.
 const EDGES: [&str; 5] = ["units", "systemd", "registry", "podman", "rpc"];
 /// Small things for edges and programs.
-const SHARED: [&str; 6] = ["atomic_file", "file_watch", "secret", "supervise", "telemetry", "ui"];
+const SHARED: [&str; 7] =
+    ["atomic_file", "file_watch", "manual", "secret", "supervise", "telemetry", "ui"];
 /// Pure parts of programs.
 const PURE: [&str; 14] = [
     "agent/plan.rs",

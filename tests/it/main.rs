@@ -5,4 +5,6 @@ mod docs;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
+mod nixos;
+#[cfg(test)]
 mod sources;

@@ -50,11 +50,13 @@ fn settled(node: &Machine) {
     node.mcp(&["status", "page"]).ok().does_not_say("stand");
 }
 
-/// Waits until the stand-in of the page is in some state.
+/// Waits until the stand-in of the page starts; it may be ready when this is
+/// seen.
 #[track_caller]
-fn stand_in_is(node: &Machine, state: &str) {
-    until("the stand-in comes to this", || {
-        (node.states(&["page-web-next.service"]) == [state]).then_some(())
+fn stand_in_starts(node: &Machine) {
+    until("the stand-in starts", || {
+        let state = node.states(&["page-web-next.service"]);
+        (state == ["activating"] || state == ["active"]).then_some(())
     });
 }
 
@@ -148,14 +150,13 @@ fn a_restart_loses_no_request_either() {
 
 /// Kills the agent for good, and brings it back when all is as it left it.
 fn kill_and_revive(node: &Machine) {
-    node.as_root("systemctl kill -s KILL --kill-whom=main mcp-agent").ok();
-    until("the agent is back, and nothing is unfinished", || {
-        let up = node.as_root("systemctl is-active -q mcp-agent").code == 0;
+    node.kill_agent();
+    until("nothing is unfinished", || {
         let open = node.as_mcp(
             "exec sqlite3 -readonly /srv/mcp/mcp.db",
             "SELECT count(*) FROM operations WHERE outcome IS NULL",
         );
-        (up && open.text() == "0").then_some(())
+        (open.text() == "0").then_some(())
     });
 }
 
@@ -174,13 +175,16 @@ fn a_killed_agent_finishes_the_hand_over_when_it_is_back() {
         let held = TcpStream::connect(address(&node, 8080)).unwrap();
         let deploy = node.in_background("exec mcp -q deploy page -f /tmp/page.toml 2>/dev/null");
         match moment {
-            "beside" => stand_in_is(&node, "activating"),
+            "beside" => stand_in_starts(&node),
             "away" => switched(&node),
             "again" => {
+                let old = node.invocations(&["page-web.service"]);
                 switched(&node);
                 drop(held);
+                // Down, or up again already.
                 until("the old one goes", || {
-                    (node.states(&["page-web.service"]) != ["active"]).then_some(())
+                    let gone = node.states(&["page-web.service"]) != ["active"];
+                    (gone || node.invocations(&["page-web.service"]) != old).then_some(())
                 });
             }
             _ => {

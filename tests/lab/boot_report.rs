@@ -10,18 +10,20 @@ use crate::wait::until;
 impl Machine {
     /// Starts the agent, which the boot did without, and has it report.
     #[track_caller]
-    fn report(&self, boot: &str) -> Value {
+    pub fn report(&self, boot: &str) -> Value {
         self.as_root("systemctl start mcp-agent").ok();
         self.mcp(&["boot", "report", "--boot", boot, "--json"]).ok().json()["boots"][0].clone()
     }
 }
 
-fn unit<'a>(report: &'a Value, name: &str) -> &'a Value {
+/// What a report says of a unit.
+pub fn unit<'a>(report: &'a Value, name: &str) -> &'a Value {
     let units = report["units"].as_array().unwrap();
     units.iter().find(|unit| unit["unit"] == name).unwrap_or_else(|| panic!("{name}: {report:#}"))
 }
 
-fn ms(value: &Value) -> u64 {
+/// A time of a report, in milliseconds.
+pub fn ms(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value} is no number"))
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::boot_node::{BOOT, Boot, Moment, service, stage, web};
+use crate::boot_report::{ms, unit};
 use crate::fixture::{Machine, machine};
 use crate::wait::until_within;
 
@@ -51,7 +52,8 @@ fn deploy_everything(node: &Machine) -> Needs {
             0 => web(&name, &on),
             1 => service(&name, "web:v1", &on, "health = { cmd = [\"/bin/health\"] }"),
             2 => service(&name, "slow:v1", &on, tcp),
-            3 => service(&name, "static:v1", &on, ""),
+            // There is no shell in it.
+            3 => service(&name, "static:v1", &on, "health = { http = \"/health\" }"),
             _ => service(&name, "web:v1", &on, ""),
         };
         deploy(&name, definition, &on);
@@ -61,14 +63,37 @@ fn deploy_everything(node: &Machine) -> Needs {
     needs
 }
 
-/// Whether a unit is ready by itself; the rest only with its stage.
+/// The one service that is ready only by what its stage asks of it.
 const BY_ITS_STAGE: &str = "names";
+
+fn unit_of(service: &str) -> String {
+    format!("{service}.service")
+}
+
+/// Demands that the boot that comes is proved, which takes an agent.
+fn is_proved(node: &Machine) {
+    node.as_root("systemctl start mcp-agent").ok();
+    node.mcp(&["boot", "verify"]).ok().says("will come back");
+}
+
+/// Demands that the journal tells the same order of the boot that was: each
+/// service began when what it needs was ready.
+fn is_told(node: &Machine, needs: &Needs) {
+    let report = node.report("0");
+    for (service, on) in needs {
+        let begun = ms(&unit(&report, &unit_of(service))["attempts"][0]["from_ms"]);
+        for on in on {
+            let ready = ms(&unit(&report, &unit_of(on))["ready_ms"]);
+            assert!(begun >= ready, "{service} began at {begun}, {on} was ready at {ready}");
+        }
+    }
+    assert_eq!(report["broken"], serde_json::Value::Null, "{report:#}");
+}
 
 /// Checks one boot: everything is up, in order, and what was stopped is not.
 fn check(node: &Machine, needs: &Needs) {
     let stages = ["mcp-foundation.target", "mcp-core.target", "mcp-management.target"];
-    let unit = |service: &str| format!("{service}.service");
-    let mut units: Vec<String> = needs.keys().map(|service| unit(service)).collect();
+    let mut units: Vec<String> = needs.keys().map(|service| unit_of(service)).collect();
     units.extend(stages.map(str::to_owned));
     let up = until_within(BOOT, "everything is up", || {
         let seen = node.moments(&units);
@@ -77,21 +102,21 @@ fn check(node: &Machine, needs: &Needs) {
     assert_eq!(up.len(), units.len());
     let at = |name: &str| -> &Moment { &up[name] };
     let after = |service: &str, what: &str| {
-        let (begun, ready) = (at(&unit(service)).begun, at(what).ready);
+        let (begun, ready) = (at(&unit_of(service)).begun, at(what).ready);
         assert!(
             begun >= ready && ready > 0,
             "{service} began at {begun}, {what} was ready at {ready}"
         );
     };
     for (service, on) in needs {
-        on.iter().for_each(|on| after(service, &unit(on)));
+        on.iter().for_each(|on| after(service, &unit_of(on)));
         let before: &[&str] = match service.as_str() {
             "registry" | "names" => &[],
             "certs" | "proxy" => &["registry", "names"],
             "control" => &["registry", "names", "certs", "proxy"],
             _ => &["registry", "names", "certs", "proxy", "control"],
         };
-        before.iter().for_each(|before| after(service, &unit(before)));
+        before.iter().for_each(|before| after(service, &unit_of(before)));
         let place = match before.len() {
             0 => 0,
             2 => 1,
@@ -101,7 +126,7 @@ fn check(node: &Machine, needs: &Needs) {
         stages.iter().take(place).for_each(|stage| after(service, stage));
     }
     // It listens two seconds after its start, and nobody goes before that.
-    let listens = at(&unit(BY_ITS_STAGE)).begun + 2_000_000;
+    let listens = at(&unit_of(BY_ITS_STAGE)).begun + 2_000_000;
     assert!(at(stages[0]).ready >= listens, "{up:?}");
     assert_eq!(node.states(&["asleep.service", "asleep.target"]), ["inactive"; 2]);
     assert!(!node.podman_things().contains("asleep"));
@@ -125,9 +150,11 @@ fn a_node_boots_in_its_stages_by_reboot_and_after_a_power_loss_without_the_agent
     let boots = std::env::var("MCP_LAB_BOOTS").map_or(BOOTS, |text| text.parse().unwrap());
     for number in 1..=boots {
         for how in [Boot::Reboot, Boot::PowerLoss] {
+            is_proved(&node);
             node.boot_without_agent(how);
             let from = std::time::Instant::now();
             check(&node, &needs);
+            is_told(&node, &needs);
             println!(
                 "{how:?} {number} of {boots}: all {} up and in order, seen {:?} after the machine",
                 needs.len(),

@@ -106,7 +106,8 @@ fn a_stage_that_is_not_required_holds_the_boot_for_its_timeout_and_is_reached_la
     let units = ["last.service", "mcp-foundation.target", "mcp-extras.target"].map(str::to_owned);
     let seen = node.moments(&units);
     let waited = seen["last.service"].begun - seen["mcp-foundation.target"].ready;
-    assert!((8_000_000..20_000_000).contains(&waited), "it waited {waited} us");
+    // Its own timeout, and not the two minutes of a stage that has none.
+    assert!((8_000_000..100_000_000).contains(&waited), "it waited {waited} us");
     assert_eq!(seen["mcp-extras.target"].active, "inactive");
     // It is tried for ever, and the stage is reached in the end.
     mend(&node, "one");

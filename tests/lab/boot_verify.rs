@@ -4,6 +4,7 @@
 use crate::definitions::PAIR;
 use crate::fixture::{Machine, machine};
 use crate::run::Answer;
+use crate::wait::until;
 
 /// A service that is stopped, of an image that an image registry has.
 const ASLEEP: &str = r#"name = "asleep"
@@ -220,6 +221,12 @@ fn a_boot_is_proved_only_with_enough_time() {
         mend: "rm /srv/mcp/.config/systemd/user/pair-ready.target.d/x.conf",
         ..NOTHING
     });
+    node.breaks(&Broken {
+        mcp: "d=~/.config/systemd/user/asleep-image.service.d; mkdir -p $d; printf '[Service]\\nTimeoutStartSec=60\\n' >$d/x.conf",
+        finding: ("start-limit", "warning", "less than the 900 s that MCP gives it"),
+        mend: "asleep-image.service.d/x.conf",
+        ..NOTHING
+    });
     let limit = |seconds: u32| {
         format!(
             "d=/etc/systemd/system/user@850.service.d; mkdir -p $d; printf '[Service]\\nTimeoutStopSec={seconds}\\n' >$d/short.conf; systemctl daemon-reload"
@@ -267,6 +274,7 @@ fn a_boot_is_proved_only_on_a_node_that_has_what_it_needs() {
         mend: "sudo install -d -o mcp /srv/mcq/asleep",
         ..NOTHING
     });
+    the_port_is_taken(&node);
     // A container of a person's own waits for the network.
     node.as_mcp(
         "printf '[Container]\\nImage=localhost/lab/web:v1\\n[Install]\\nWantedBy=default.target\\n' \
@@ -282,6 +290,32 @@ fn a_boot_is_proved_only_on_a_node_that_has_what_it_needs() {
         mend: "sudo systemctl add-wants multi-user.target network-online.target",
         ..NOTHING
     });
+    // Last, for it stops everything.
+    node.as_root("systemctl stop user@850").ok();
+    let told = node.verify().code(1);
+    let all = findings(&told);
+    let named = all.iter().find(|finding| finding["check"] == "manager").unwrap();
+    assert_eq!(named["level"], "failed");
+    node.mend(named["mend"].as_str().unwrap());
+    until("the boot is proved again", || (node.verify().code == 0).then_some(()));
+}
+
+/// Somebody else listens where a component that is down will publish.
+fn the_port_is_taken(node: &Machine) {
+    let port = node.port("pair", "front");
+    node.as_mcp("systemctl --user stop pair-front.service", "").ok();
+    let squatter = node.in_background(&format!("exec busybox nc -ll -p {port} -e cat"));
+    let named = until("the taken port is named", || {
+        let told = node.verify();
+        let named = |f: &serde_json::Value| f["check"] == "port" && f["level"] == "failed";
+        findings(&told).into_iter().find(named)
+    });
+    // What is to be done about it depends on who that is.
+    let shown = node.as_root(named["mend"].as_str().unwrap()).ok();
+    shown.says(&format!(":{port}")).says("busybox");
+    drop(squatter);
+    node.as_mcp("systemctl --user start pair-front.service", "").ok();
+    node.is_proved("a port that was taken");
 }
 
 #[test]

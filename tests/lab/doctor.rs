@@ -142,11 +142,15 @@ fn killed_processes_leave_a_node_that_is_right() {
         (node.invocations(&["lone.service"]) != before).then_some(())
     });
     runs("after conmon was killed");
+    node.event("lone", |e| e["event"] == "failed");
+    node.event("lone", |e| e["event"] == "restarted");
     node.as_root("pkill -9 -u mcp catatonit").ok();
     node.mcp(&["restart", "lone"]).ok();
     runs("after the pause process was killed");
     node.as_root("systemctl restart user@850").ok();
     runs("after the user manager was restarted");
+    node.event("", |e| e["event"] == "systemd_lost");
+    let back = node.event("", |e| e["event"] == "systemd_back")["id"].as_i64().unwrap();
     node.as_root(
         "kill -9 $(systemctl show -P MainPID user@850)
         while systemctl -q is-active user@850; do :; done",
@@ -159,6 +163,7 @@ fn killed_processes_leave_a_node_that_is_right() {
     node.as_root("systemctl stop user-runtime-dir@850; systemctl start user@850; systemctl restart mcp-agent")
         .ok();
     runs("after the user manager was killed");
+    node.event("", |e| e["event"] == "agent_started" && e["id"].as_i64().unwrap() > back);
 }
 
 #[test]
@@ -166,23 +171,50 @@ fn a_clock_that_was_set_back_stops_nothing_and_is_told() {
     let node = machine();
     node.spoil();
     node.deploy(LONE).ok();
+    // libfaketime adds what the file says, and looks at it each time.
+    node.write_as_mcp("/srv/mcp/clock", "+0\n");
     node.as_root(
         "mkdir -p /etc/systemd/system/mcp-agent.service.d
-        printf '[Service]\nEnvironment=LD_PRELOAD=%s FAKETIME=-1d FAKETIME_DONT_FAKE_MONOTONIC=1\n' \
+        printf '[Service]\nEnvironment=LD_PRELOAD=%s FAKETIME_TIMESTAMP_FILE=/srv/mcp/clock FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1\n' \
             $(echo /usr/lib/*/faketime/libfaketimeMT.so.1) >/etc/systemd/system/mcp-agent.service.d/clock.conf
         systemctl daemon-reload; systemctl restart mcp-agent",
     )
     .ok();
-    let told = node.mcp(&["doctor"]).ok();
-    told.says("behind the newest record of the registry");
     node.deploy(&LONE.replace("web:v1", "web:v2")).ok();
-    assert_eq!(node.served("lone", "lone"), "v2");
+    node.mcp(&["doctor"]).ok().does_not_say("behind the newest record");
+    let mut follow = node.in_background("exec mcp events lone -f -n 1 --json");
+    let mut lines = follow.lines();
+    assert!(lines.next().unwrap().contains("lone"));
+    // While it runs, and while somebody follows.
+    node.write_as_mcp("/srv/mcp/clock", "-1d\n");
+    node.mcp(&["doctor"]).ok().says("behind the newest record of the registry");
+    node.deploy(LONE).ok();
+    assert_eq!(node.served("lone", "lone"), "v1");
+    let at = |event: &str| -> jiff::Timestamp {
+        let event: Value = serde_json::from_str(event).unwrap();
+        event["at"].as_str().unwrap().parse().unwrap()
+    };
+    let deployed = lines.find(|line| line.contains("\"deployed\"")).unwrap();
+    let now: i64 = node.as_mcp("date +%s", "").ok().text().parse().unwrap();
+    assert!(now - at(&deployed).as_second() > 80_000, "the agent's clock is a day behind");
+    // From its start on, too.
+    node.as_root("systemctl restart mcp-agent").ok();
     node.mcp(&["stop", "lone"]).ok();
     node.mcp(&["start", "lone"]).ok();
+    node.kill_container("lone");
+    assert!(lines.any(|line| line.contains("\"failed\"")));
     node.mcp(&["rollback", "lone"]).ok();
-    assert_eq!(node.served("lone", "lone"), "v1");
-    assert_eq!(node.generation("lone"), Some(3));
-    node.mcp(&["history", "lone"]).ok();
+    assert_eq!(node.served("lone", "lone"), "v2");
+    assert_eq!(node.generation("lone"), Some(4));
+    // The newest is the one that was made last, whatever the clock said.
+    let history = node.mcp(&["history", "lone", "--json"]).ok().json();
+    let numbers: Vec<u64> = history["generations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|generation| generation["generation"].as_u64().unwrap())
+        .collect();
+    assert_eq!(numbers, [4, 3, 2, 1], "{history}");
     node.mcp(&["undeploy", "lone"]).ok();
     node.as_root("rm -r /etc/systemd/system/mcp-agent.service.d; systemctl daemon-reload; systemctl restart mcp-agent").ok();
     assert_eq!(node.sql("SELECT count(*) FROM services"), "0");

@@ -4,10 +4,15 @@
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use crate::run::Answer;
-use crate::wait::until;
+use crate::wait::{until, until_within};
+
+/// Longest wait for a script that runs on: for its next line, or its end.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Machines that any test may have.
 const WORKERS: [&str; 2] = ["node1", "node2"];
@@ -281,6 +286,21 @@ impl Machine {
         self.as_root("systemctl restart mcp-agent").ok();
     }
 
+    /// Kills the agent, and waits until systemd has started another one, which
+    /// serves.
+    #[track_caller]
+    pub fn kill_agent(&self) {
+        let pid = |machine: &Self| {
+            machine.as_root("systemctl show -P MainPID mcp-agent").ok().text().to_owned()
+        };
+        let old = pid(self);
+        self.as_root("systemctl kill -s KILL --kill-whom=main mcp-agent").ok();
+        until("the agent is another one", || {
+            let up = self.as_root("systemctl is-active -q mcp-agent").code == 0;
+            (up && pid(self) != old).then_some(())
+        });
+    }
+
     /// Has the agent serve TCP; returns the fingerprint of its certificate.
     #[track_caller]
     pub fn serve_tcp(&self) -> String {
@@ -318,16 +338,29 @@ fn name_of(definition: &str) -> String {
 pub struct Background(Child);
 
 impl Background {
-    /// Returns its output, line by line as it comes.
+    /// Returns its output, line by line as it comes. Who waits for a line that
+    /// does not come fails, and does not hang.
     pub fn lines(&mut self) -> impl Iterator<Item = String> + use<> {
         use std::io::BufRead as _;
         let out = self.0.stdout.take().unwrap();
-        std::io::BufReader::new(out).lines().map(Result::unwrap)
+        let (send, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            let all = std::io::BufReader::new(out).lines().map_while(Result::ok);
+            // Nobody may be reading any more.
+            all.map(|line| send.send(line)).find(Result::is_err)
+        });
+        std::iter::from_fn(move || match lines.recv_timeout(PATIENCE) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("no line came within {PATIENCE:?}"),
+        })
     }
 
     /// Waits until it ends, and returns its exit code.
+    #[track_caller]
     pub fn end(mut self) -> i32 {
-        self.0.wait().unwrap().code().unwrap_or(-1)
+        let status = until_within(PATIENCE, "it ends", || self.0.try_wait().unwrap());
+        status.code().unwrap_or(-1)
     }
 }
 

@@ -206,16 +206,17 @@ fn what_its_check_stopped_is_up_again_after_a_reboot_and_checked_without_an_agen
 #[test]
 fn a_sick_component_is_not_restarted_over_and_over() {
     let node = machine();
-    // Healthy for a moment each time.
-    let definition = with(
-        &format!(
-            "name = \"sick\"\n{}",
-            component("web", "http = \"/health\", on_failure = \"restart\"")
-        ),
-        "exec sleep",
-        "sleep 4; rm /tmp/www/health; exec sleep",
+    let definition = format!(
+        "name = \"sick\"\n{}",
+        component("web", "http = \"/health\", on_failure = \"restart\"")
     );
     node.deploy(&definition).ok();
+    let unit = ["sick-web.service".to_owned()];
+    let first = ids(&node, &unit);
+    break_health(&node, "sick-web");
+    until("it is restarted", || (ids(&node, &unit) != first).then_some(()));
+    become_healthy(&node, "sick", "web");
+    break_health(&node, "sick-web");
     let waits = until("the second restart is put off", || {
         let seen = status(&node, "sick", "web");
         text(&seen, "health_action").contains("the next restart is due in").then_some(seen)

@@ -49,7 +49,7 @@ fn revive(node: &Machine) {
 /// Demands that a service is of one generation, the one that the registry
 /// names, and returns the version that it serves.
 #[track_caller]
-fn whole(node: &Machine) -> String {
+pub fn whole(node: &Machine) -> String {
     assert_eq!(node.states(&PAIR_UNITS), ["active", "active"]);
     let (api, front) = (node.served("pair", "api"), node.served("pair", "front"));
     assert_eq!(api, front, "the two are of one generation");
@@ -120,11 +120,8 @@ fn a_rollback_cut_off_is_finished() {
         let state = node.sql("SELECT state FROM operations WHERE outcome IS NULL");
         state.contains("rolling_back").then_some(())
     });
-    node.as_root("systemctl kill -s KILL --kill-whom=main mcp-agent").ok();
+    node.kill_agent();
     deploy.end();
-    until("the agent is back", || {
-        (node.as_root("systemctl is-active mcp-agent").code == 0).then_some(())
-    });
     revive_by_itself(&node);
     assert_eq!(whole(&node), "v1");
 }
@@ -141,10 +138,7 @@ fn containers_do_not_notice_that_the_agent_dies() {
     let node = machine();
     node.deploy(PAIR).ok();
     let before = node.invocations(&PAIR_UNITS);
-    node.as_root("systemctl kill -s KILL --kill-whom=main mcp-agent").ok();
-    until("it is another one", || {
-        (node.as_root("systemctl is-active mcp-agent").code == 0).then_some(())
-    });
+    node.kill_agent();
     assert_eq!(node.invocations(&PAIR_UNITS), before);
     assert_eq!(node.served("pair", "front"), "v1");
     node.as_root("systemctl stop mcp-agent").ok();

@@ -1,8 +1,9 @@
 //! Stopping, starting and restarting, over reboots and without the agent.
 
+use crate::boot_node::BOOT;
 use crate::definitions::{LONE, PAIR, PAIR_UNITS, with};
 use crate::fixture::{Machine, machine};
-use crate::wait::until;
+use crate::wait::{until, until_within};
 
 /// Reboots a machine on which no agent will start.
 fn reboot_without_agent(node: &Machine) {
@@ -118,11 +119,23 @@ fn a_container_that_dies_is_started_again_by_systemd_alone() {
 }
 
 #[test]
-fn a_power_loss_brings_everything_back() {
+fn a_power_loss_brings_everything_back_without_any_network() {
     let node = machine();
-    node.deploy(PAIR).ok();
+    node.spoil();
+    // Their images are of an image registry, which the boot cannot reach; nor
+    // anything else, and nobody resolves a name.
+    node.deploy(&with(PAIR, "localhost/lab", "registry.lab:5000/lab")).ok();
+    node.as_root("systemctl disable --quiet mcp-agent").ok();
     node.lab("kill");
+    node.lab("partition");
     node.lab("start");
-    until("both are back", || (node.states(&PAIR_UNITS) == ["active"; 2]).then_some(()));
+    let reach = "curl -sS -m 3 https://registry.lab:5000/v2/ 2>&1";
+    let reached = node.as_mcp(reach, "");
+    until_within(BOOT, "both are back", || {
+        (node.states(&PAIR_UNITS) == ["active"; 2]).then_some(())
+    });
+    node.lab("heal");
+    assert_ne!(reached.code, 0, "{reached:?}");
+    node.as_root("systemctl enable --quiet --now mcp-agent").ok();
     assert_eq!(node.served("pair", "front"), "v1");
 }

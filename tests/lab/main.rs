@@ -44,6 +44,7 @@ mod history;
 mod hostile;
 mod images;
 mod killed_agent;
+mod killed_podman;
 mod lifecycle;
 mod looking;
 mod moved_tags;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// The one deadline: far beyond what anything needs, also on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(90);
+const DEADLINE: Duration = Duration::from_secs(180);
 
 /// Looks again and again until there is something to see.
 #[track_caller]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tonic::service::Routes;
 
-use super::{check_config, doctor, install, restore, server, snapshot, token};
+use super::{check_config, completions, doctor, install, man, restore, server, snapshot, token};
 use crate::agent::Parts;
 use crate::agent::environment::Environment;
 use crate::agent::{check, forward, probe};
@@ -45,13 +45,26 @@ pub enum Command {
     /// services that are deployed blue-green
     Forward(forward::ForwardArgs),
     /// Print the version
-    Version,
+    Version(VersionArgs),
+    /// Print a shell's completion script
+    Completions(completions::CompletionsArgs),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man(man::ManArgs),
     /// Make a copy of the registry and prove it; the agent may run
     Snapshot(snapshot::SnapshotArgs),
     /// Put a copy in the place of the registry; the agent must be stopped
     Restore(restore::RestoreArgs),
     /// Look for what is wrong with the node, and name the commands that mend it
     Doctor(doctor::DoctorArgs),
+}
+
+/// The arguments of `mcp-agent version`.
+#[derive(Debug, clap::Args)]
+pub struct VersionArgs {
+    /// Print the number of the registry's schema that this program knows
+    #[arg(long)]
+    pub schema: bool,
 }
 
 /// Says why a command failed.
@@ -84,6 +97,9 @@ pub enum CommandError {
     /// The node is not well.
     #[error(transparent)]
     Doctor(#[from] doctor::DoctorError),
+    /// A manual page could not be written.
+    #[error(transparent)]
+    Man(#[from] crate::manual::PageError),
     /// The output could not be written.
     #[error("cannot write the output")]
     Output(#[from] io::Error),
@@ -127,8 +143,9 @@ where
             check::run::run(args, &environment).await.map_err(|e| CommandError::Check(Box::new(e)))
         }
         Command::Forward(args) => forward::run(args).await.map_err(CommandError::Forward),
-        Command::Version => writeln!(output.data, "mcp-agent {}", env!("CARGO_PKG_VERSION"))
-            .map_err(CommandError::Output),
+        Command::Version(args) => version(&args, &mut output),
+        Command::Completions(args) => completions::run(&args, &mut output),
+        Command::Man(args) => man::run(&args),
         Command::Snapshot(args) => snapshot::run(args, &environment, &mut output),
         Command::Restore(args) => restore::run(&args, &environment, &mut output),
         Command::Doctor(args) => doctor::run(&args, &environment, &mut output).await,
@@ -149,8 +166,18 @@ where
                 | CommandError::Snapshot(_)
                 | CommandError::Restore(_)
                 | CommandError::Doctor(_)
+                | CommandError::Man(_)
                 | CommandError::Output(_) => ExitCode::FAILURE,
             })
         }
     }
+}
+
+fn version(args: &VersionArgs, output: &mut Output<'_>) -> Result<(), CommandError> {
+    if args.schema {
+        writeln!(output.data, "{}", crate::registry::newest_schema())?;
+    } else {
+        writeln!(output.data, "mcp-agent {}", env!("CARGO_PKG_VERSION"))?;
+    }
+    Ok(())
 }

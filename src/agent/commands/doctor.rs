@@ -12,12 +12,10 @@ use crate::agent::config;
 use crate::agent::doctor::Patient;
 use crate::agent::environment::Environment;
 use crate::agent::finding::{Finding, Level};
+use crate::agent::host::account::{self, USER};
 use crate::agent::identity::Users;
 use crate::agent::last_good;
 use crate::telemetry::Chain;
-
-/// The user that owns the containers of a node.
-const USER: &str = "mcp";
 
 /// The arguments of `mcp-agent doctor`.
 #[derive(Debug, Args)]
@@ -69,10 +67,7 @@ pub async fn run(
         if let Some(uid) = users.uid(USER) {
             return Ok(as_user(args, uid).await?);
         }
-        let finding = Finding::failed("user", USER, format!("There is no user {USER}.")).mend(
-            format!("sudo useradd --system --uid 850 --home-dir /srv/mcp --shell /bin/sh {USER}"),
-        );
-        return told(&[finding], args.json, output);
+        return told(&[account::judge(&users)], args.json, output);
     }
     let mut findings = Vec::new();
     let settings = match last_good::load_or_last_good(args.config.as_deref(), environment) {

@@ -3,8 +3,10 @@
 pub mod args;
 mod check_boot;
 pub mod check_config;
+pub mod completions;
 pub mod doctor;
 pub mod install;
+pub mod man;
 pub mod restore;
 pub mod server;
 pub mod snapshot;

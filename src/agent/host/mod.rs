@@ -4,6 +4,7 @@
 //! `mcp boot verify` asks those that decide about the next boot, `mcp-agent
 //! doctor` all of them.
 
+pub mod account;
 pub mod cgroups;
 pub mod disk;
 pub mod generator;

@@ -1,11 +1,11 @@
 //! `mcp completions`.
 
 use clap::{Args, CommandFactory as _};
-use clap_complete::env::Shells;
 
 use crate::cli::args::Cli;
 use crate::cli::context::{Context, Exit};
 use crate::cli::error::{CliError, OutputError};
+use crate::manual;
 
 /// Print a shell's completion script, which asks mcp for names as they are typed
 #[derive(Debug, Args)]
@@ -14,7 +14,7 @@ use crate::cli::error::{CliError, OutputError};
 )]
 pub struct CompletionsArgs {
     /// The shell
-    #[arg(value_parser = ["bash", "elvish", "fish", "powershell", "zsh"])]
+    #[arg(value_parser = manual::SHELLS)]
     pub shell: String,
 }
 
@@ -24,14 +24,8 @@ pub struct CompletionsArgs {
 ///
 /// The output cannot be written.
 pub fn run(context: &Context<'_>, args: &CompletionsArgs) -> Result<Exit, CliError> {
-    let command = Cli::command();
-    let name = command.get_name();
-    let mut script = Vec::new();
-    if let Some(shell) = Shells::builtins().completer(&args.shell) {
-        shell
-            .write_registration("COMPLETE", name, name, name, &mut script)
-            .map_err(CliError::failed)?;
-    }
-    context.ui.data(&String::from_utf8_lossy(&script)).map_err(OutputError::from)?;
+    let script =
+        manual::completion_script(&Cli::command(), &args.shell).map_err(CliError::failed)?;
+    context.ui.data(&script.unwrap_or_default()).map_err(OutputError::from)?;
     Ok(Exit::Done)
 }

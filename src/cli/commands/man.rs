@@ -6,7 +6,8 @@ use clap::{Args, CommandFactory as _};
 
 use crate::cli::args::Cli;
 use crate::cli::context::{Context, Exit};
-use crate::cli::error::{CliError, FileError};
+use crate::cli::error::CliError;
+use crate::manual::{self, Section};
 
 /// Write the manual pages
 #[derive(Debug, Args)]
@@ -23,8 +24,6 @@ pub struct ManArgs {
 ///
 /// The pages cannot be written.
 pub fn run(_: &Context<'_>, args: &ManArgs) -> Result<Exit, CliError> {
-    std::fs::create_dir_all(&args.out).map_err(FileError::at("create", &args.out))?;
-    clap_mangen::generate_to(Cli::command(), &args.out)
-        .map_err(FileError::at("write the manual pages to", &args.out))?;
+    manual::write_pages(Cli::command(), Section::Commands, &args.out).map_err(CliError::failed)?;
     Ok(Exit::Done)
 }

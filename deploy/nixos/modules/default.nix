@@ -1,0 +1,7 @@
+# Both modules.
+{
+  imports = [
+    ./agent.nix
+    ./master.nix
+  ];
+}
