@@ -125,7 +125,7 @@ fn what_is_explained_says_what_to_type() {
 fn what_is_used_is_shown_once_where_no_person_reads() {
     let home = Home::new();
     insta::assert_snapshot!(home.run("top -n rift"), @r"
-    mcp top  1 node  1 components  by cpu
+    mcp top  1 node  1 component  by cpu
     rift: its systemd has no controller for memory: not shown (mcp doctor -n rift)
 
     COMPONENT  STATE       HEALTH       CPU%    MEMORY    READ/s   WRITE/s  TASKS  RESTARTS  EVENTS   UPTIME  LAST EVENT

@@ -4,7 +4,8 @@
 use serde_json::Value;
 
 use crate::definitions::{LONE, with};
-use crate::fixture::{Machine, machine, two_machines, workstation};
+use crate::fixture::{Machine, machine, two_machines};
+use crate::nodes::Person;
 use crate::wait::until;
 
 /// A service of one web server.
@@ -17,17 +18,11 @@ fn web(name: &str, more: &str) -> String {
 /// explanation.
 #[track_caller]
 fn explained(node: &Machine, path: &str, cause: &str) -> Value {
-    let mut last = String::new();
     until(&format!("{path} is explained by {cause}"), || {
-        let told = node.mcp(&["explain", path, "--json"]);
-        last.clone_from(&told.out);
-        let service = &told.json()["services"][0];
+        let told = node.mcp(&["explain", path, "--json"]).json();
+        let service = &told["services"][0];
         let all = service["components"].as_array()?.iter().chain(service["notes"].as_array()?);
-        let found = all.into_iter().find(|e| e["cause"] == cause).cloned();
-        if found.is_none() && std::env::var_os("LAB_SHOW").is_some() {
-            println!("{last}");
-        }
-        found
+        all.into_iter().find(|e| e["cause"] == cause).cloned()
     })
 }
 
@@ -228,20 +223,9 @@ fn what_is_not_there_is_explained_as_well() {
 #[test]
 fn every_node_is_asked_by_explain_and_by_doctor() {
     let (one, two) = two_machines();
-    let home = tempfile::tempdir().unwrap();
-    let person = |script: &str| {
-        let script = format!("export HOME=$1 XDG_CONFIG_HOME= XDG_RUNTIME_DIR=; cd; {script}");
-        workstation(&script, &[home.path().to_str().unwrap()])
-    };
-    let (pin, other_pin) = (one.serve_tcp(), two.serve_tcp());
     // A viewer may ask all of this.
-    let token = one.token("watch", "viewer");
-    let row =
-        one.as_mcp("sqlite3 /srv/mcp/mcp.db '.mode insert tokens' 'SELECT * FROM tokens'", "");
-    two.as_mcp("sqlite3 /srv/mcp/mcp.db", row.ok().text()).ok();
-    person(&format!("mcp node add one {}:9444 --fingerprint {pin}", one.name())).ok();
-    person(&format!("mcp node add two {}:9444 --fingerprint {other_pin}", two.name())).ok();
-    person(&format!("echo {token} | mcp login -n one --token-file -")).ok();
+    let someone = Person::of(&one, &two, "viewer");
+    let person = |script: &str| someone.types(script);
     one.deploy(LONE).ok();
     two.deploy(&with(LONE, "name = \"lone\"", "name = \"other\"")).ok();
     person("mcp explain lone").ok().says("lone/lone on one: running since");

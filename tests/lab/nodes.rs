@@ -1,28 +1,48 @@
 //! Several nodes, seen from one workstation.
 
 use crate::definitions::LONE;
-use crate::fixture::{lab_command, two_machines, workstation};
+use crate::fixture::{Machine, lab_command, two_machines, workstation};
+use crate::run::Answer;
+
+/// A person at a workstation who knows two nodes, `one` and `two`.
+pub struct Person {
+    home: tempfile::TempDir,
+}
+
+impl Person {
+    /// Makes the nodes known, and logs in to both with one token.
+    #[track_caller]
+    pub fn of(one: &Machine, two: &Machine, role: &str) -> Self {
+        let person = Self { home: tempfile::tempdir().unwrap() };
+        let (pin, other_pin) = (one.serve_tcp(), two.serve_tcp());
+        let token = one.token("ops", role);
+        // One person, one token: the second node gets to know the same.
+        let row =
+            one.as_mcp("sqlite3 /srv/mcp/mcp.db '.mode insert tokens' 'SELECT * FROM tokens'", "");
+        two.as_mcp("sqlite3 /srv/mcp/mcp.db", row.ok().text()).ok();
+        person.types(&format!("mcp node add one {}:9444 --fingerprint {pin}", one.name())).ok();
+        let other = format!("mcp node add two {}:9444 --fingerprint {other_pin}", two.name());
+        person.types(&other).ok();
+        person.types(&format!("echo {token} | mcp login -n one --token-file -")).ok();
+        person
+    }
+
+    /// Runs a script as the person.
+    pub fn types(&self, script: &str) -> Answer {
+        let script = format!("export HOME=$1 XDG_CONFIG_HOME= XDG_RUNTIME_DIR=; cd; {script}");
+        workstation(&script, &[self.home.path().to_str().unwrap()])
+    }
+}
 
 #[test]
 fn a_node_that_is_down_or_cut_off_does_not_hide_the_others() {
     let (one, two) = two_machines();
-    let home = tempfile::tempdir().unwrap();
-    let person = |script: &str| {
-        let script = format!("export HOME=$1 XDG_CONFIG_HOME= XDG_RUNTIME_DIR=; cd; {script}");
-        workstation(&script, &[home.path().to_str().unwrap()])
-    };
-    let (pin, other_pin) = (one.serve_tcp(), two.serve_tcp());
-    let token = one.token("ops", "operator");
-    // One person, one token: the second node gets to know the same.
-    let row =
-        one.as_mcp("sqlite3 /srv/mcp/mcp.db '.mode insert tokens' 'SELECT * FROM tokens'", "");
-    two.as_mcp("sqlite3 /srv/mcp/mcp.db", row.ok().text()).ok();
-    person(&format!("mcp node add one {}:9444 --fingerprint {pin}", one.name())).ok();
-    person(&format!("mcp node add two {}:9444 --fingerprint {other_pin}", two.name())).ok();
-    person(&format!("echo {token} | mcp login -n one --token-file -")).ok();
+    let someone = Person::of(&one, &two, "operator");
+    let person = |script: &str| someone.types(script);
     person("mcp node list").ok().says("one").says("two").does_not_say("unreachable");
 
-    mcp::atomic_file::write(&home.path().join("lone.toml"), LONE.as_bytes(), 0o644).unwrap();
+    mcp::atomic_file::write(&someone.home.path().join("lone.toml"), LONE.as_bytes(), 0o644)
+        .unwrap();
     person("mcp deploy lone -f lone.toml").code(2).says("it is not clear which node is meant");
     person("mcp -n one deploy lone -f lone.toml").ok();
     person("mcp ps").ok().says("lone");

@@ -2,6 +2,7 @@
 //! say.
 
 use crate::agent::explain::{Cause, Evidence, Explanation, Holder};
+use crate::agent::finding::shell_word;
 
 /// Explains a port that cannot be published.
 pub fn judge(evidence: &Evidence) -> Option<Explanation> {
@@ -40,7 +41,7 @@ fn taken(evidence: &Evidence, said: &str) -> Explanation {
     let explained = Explanation::failed(Cause::PortTaken, reason).shown_by(said);
     let explained = match holder {
         Some(Holder { unit: Some(unit), .. }) => {
-            explained.mend(evidence.owner.systemctl(&format!("stop {unit}")))
+            explained.mend(evidence.owner.systemctl(&format!("stop {}", shell_word(unit))))
         }
         Some(Holder { unit: None, port, .. }) => {
             explained.mend(format!("sudo ss -Hlntup 'sport = {}'", port.host))

@@ -81,10 +81,11 @@ pub fn page(screen: &Screen, height: usize) -> usize {
 
 fn title(screen: &Screen, rows: usize, frame: Frame) -> String {
     let order = if screen.reversed { ", reversed" } else { "" };
+    let counted = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let mut title = format!(
-        "mcp top  {} {}  {rows} components  by {}{order}",
-        screen.nodes.len(),
-        if screen.nodes.len() == 1 { "node" } else { "nodes" },
+        "mcp top  {}  {}  by {}{order}",
+        counted(screen.nodes.len(), "node"),
+        counted(rows, "component"),
         screen.sort.as_str()
     );
     if screen.typing || !screen.filter.is_empty() {
@@ -289,7 +290,7 @@ mod tests {
         screen.filter = "shop".to_owned();
         screen.typing = true;
         insta::assert_snapshot!(draw(&screen, frame(70, Some(12))).join("\n"), @r"
-        mcp top  4 nodes  1 components  by cpu  filter: shop_
+        mcp top  4 nodes  1 component  by cpu  filter: shop_
         lab: its systemd has no controller for memory, io: not shown (mcp doct
         new: waiting for its first answer
         svc: lost 1m0s ago, trying again: no agent \x1b[31manswers
