@@ -15,9 +15,11 @@ pub mod service;
 pub mod suggest;
 mod validate;
 mod values;
+pub mod write;
 
 pub use diagnostic::{Diagnostic, Invalid};
 pub use service::{Component, Service};
+pub use values::is_mount_option;
 
 /// Largest definition that is read, in bytes.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -147,6 +149,35 @@ depends_on = ["a"]
         let told = mistakes(&text(both));
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].contains("never started again"), "{told:?}");
+    }
+
+    #[test]
+    fn networks_and_names_in_them() {
+        let text = |more: &str| {
+            format!("name = \"a\"\n[[components]]\nname = \"a\"\nimage = \"i:1\"\n{more}\n")
+        };
+        let good =
+            load(&text("network = [\"x\", \"y\", \"x\"]\naliases = [\"db\", \"db\"]")).unwrap();
+        let component = &good.components[0];
+        assert_eq!(component.network, service::Network::Named("x".parse().unwrap()));
+        assert_eq!(component.more_networks, ["y".parse().unwrap()]);
+        assert_eq!(component.aliases, ["db"]);
+        insta::assert_snapshot!(
+            mistakes(&text(
+                "network = [\"x\", \"host\", \"Y\"]\nhosts = [\"a\"]\nworking_dir = \"x\""
+            ))
+            .into_iter()
+            .chain(mistakes(&text("aliases = [\"db\"]")))
+            .collect::<Vec<_>>()
+            .join("\n"),
+            @r#"
+        s.toml:5:17: "host" does not go together with other networks (write `network = "host"`)
+        s.toml:5:25: network name "Y" may hold only a-z, 0-9 and '-', and starts and ends with a letter or digit
+        s.toml:6:10: "a" is not a line for /etc/hosts (write "name:address")
+        s.toml:7:15: "x" is not an absolute path
+        s.toml:5:11: only a podman network has names (add `network = "NAME"`, or take `aliases` out)
+        "#
+        );
     }
 
     #[test]

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A service: containers that belong together, and what they need.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Definition {
     /// Name of the service: a DNS label.
@@ -44,7 +44,7 @@ pub struct Definition {
 }
 
 /// How images are built.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Build {
     /// Dockerfile by image name (the last part of a component's image).
@@ -54,7 +54,7 @@ pub struct Build {
 }
 
 /// How the service's data is saved.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Snapshot {
     /// "full", "grpc", "cli", or "exec: COMMAND".
@@ -66,7 +66,7 @@ pub struct Snapshot {
 }
 
 /// How a new generation takes the place of the old one.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Deploy {
     /// "recreate" (default): stop the old one, start the new one.
@@ -78,7 +78,7 @@ pub struct Deploy {
 }
 
 /// One container of the service.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Component {
     /// Name of the component: a DNS label.
@@ -97,11 +97,20 @@ pub struct Component {
     pub env_files: Option<Vec<String>>,
     /// Mounts: `/host/path:/path[:options]` or `name:/path[:options]`.
     pub volumes: Option<Vec<String>>,
-    /// Network: a name (made when missing), "host" or "none". Default: the
-    /// container's own.
-    pub network: Option<String>,
+    /// Network: a name (made when missing), a list of names, "host" or
+    /// "none". Default: the container's own.
+    pub network: Option<OneOrMany>,
+    /// Further names by which the container is found in its networks.
+    pub aliases: Option<Vec<String>>,
+    /// Lines for the container's /etc/hosts: `name:address`.
+    pub hosts: Option<Vec<String>>,
     /// Published ports: `[address:]host:container[/udp]`.
     pub ports: Option<Vec<String>>,
+    /// Directory in the container that the process starts in.
+    pub working_dir: Option<String>,
+    /// Whether podman's own init is process 1 and reaps what is left over.
+    /// Default false.
+    pub init: Option<bool>,
     /// User in the container: `user[:group]`, names or numbers.
     pub user: Option<String>,
     /// User namespace: "keep-id", "auto", "nomap", or with ":options".
@@ -157,7 +166,7 @@ pub struct Component {
 }
 
 /// Environment of a component.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "environment must be a table of texts or a list of \"NAME=value\"")]
 pub enum Environment {
     /// By name.
@@ -167,7 +176,7 @@ pub enum Environment {
 }
 
 /// A text, or a number or truth value that is meant as one.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "the value must be a text, a whole number or true/false")]
 pub enum Scalar {
     /// A text.
@@ -190,7 +199,7 @@ impl Scalar {
 }
 
 /// A resource limit.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "the limit must be a whole number or a text \"soft:hard\"")]
 pub enum Limit {
     /// Soft and hard limit alike.
@@ -200,7 +209,7 @@ pub enum Limit {
 }
 
 /// One value of a directive, or several.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "the value must be a text or a list of texts")]
 pub enum OneOrMany {
     /// One.
@@ -210,7 +219,7 @@ pub enum OneOrMany {
 }
 
 /// A command, in words or as a shell line.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "the command must be a list of words, or one text for the image's shell"
@@ -223,7 +232,7 @@ pub enum Command {
 }
 
 /// A port, by its number in the container or by the name of its route.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "the port must be a number from 1 to 65535 or the name of a route")]
 pub enum PortName {
     /// Number in the container.
@@ -233,7 +242,7 @@ pub enum PortName {
 }
 
 /// An HTTP check.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "the http check must be a path, or a table with port, path, tls and host"
@@ -246,7 +255,7 @@ pub enum HttpCheck {
 }
 
 /// An HTTP check in full.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpTable {
     /// Port; default: the component's only one.
@@ -260,7 +269,7 @@ pub struct HttpTable {
 }
 
 /// A gRPC health check (grpc.health.v1).
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "the grpc check must be a port, or a table with port, service and tls"
@@ -273,7 +282,7 @@ pub enum GrpcCheck {
 }
 
 /// A gRPC health check in full.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GrpcTable {
     /// Port; default: the component's only one.
@@ -285,7 +294,7 @@ pub struct GrpcTable {
 }
 
 /// When a component is ready: one of `cmd`, `tcp`, `http`, `grpc`.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Health {
     /// Command that succeeds in the container.
@@ -311,7 +320,7 @@ pub struct Health {
 }
 
 /// Limits of a component.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Resources {
     /// Memory, such as "512m".
@@ -323,7 +332,7 @@ pub struct Resources {
 }
 
 /// A number of processors.
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "cpus must be a number such as 0.5 or 2")]
 pub enum Cpus {
     /// Whole ones.
@@ -333,7 +342,7 @@ pub enum Cpus {
 }
 
 /// Capabilities to add and to drop.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Capabilities {
     /// Added, such as `NET_BIND_SERVICE`.
@@ -343,7 +352,7 @@ pub struct Capabilities {
 }
 
 /// Where the container's output goes.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Log {
     /// "journald" (default), "k8s-file" or "none".
@@ -353,7 +362,7 @@ pub struct Log {
 }
 
 /// A port leased by the agent.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
     /// Name; needed when there is more than one. The port is `$PORT_<NAME>`.

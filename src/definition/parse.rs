@@ -34,6 +34,15 @@ impl Source {
         }
     }
 
+    /// Returns the path of the smallest value that holds these bytes.
+    pub fn path_at(&self, span: &Range<usize>) -> Option<&str> {
+        self.spans
+            .iter()
+            .filter(|(_, own)| own.start <= span.start && span.end <= own.end)
+            .min_by_key(|(path, own)| (own.len(), std::cmp::Reverse(path.len())))
+            .map(|(path, _)| path.as_str())
+    }
+
     fn record(&mut self, path: &str, span: Range<usize>, value: &DeValue<'_>) {
         self.spans.insert(path.to_owned(), span);
         match value {

@@ -125,8 +125,23 @@ pub struct Component {
     pub env_files: Vec<String>,
     /// What is mounted.
     pub volumes: Vec<Mount>,
-    /// Its network.
+    /// Its network, or the first of them.
     pub network: Network,
+    /// Further podman networks, without repetition.
+    #[serde(default)]
+    pub more_networks: Vec<NetworkName>,
+    /// Further names in its networks.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// Lines of `/etc/hosts`, `name:address`.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// Directory that the process starts in.
+    #[serde(default)]
+    pub working_dir: Option<String>,
+    /// Whether podman's own init is process 1.
+    #[serde(default)]
+    pub init: bool,
     /// Ports published as written.
     pub ports: Vec<Port>,
     /// User in the container.

@@ -115,6 +115,11 @@ const MOUNT_OPTIONS: &[&str] = &[
     "idmap",
 ];
 
+/// Tells whether a word is an option of a mount.
+pub fn is_mount_option(word: &str) -> bool {
+    MOUNT_OPTIONS.contains(&word)
+}
+
 /// Reads a mount, `source:target[:options]` (`podman-run(1)`, `--volume`).
 pub(super) fn mount(text: &str) -> Result<Mount, Refusal> {
     plain(text)?;
@@ -167,6 +172,22 @@ pub(super) fn device(text: &str) -> Result<Device, Refusal> {
         ));
     }
     Ok(Device { host, container, permissions })
+}
+
+/// Reads a line for `/etc/hosts`, `name:address` (`podman-run(1)`,
+/// `--add-host`).
+pub(super) fn host(text: &str) -> Result<String, Refusal> {
+    let (name, address) = text
+        .split_once(':')
+        .ok_or_else(|| format!("{text:?} is not a line for /etc/hosts; write \"name:address\""))?;
+    word(name, "a host name", "._-")?;
+    let bare = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
+    if address != "host-gateway" && bare.parse::<IpAddr>().is_err() {
+        return Err(format!(
+            "{address:?} is not an IP address; write one, or \"host-gateway\" for the node"
+        ));
+    }
+    Ok(format!("{name}:{bare}"))
 }
 
 /// Checks that a text holds only the given kinds of characters.
@@ -223,6 +244,17 @@ mod tests {
             "/a:/b:ro,",
         ] {
             assert!(mount(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn hosts_of_every_form() {
+        assert_eq!(host("node:host-gateway").unwrap(), "node:host-gateway");
+        assert_eq!(host("six:[2001:db8::1]").unwrap(), "six:2001:db8::1");
+        assert_eq!(host("four:192.0.2.1").unwrap(), "four:192.0.2.1");
+        for bad in ["", "name", "name:", ":192.0.2.1", "a b:192.0.2.1", "a:192.0.2", "a:b.example"]
+        {
+            assert!(host(bad).is_err(), "{bad:?}");
         }
     }
 

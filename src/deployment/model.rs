@@ -61,9 +61,12 @@ impl Deployment {
         let mut networks: Vec<&NetworkName> = self
             .containers
             .iter()
-            .filter_map(|c| match &c.spec.network {
-                Network::Named(name) => Some(name),
-                Network::Private | Network::Host | Network::None => None,
+            .flat_map(|c| {
+                let first = match &c.spec.network {
+                    Network::Named(name) => Some(name),
+                    Network::Private | Network::Host | Network::None => None,
+                };
+                first.into_iter().chain(&c.spec.more_networks)
             })
             .collect();
         networks.sort();

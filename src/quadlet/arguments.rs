@@ -170,6 +170,12 @@ impl Options {
         for file in &c.spec.env_files {
             self.add("--env-file", file);
         }
+        if let Some(directory) = &c.spec.working_dir {
+            self.add("--workdir", directory);
+        }
+        if c.spec.init {
+            self.add("--init", "");
+        }
         if let Some(user) = &c.spec.user {
             self.add("--user", user);
         }
@@ -220,6 +226,15 @@ impl Options {
             Network::Host => self.add("--network", "host"),
             Network::None => self.add("--network", "none"),
             Network::Named(name) => self.add("--network", name.as_str()),
+        }
+        for name in &c.spec.more_networks {
+            self.add("--network", name.as_str());
+        }
+        for alias in &c.spec.aliases {
+            self.add("--network-alias", alias);
+        }
+        for host in &c.spec.hosts {
+            self.add("--add-host", host);
         }
         for publish in &c.publish {
             self.add("--publish", publish.argument());

@@ -51,9 +51,14 @@ impl PodmanVersion {
         if self < Self::FLOOR { Err(TooOld(self)) } else { Ok(self) }
     }
 
-    /// Tells whether `LogOpt=` and `StopSignal=` are known.
-    pub fn has_log_opt_and_stop_signal(self) -> bool {
+    /// Tells whether `LogOpt=`, `StopSignal=` and `NetworkAlias=` are known.
+    pub fn has_keys_of_5_2(self) -> bool {
         self >= Self::new(5, 2)
+    }
+
+    /// Tells whether `AddHost=` is known.
+    pub fn has_add_host(self) -> bool {
+        self >= Self::new(5, 3)
     }
 
     /// Tells whether `$XDG_RUNTIME_DIR/containers/systemd` is searched, before

@@ -11,7 +11,7 @@ use super::arguments::{
 use super::checks::probe_words;
 use super::escape::{self, EscapeError, exec_word, raw, word};
 use super::podman_version::PodmanVersion;
-use crate::definition::service::{ExtraSection, MountSource, Network, Restart};
+use crate::definition::service::{Component, ExtraSection, MountSource, Network, Restart};
 use crate::deployment::{Container, Deployment, Forward, Readiness};
 use crate::names::{ImageRef, NetworkName, ServiceName, UnitName, VolumeName};
 
@@ -31,6 +31,7 @@ pub(super) fn header(source: &str, deployment: &Deployment, unit: &str) -> Vec<S
 
 /// `container.tera`.
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an `if` of the template")]
 pub(super) struct ContainerView {
     header: Vec<String>,
     description: String,
@@ -50,10 +51,14 @@ pub(super) struct ContainerView {
     environment_files: Vec<String>,
     volumes: Vec<String>,
     tmpfs: Vec<String>,
-    network: Option<String>,
+    networks: Vec<String>,
+    aliases: Vec<String>,
+    hosts: Vec<String>,
     publish: Vec<String>,
     dns: Vec<String>,
     hostname: Option<String>,
+    working_dir: Option<String>,
+    init: bool,
     user: Option<String>,
     userns: Option<String>,
     cap_add: Vec<String>,
@@ -114,7 +119,7 @@ impl ContainerView {
                 .collect::<Vec<_>>()
         };
         let what = d.comment.as_deref().filter(|_| d.containers.len() == 1);
-        let known = context.podman.has_log_opt_and_stop_signal();
+        let known = context.podman.has_keys_of_5_2();
         let log_options = pairs(
             &mut s
                 .log
@@ -146,10 +151,14 @@ impl ContainerView {
             environment_files: s.env_files.iter().map(|f| word(f)).collect(),
             volumes: volumes(&d.service, c)?,
             tmpfs: raws(s.tmpfs.iter())?,
-            network: network(&s.network),
+            networks: networks(s),
+            aliases: raws(s.aliases.iter().filter(|_| known))?,
+            hosts: raws(s.hosts.iter().filter(|_| context.podman.has_add_host()))?,
             publish: c.publish.iter().map(crate::deployment::Publish::argument).collect(),
             dns: s.dns.iter().map(ToString::to_string).collect(),
             hostname: s.hostname.as_deref().map(raw).transpose()?,
+            working_dir: s.working_dir.as_deref().map(raw).transpose()?,
+            init: s.init,
             user: s.user.as_deref().map(raw).transpose()?,
             userns: s.userns.as_deref().map(raw).transpose()?,
             cap_add: s.cap_add.iter().map(|c| word(c)).collect(),
@@ -167,7 +176,7 @@ impl ContainerView {
             stop_timeout: s.stop_timeout.as_secs(),
             stop_signal: s.stop_signal.clone().filter(|_| known),
             health: health(c)?,
-            podman_args: podman_args(c, known),
+            podman_args: podman_args(c, context.podman),
             container_extra: extra(ExtraSection::Container),
             variables: variables(c),
             probe: probe_words(c, context.agent).map(|words| exec_line(&words)),
@@ -219,13 +228,15 @@ fn volumes(service: &ServiceName, c: &Container) -> Result<Vec<String>, EscapeEr
         .collect()
 }
 
-fn network(network: &Network) -> Option<String> {
-    match network {
+fn networks(spec: &Component) -> Vec<String> {
+    let first = match &spec.network {
         Network::Private => None,
         Network::Host => Some("host".to_owned()),
         Network::None => Some("none".to_owned()),
         Network::Named(name) => Some(format!("{name}.network")),
-    }
+    };
+    let more = spec.more_networks.iter().map(|name| format!("{name}.network"));
+    first.into_iter().chain(more).collect()
 }
 
 fn restart(restart: Restart) -> &'static str {
@@ -255,7 +266,8 @@ fn is_kept_by_log_opt(value: &str) -> bool {
 }
 
 /// Options for which this podman has no key, or one that does not do.
-fn podman_args(c: &Container, known: bool) -> Vec<String> {
+fn podman_args(c: &Container, podman: PodmanVersion) -> Vec<String> {
+    let known = podman.has_keys_of_5_2();
     let mut args = Vec::new();
     if let Some(memory) = &c.spec.resources.memory {
         args.push(word(&format!("--memory={memory}")));
@@ -267,6 +279,10 @@ fn podman_args(c: &Container, known: bool) -> Vec<String> {
     args.extend(options.map(|(n, v)| word(&format!("--log-opt={n}={v}"))));
     if !known {
         args.extend(c.spec.stop_signal.iter().map(|s| word(&format!("--stop-signal={s}"))));
+        args.extend(c.spec.aliases.iter().map(|a| word(&format!("--network-alias={a}"))));
+    }
+    if !podman.has_add_host() {
+        args.extend(c.spec.hosts.iter().map(|h| word(&format!("--add-host={h}"))));
     }
     args
 }

@@ -9,7 +9,7 @@ use crate::definition::service::{
     Route, RouteMode,
 };
 use crate::definition::{model, values};
-use crate::names::{ComponentName, RouteName};
+use crate::names::{ComponentName, NetworkName, RouteName};
 
 /// Keys that MCP itself writes, or that would undo what it promises.
 const OWNED: &[(ExtraSection, &str, &str)] = &[
@@ -46,7 +46,8 @@ impl Checker<'_> {
                 None
             }
         };
-        let network = self.network(at, c.network.as_deref());
+        let (network, more_networks) = self.networks(at, c.network.clone());
+        let aliases = self.aliases(at, c.aliases.clone(), &network);
         let ports = self.list(&format!("{at}.ports"), c.ports.clone(), values::port);
         if !ports.is_empty() && matches!(network, Network::Host | Network::None) {
             let which = if network == Network::Host { "host" } else { "none" };
@@ -95,6 +96,13 @@ impl Checker<'_> {
             env_files: self.list(&format!("{at}.env_files"), c.env_files, values::path),
             volumes: self.list(&format!("{at}.volumes"), c.volumes, values::mount),
             network,
+            more_networks,
+            aliases,
+            hosts: self.list(&format!("{at}.hosts"), c.hosts, values::host),
+            working_dir: c
+                .working_dir
+                .and_then(|dir| self.keep(&format!("{at}.working_dir"), values::path(&dir))),
+            init: c.init.unwrap_or(false),
             ports,
             user: more.user,
             userns: more.userns,
@@ -134,15 +142,68 @@ impl Checker<'_> {
         }
     }
 
-    fn network(&mut self, at: &str, network: Option<&str>) -> Network {
+    /// Reads the first network, and those after it.
+    fn networks(
+        &mut self,
+        at: &str,
+        network: Option<model::OneOrMany>,
+    ) -> (Network, Vec<NetworkName>) {
+        let path = format!("{at}.network");
         match network {
-            None | Some("private") => Network::Private,
-            Some("host") => Network::Host,
-            Some("none") => Network::None,
-            Some(name) => self
-                .keep(&format!("{at}.network"), name.parse())
-                .map_or(Network::Private, Network::Named),
+            None => (Network::Private, Vec::new()),
+            Some(model::OneOrMany::One(name)) => (self.network(&path, &name), Vec::new()),
+            Some(model::OneOrMany::Many(list)) => {
+                let mut named = Vec::new();
+                for (index, name) in list.iter().enumerate() {
+                    let path = format!("{path}[{index}]");
+                    match self.network(&path, name) {
+                        Network::Named(name) => named.push(name),
+                        Network::Private | Network::Host | Network::None
+                            if matches!(name.as_str(), "private" | "host" | "none") =>
+                        {
+                            self.complain(
+                                &path,
+                                format!(
+                                    "{name:?} does not go together with other networks; write `network = {name:?}`"
+                                ),
+                            );
+                        }
+                        Network::Private | Network::Host | Network::None => {}
+                    }
+                }
+                let mut named = unique(named).into_iter();
+                let first = named.next().map_or(Network::Private, Network::Named);
+                (first, named.collect())
+            }
         }
+    }
+
+    fn network(&mut self, path: &str, network: &str) -> Network {
+        match network {
+            "private" => Network::Private,
+            "host" => Network::Host,
+            "none" => Network::None,
+            name => self.keep(path, name.parse()).map_or(Network::Private, Network::Named),
+        }
+    }
+
+    fn aliases(
+        &mut self,
+        at: &str,
+        aliases: Option<Vec<String>>,
+        network: &Network,
+    ) -> Vec<String> {
+        let path = format!("{at}.aliases");
+        let aliases = self.list(&path, aliases, |alias| {
+            values::word(alias, "a name in a network", "._-").map(|()| alias.to_owned())
+        });
+        if !aliases.is_empty() && !matches!(network, Network::Named(_)) {
+            self.complain(
+                &path,
+                "only a podman network has names; add `network = \"NAME\"`, or take `aliases` out",
+            );
+        }
+        unique(aliases)
     }
 
     /// Reads words of a command line.
