@@ -20,6 +20,7 @@ pub mod doctor;
 pub mod drained;
 pub mod engine;
 pub mod environment;
+pub mod explain;
 pub mod files;
 pub mod finding;
 pub mod forward;
@@ -46,6 +47,7 @@ pub mod settings;
 pub mod signals;
 pub mod switch_file;
 pub mod upgrade;
+pub mod usage;
 
 pub use gate::{AuditNote, Caller};
 pub use problems::Problems;

@@ -469,6 +469,7 @@ mod tests {
         ) -> Result<Response<Self::WatchStatusStream>, Status> {
             Err(Status::unimplemented("watch_status"))
         }
+        type TopStream = ReceiverStream<Result<pb::TopSample, Status>>;
 
         async fn info(
             &self,
@@ -641,6 +642,18 @@ mod tests {
             _: Request<pb::AgentStatusRequest>,
         ) -> Result<Response<pb::AgentStatusResponse>, Status> {
             Err(Status::unimplemented("agent_status"))
+        }
+        async fn explain(
+            &self,
+            _: Request<pb::ServiceRequest>,
+        ) -> Result<Response<pb::ExplainResponse>, Status> {
+            Err(Status::unimplemented("explain"))
+        }
+        async fn top(
+            &self,
+            _: Request<pb::TopRequest>,
+        ) -> Result<Response<Self::TopStream>, Status> {
+            Err(Status::unimplemented("top"))
         }
         async fn doctor(
             &self,

@@ -107,6 +107,8 @@ pub enum Command {
     #[command(subcommand)]
     Agent(commands::agent::AgentCommand),
     Doctor(commands::doctor::DoctorArgs),
+    Explain(commands::explain::ExplainArgs),
+    Top(commands::top::TopArgs),
     #[command(hide = true)]
     Man(commands::man::ManArgs),
     Events(commands::events::EventsArgs),

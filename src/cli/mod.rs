@@ -31,6 +31,7 @@ pub mod starter;
 pub mod status;
 pub mod syncing;
 pub mod target;
+pub mod terminal;
 pub mod transfer;
 pub mod views;
 

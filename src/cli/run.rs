@@ -99,6 +99,8 @@ async fn dispatch(context: &Context<'_>, command: &Command) -> Result<Exit, CliE
         Command::Completions(args) => commands::completions::run(context, args),
         Command::Agent(command) => commands::agent::run(context, command).await,
         Command::Doctor(args) => commands::doctor::run(context, args).await,
+        Command::Explain(args) => commands::explain::run(context, args).await,
+        Command::Top(args) => commands::top::run(context, args).await,
         Command::Man(args) => commands::man::run(context, args),
         Command::Events(args) => commands::events::run(context, args).await,
         Command::Reconcile(args) => commands::reconcile::run(context, args).await,

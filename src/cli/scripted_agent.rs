@@ -216,6 +216,7 @@ impl AgentService for Scripted {
         let results = vec![result("mcq"), result("old")];
         Ok(Response::new(proto::PurgeResponse { results }))
     }
+    type TopStream = Answers<proto::TopSample>;
 
     async fn info(&self, _: Request<proto::InfoRequest>) -> Answer<proto::InfoResponse> {
         Ok(Response::new(proto::InfoResponse {
@@ -544,6 +545,59 @@ impl AgentService for Scripted {
         });
         response.metadata_mut().insert("mcp-version", "0.3.0".parse().unwrap());
         Ok(response)
+    }
+
+    async fn explain(
+        &self,
+        request: Request<proto::ServiceRequest>,
+    ) -> Answer<proto::ExplainResponse> {
+        let service = request.into_inner().service;
+        let failed = proto::Explanation {
+            component: "mcq".into(),
+            unit: "mcq.service".into(),
+            state: "failed".into(),
+            cause: "image_missing".into(),
+            level: proto::FindingLevel::Failed.into(),
+            reason: "Its image localhost/mcq:1 is not on this node.".into(),
+            evidence: "Error: localhost/mcq:1: image not known".into(),
+            mend: vec!["podman load -i FILE".into(), "mcp start mcq".into()],
+            ..proto::Explanation::default()
+        };
+        let mut found = proto::ExplainedService { service, ..Default::default() };
+        if found.service == "mcq" {
+            (found.generation, found.components) = (4, vec![failed]);
+        } else {
+            found.notes = vec![proto::Explanation {
+                cause: "not_deployed".into(),
+                level: proto::FindingLevel::Failed.into(),
+                reason: "It was never deployed here.".into(),
+                ..proto::Explanation::default()
+            }];
+        }
+        Ok(Response::new(proto::ExplainResponse { services: vec![found], node: None }))
+    }
+
+    async fn top(&self, request: Request<proto::TopRequest>) -> Answer<Self::TopStream> {
+        let service = request.into_inner().service;
+        if !service.is_empty() {
+            known(&service)?;
+        }
+        let component = |cpu| proto::TopComponent {
+            service: "mcq".into(),
+            component: "mcq".into(),
+            state: "running".into(),
+            health: "ready".into(),
+            cpu,
+            tasks: Some(3),
+            ..proto::TopComponent::default()
+        };
+        let sample = |cpu| proto::TopSample {
+            cpus: 2,
+            missing: vec!["memory".into()],
+            components: vec![component(cpu)],
+            ..proto::TopSample::default()
+        };
+        Ok(answers(vec![sample(None), sample(Some(0.25))]))
     }
 
     async fn doctor(&self, _: Request<proto::DoctorRequest>) -> Answer<proto::DoctorResponse> {

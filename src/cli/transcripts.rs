@@ -95,6 +95,55 @@ fn a_node_that_is_down_does_not_hide_the_others() {
 }
 
 #[test]
+fn what_is_explained_says_what_to_type() {
+    let home = Home::new();
+    insta::assert_snapshot!(home.run("explain mcq -n rift"), @r#"
+    mcq/mcq: failed
+      Its image localhost/mcq:1 is not on this node.
+      "Error: localhost/mcq:1: image not known"
+      -> podman load -i FILE
+      -> mcp start mcq
+    --
+    -- 1
+    "#);
+    // A node that is down, and what can be done without an agent.
+    insta::assert_snapshot!(home.run("explain other"), @r"
+    other on rift: not deployed
+      It was never deployed here.
+    --
+    error: cannot talk to node svc: no agent answers at ~/svc.sock: No such file or directory (os error 2)
+    hint: systemctl status mcp-agent
+    hint: the agent only looks: what runs goes on without it
+    hint: sudo journalctl -u mcp-agent -n 20
+    hint: sudo systemctl --user -M mcp@ status 'other*'
+    hint: sudo mcp-agent doctor
+    -- 3
+    ");
+}
+
+#[test]
+fn what_is_used_is_shown_once_where_no_person_reads() {
+    let home = Home::new();
+    insta::assert_snapshot!(home.run("top -n rift"), @r"
+    mcp top  1 node  1 component  by cpu
+    rift: its systemd has no controller for memory: not shown (mcp doctor -n rift)
+
+    COMPONENT  STATE       HEALTH       CPU%    MEMORY    READ/s   WRITE/s  TASKS  RESTARTS  EVENTS   UPTIME  LAST EVENT
+    mcq        running     ready        25.0         -         -         -      3         0       0        -  -
+    --
+    -- 0
+    ");
+    insta::assert_snapshot!(home.run("top other -n rift"), @r"
+    --
+    error: no node has a service called other
+    hint: mcp list
+    -- 1
+    ");
+    assert!(home.run("top -d 0.1").ends_with("-- 2"));
+    assert!(home.run("top --once --json").contains("\"cpu\": 0.25"));
+}
+
+#[test]
 fn the_order_of_a_boot_is_a_tree() {
     insta::assert_snapshot!(Home::new().run("boot plan -n rift"), @r"
     rift

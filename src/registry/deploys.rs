@@ -65,6 +65,19 @@ pub struct UndoneRow {
     pub reason: String,
 }
 
+/// An operation that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedRow {
+    /// What was done, such as `stop`.
+    pub kind: String,
+    /// Who asked for it.
+    pub by: String,
+    /// How it ended, in words.
+    pub outcome: String,
+    /// When, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
+}
+
 fn undone_from_row(row: &Row<'_>) -> rusqlite::Result<UndoneRow> {
     let outcome: String = row.get(4)?;
     Ok(UndoneRow {
@@ -93,6 +106,8 @@ const REMOVALS: &str = "SELECT service, max(finished_at_ms) FROM operations
 const LAST_UNDONE: &str = "SELECT service, to_generation, started_by, finished_at_ms, outcome
     FROM operations AS o WHERE outcome LIKE 'undone: %'
     AND id = (SELECT max(id) FROM operations WHERE service = o.service) ORDER BY service";
+const LAST_ENDED: &str = "SELECT kind, started_by, outcome, finished_at_ms FROM operations
+    WHERE service = ?1 AND finished_at_ms IS NOT NULL ORDER BY id DESC LIMIT 1";
 const PRUNE: &str = "DELETE FROM operations WHERE finished_at_ms < ?1";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<OperationRow> {
@@ -221,6 +236,30 @@ impl Registry {
         .await
     }
 
+    /// Returns the last operation on a service that has ended.
+    ///
+    /// # Errors
+    ///
+    /// The registry does not answer.
+    pub async fn last_ended_operation(
+        &self,
+        service: &ServiceName,
+    ) -> Result<Option<EndedRow>, RegistryError> {
+        let service = service.clone();
+        self.read("look at the last operation", move |tx| {
+            let row = |row: &Row<'_>| {
+                Ok(EndedRow {
+                    kind: row.get(0)?,
+                    by: row.get(1)?,
+                    outcome: row.get(2)?,
+                    at_ms: row.get(3)?,
+                })
+            };
+            tx.prepare_cached(LAST_ENDED)?.query_map([service.as_str()], row)?.next().transpose()
+        })
+        .await
+    }
+
     /// Forgets operations that were finished before a moment; returns how many.
     ///
     /// # Errors
@@ -269,6 +308,8 @@ mod tests {
         registry.finish_operation(last, format!("{UNDONE}it was dark"), 9).await.unwrap();
         let undone = registry.undone().await.unwrap();
         assert_eq!((undone[0].to, undone[0].reason.as_str()), (Generation(1), "it was dark"));
+        let ended = registry.last_ended_operation(&"web".parse().unwrap()).await.unwrap().unwrap();
+        assert_eq!((ended.kind.as_str(), ended.by.as_str(), ended.at_ms), ("deploy", "kyle", 9));
         assert_eq!(registry.prune_operations(8).await.unwrap(), 1);
     }
 }

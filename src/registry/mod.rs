@@ -30,7 +30,7 @@ pub mod tokens;
 
 pub use audit::AuditRow;
 pub use connection::Registry;
-pub use deploys::{NewOperation, OperationRow, UNDONE, UndoneRow};
+pub use deploys::{EndedRow, NewOperation, OperationRow, UNDONE, UndoneRow};
 pub use error::RegistryError;
 pub use events::{EventQuery, EventRow};
 pub use generations::{Commit, GenerationRow, GenerationState, GenerationSummary};

@@ -112,6 +112,8 @@ const METHODS: &[(&str, Role)] = &[
     ("Upgrade", Role::Admin),
     ("AgentStatus", Role::Viewer),
     ("Doctor", Role::Viewer),
+    ("Explain", Role::Viewer),
+    ("Top", Role::Viewer),
     ("BootReport", Role::Viewer),
     ("BootVerify", Role::Viewer),
     ("BootPlan", Role::Viewer),

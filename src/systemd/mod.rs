@@ -15,6 +15,7 @@
 
 pub mod boot_journal;
 pub mod calendar;
+pub mod diagnosis;
 pub mod edges;
 pub mod invocation;
 pub mod jobs;
@@ -27,9 +28,11 @@ pub mod system;
 pub mod timers;
 pub mod transient;
 pub mod unit_watch;
+pub mod usage;
 pub mod watch;
 
 pub use boot_journal::BootEvent;
+pub use diagnosis::Diagnosis;
 pub use edges::UnitEdges;
 pub use jobs::{JobMode, JobResult, Jobs};
 pub use manager::{BusAddress, Manager, SystemdError};
@@ -37,4 +40,5 @@ pub use state::{ActiveState, Ended, ListedUnit, LoadState, UnitFiles, UnitState}
 pub use system::{ServiceLimits, SystemManager, SystemUnit};
 pub use timers::TimerState;
 pub use unit_watch::UnitWatch;
+pub use usage::Usage;
 pub use watch::{Change, Watch};

@@ -328,7 +328,7 @@ fn some(text: String) -> Option<String> {
 }
 
 /// Converts microseconds since 1970; systemd writes 0 for "never".
-fn time(us: u64) -> Option<SystemTime> {
+pub(super) fn time(us: u64) -> Option<SystemTime> {
     if us == 0 {
         return None;
     }

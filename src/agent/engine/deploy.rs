@@ -275,7 +275,9 @@ impl Engine {
             }
             OutcomeKind::Failed => (EventKind::DeployFailed, format!("{}: {why}", outcome.message)),
         };
-        self.tools().events.record(monitor::Event::of_service(kind, service, reason)).await;
+        let unit = outcome.failures.first().map(|f| f.unit.clone()).unwrap_or_default();
+        let event = monitor::Event { unit, ..monitor::Event::of_service(kind, service, reason) };
+        self.tools().events.record(event).await;
     }
 
     /// Saves the state that comes after an event, before acting on it.

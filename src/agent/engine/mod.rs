@@ -21,6 +21,7 @@ mod component;
 pub mod deploy;
 pub mod drift;
 pub mod error;
+pub mod explain;
 pub mod failure;
 pub mod history;
 pub mod images;
@@ -44,6 +45,7 @@ mod switch;
 pub mod sync;
 mod things;
 pub mod toolchain;
+pub mod top;
 mod trial;
 pub mod undeploy;
 

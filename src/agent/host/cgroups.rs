@@ -26,6 +26,14 @@ pub fn look(uid: u32) -> Controllers {
     Controllers { kernel: read(&root.join("cgroup.controllers")), delegated: read(&root.join(own)) }
 }
 
+/// Returns the controllers that are needed to say what a container uses, and
+/// that the user's systemd does not have.
+pub fn missing(controllers: &Controllers) -> Vec<&'static str> {
+    let delegated = controllers.delegated.as_deref().unwrap_or_default();
+    let has = |name: &&str| delegated.split_whitespace().any(|word| word == *name);
+    ["memory", "io", "pids"].into_iter().filter(|name| !has(name)).collect()
+}
+
 /// Judges what a user's systemd may do.
 pub fn judge(user: &str, uid: u32, controllers: &Controllers) -> Finding {
     let check = "cgroups";

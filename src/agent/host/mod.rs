@@ -10,6 +10,7 @@ pub mod disk;
 pub mod generator;
 pub mod journal;
 pub mod linger;
+pub mod listener;
 pub mod network_online;
 pub mod owner;
 pub mod podman;

@@ -2,7 +2,7 @@
 
 use tonic::{Response, Status};
 
-use super::{Agent, convert, status::status};
+use super::{Agent, status::status};
 use crate::rpc::agent_v1 as pb;
 
 impl Agent {
@@ -10,7 +10,7 @@ impl Agent {
         &self,
     ) -> Result<Response<pb::BootVerifyResponse>, Status> {
         let findings = self.engine.boot_verify().await.map_err(|e| status(&e))?;
-        let findings = findings.into_iter().map(convert::finding).collect();
+        let findings = findings.into_iter().map(pb::Finding::from).collect();
         Ok(Response::new(pb::BootVerifyResponse { findings }))
     }
 }

@@ -1,13 +1,14 @@
 //! Domain values to wire values.
 
 use std::net::IpAddr;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::agent::engine::history::{Difference, Past};
 use crate::agent::engine::reconcile::Reconciliation;
 use crate::agent::engine::status::{ComponentStatus, ServiceStatus};
 use crate::agent::engine::{Accepted, Prepared};
 use crate::agent::finding::{Finding, Level};
+use crate::agent::gate::since_epoch_ms;
 use crate::agent::monitor::drift::Drift;
 use crate::agent::plan::{Action, Effect, FileChange, FileChangeKind, ImageChange};
 use crate::agent::progress::{Event, Failure, Outcome, OutcomeKind, StepState};
@@ -27,12 +28,7 @@ fn milliseconds(duration: Duration) -> u64 {
 impl From<Finding> for pb::Finding {
     fn from(finding: Finding) -> Self {
         let Finding { check, subject, level, message, mend } = finding;
-        let level = match level {
-            Level::Fine => pb::FindingLevel::Fine,
-            Level::Warning => pb::FindingLevel::Warning,
-            Level::Failed => pb::FindingLevel::Failed,
-        };
-        Self { check: check.to_owned(), subject, level: level.into(), message, mend }
+        Self { check: check.to_owned(), subject, level: self::level(level).into(), message, mend }
     }
 }
 
@@ -375,7 +371,7 @@ fn component_status(status: ComponentStatus, images: &Images) -> pb::ComponentSt
         state: status.state.as_str().to_owned(),
         health: status.condition.word.to_owned(),
         result: status.result.unwrap_or_default(),
-        since_ms: status.since.map_or(0, since_epoch),
+        since_ms: status.since.map_or(0, since_epoch_ms),
         restarts: status.restarts,
         ports: ports(c),
         sub_state: status.sub,
@@ -398,17 +394,12 @@ fn schedule_status(c: &Container, name: &ScheduleName, state: &TimerState) -> pb
     pb::ScheduleStatus {
         name: name.to_string(),
         unit: c.name.schedule_unit(name).to_string(),
-        next_ms: state.next.map_or(0, since_epoch),
-        last_ms: state.last.map_or(0, since_epoch),
+        next_ms: state.next.map_or(0, since_epoch_ms),
+        last_ms: state.last.map_or(0, since_epoch_ms),
         running: state.running,
         result: if ran && !state.running { state.result.clone() } else { String::new() },
         status: state.status,
     }
-}
-
-fn since_epoch(time: SystemTime) -> i64 {
-    time.duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// The ports of a container as `address:host->container/protocol`.
@@ -429,13 +420,11 @@ fn port(port: &Publish) -> String {
     format!("{address}:{}->{}/{protocol}", port.host, port.container)
 }
 
-/// Returns a finding for the wire.
-pub(super) fn finding(finding: Finding) -> pb::Finding {
-    let Finding { check, subject, level, message, mend } = finding;
-    let level = match level {
+/// Returns a level for the wire.
+pub(super) fn level(level: Level) -> pb::FindingLevel {
+    match level {
         Level::Fine => pb::FindingLevel::Fine,
         Level::Warning => pb::FindingLevel::Warning,
         Level::Failed => pb::FindingLevel::Failed,
-    };
-    pb::Finding { check: check.to_owned(), subject, level: level.into(), message, mend }
+    }
 }

@@ -8,6 +8,7 @@ mod convert;
 mod deploy;
 mod doctor;
 mod events;
+mod explain;
 mod files;
 mod history;
 mod info;
@@ -19,6 +20,7 @@ mod session;
 mod since;
 mod status;
 mod sync;
+mod top;
 mod upgrade;
 mod watch_status;
 
@@ -248,6 +250,7 @@ impl pb::agent_service_server::AgentService for Agent {
     type ReleaseStream = Answers<pb::Progress>;
     type PlanSyncStream = Answers<pb::SyncAnswer>;
     type RecoverStream = Answers<pb::RecoverEvent>;
+    type TopStream = Answers<pb::TopSample>;
 
     async fn info(
         &self,
@@ -457,6 +460,20 @@ impl pb::agent_service_server::AgentService for Agent {
         _: Request<pb::DoctorRequest>,
     ) -> Result<Response<pb::DoctorResponse>, Status> {
         Ok(Response::new(self.answer_doctor().await))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<pb::ServiceRequest>,
+    ) -> Result<Response<pb::ExplainResponse>, Status> {
+        self.answer_explain(&request).await
+    }
+
+    async fn top(
+        &self,
+        request: Request<pb::TopRequest>,
+    ) -> Result<Response<Self::TopStream>, Status> {
+        self.answer_top(request.into_inner()).await
     }
 
     async fn boot_report(

@@ -22,14 +22,19 @@ pub struct FindingView {
 
 impl From<pb::Finding> for FindingView {
     fn from(finding: pb::Finding) -> Self {
-        let level = match finding.level() {
-            pb::FindingLevel::Fine => "ok",
-            pb::FindingLevel::Warning => "warning",
-            // What a newer agent tells is not to be overlooked.
-            pb::FindingLevel::Failed | pb::FindingLevel::Unspecified => "failed",
-        };
+        let level = level_word(finding.level());
         let pb::Finding { check, subject, level: _, message, mend } = finding;
         Self { check, subject, level, message, mend }
+    }
+}
+
+/// Returns the word for a level.
+pub fn level_word(level: pb::FindingLevel) -> &'static str {
+    match level {
+        pb::FindingLevel::Fine => "ok",
+        pb::FindingLevel::Warning => "warning",
+        // What a newer agent tells is not to be overlooked.
+        pb::FindingLevel::Failed | pb::FindingLevel::Unspecified => "failed",
     }
 }
 

@@ -1,0 +1,480 @@
+//! Gathering what explains a state. What it means is decided in
+//! [`crate::agent::explain`].
+
+use std::collections::BTreeMap;
+
+use super::status::{ComponentState, ComponentStatus, ServiceStatus};
+use super::{Engine, EngineError, lifecycle, preflight};
+use crate::agent::explain::journal::End;
+use crate::agent::explain::undeployed::{self, Past, What};
+use crate::agent::explain::{
+    self, Evidence, Explanation, Holder, Journal, Link, Mount, Owner, Said, Speaker, Stop,
+    UnitFacts,
+};
+use crate::agent::finding::Level;
+use crate::agent::gate::{now_ms, since_epoch_ms};
+use crate::agent::host::{disk, listener};
+use crate::agent::identity::Users;
+use crate::definition::service::MountSource;
+use crate::deployment::{Container, Publish};
+use crate::names::{ComponentName, Generation, ServiceName, UnitName};
+use crate::podman::{self, images, pause};
+use crate::quadlet::UnitSet;
+use crate::registry::EventQuery;
+use crate::systemd::journal::{self, Origin};
+use crate::systemd::{Diagnosis, LoadState};
+use crate::telemetry::Chain;
+
+/// How many lines of a unit's journal are looked at: some runs, if short.
+const LINES: u32 = 80;
+
+/// A service, explained.
+#[derive(Debug, Clone)]
+pub struct ExplainedService {
+    /// The service.
+    pub service: ServiceName,
+    /// The generation in force, if there is one.
+    pub generation: Generation,
+    /// Whether it is to run.
+    pub active: bool,
+    /// What there is to say of it as a whole.
+    pub notes: Vec<Explanation>,
+    /// Its components.
+    pub components: Vec<ExplainedComponent>,
+}
+
+/// A component, explained.
+#[derive(Debug, Clone)]
+pub struct ExplainedComponent {
+    /// What was looked at.
+    pub evidence: Evidence,
+    /// What came of it.
+    pub explanation: Explanation,
+}
+
+impl Engine {
+    /// Returns whose containers these are.
+    pub fn owner(&self) -> Owner {
+        let uid = rustix::process::geteuid().as_raw();
+        let user = Users::load_or_empty().name(uid).map_or_else(|| uid.to_string(), str::to_owned);
+        let home = std::env::var("HOME").unwrap_or_else(|_| {
+            // As `~/.config` is where the units are.
+            let config = self.tools().store.search_root().ancestors().nth(3);
+            config.unwrap_or(&self.tools().state_dir).display().to_string()
+        });
+        Owner { user, uid, home }
+    }
+
+    /// Explains one service or one component of it, or all services.
+    ///
+    /// # Errors
+    ///
+    /// There is no such component, or neither systemd nor the registry answers.
+    pub async fn explain(
+        &self,
+        service: Option<&ServiceName>,
+        component: Option<&ComponentName>,
+    ) -> Result<Vec<ExplainedService>, EngineError> {
+        if let Some(service) = service.filter(|service| self.find(service).is_none()) {
+            return Ok(vec![self.explain_absent(service).await?]);
+        }
+        let mut found = Vec::new();
+        for mut status in self.status(service).await? {
+            let known = status.components.iter().map(|c| c.container.spec.name.to_string());
+            let known: Vec<String> = known.collect();
+            if status.operation.is_none() {
+                self.add_file_drift(&mut status).await?;
+            }
+            if let Some(one) = component {
+                status.components.retain(|c| c.container.spec.name == *one);
+                if status.components.is_empty() {
+                    let service = status.accepted.row.name.clone();
+                    return Err(EngineError::NoComponent {
+                        service,
+                        component: one.clone(),
+                        known,
+                    });
+                }
+            }
+            found.push(self.explain_service(&status).await?);
+        }
+        Ok(found)
+    }
+
+    async fn explain_service(
+        &self,
+        status: &ServiceStatus,
+    ) -> Result<ExplainedService, EngineError> {
+        let service = &status.accepted.row.name;
+        let past = self.latest_of(service).await?;
+        let taken_back =
+            past.and_then(|past| undeployed::rolled_back(service, &past, &self.owner()));
+        let mut components = Vec::new();
+        for component in &status.components {
+            let mut evidence = self.evidence(status, component).await?;
+            if evidence.has_not_begun() {
+                evidence.stage = self
+                    .stage_waited_for(service, &evidence.container.name.unit())
+                    .await?
+                    .map(|stage| stage.to_string());
+                evidence.chain = self.chain(&evidence.container).await?;
+            }
+            let explanation = explain::explain(&evidence);
+            components.push(ExplainedComponent { evidence, explanation });
+        }
+        Ok(ExplainedService {
+            service: service.clone(),
+            generation: status.accepted.row.generation,
+            active: status.accepted.row.active,
+            notes: taken_back.into_iter().collect(),
+            components,
+        })
+    }
+
+    async fn explain_absent(&self, service: &ServiceName) -> Result<ExplainedService, EngineError> {
+        let all: Vec<ServiceName> = self.all().iter().map(|a| a.row.name.clone()).collect();
+        let like =
+            |name: &&ServiceName| strsim::damerau_levenshtein(name.as_str(), service.as_str()) <= 2;
+        let past = self.latest_of(service).await?;
+        let near = all.iter().find(like);
+        let explanation = undeployed::explain(service, past.as_ref(), near, &self.owner());
+        Ok(ExplainedService {
+            service: service.clone(),
+            generation: Generation(0),
+            active: false,
+            notes: vec![explanation],
+            components: Vec::new(),
+        })
+    }
+
+    /// Returns the last that happened to a service as a whole.
+    async fn latest_of(&self, service: &ServiceName) -> Result<Option<Past>, EngineError> {
+        let query = EventQuery {
+            service: service.to_string(),
+            kinds: What::ALL.iter().map(|kind| kind.event().as_str().to_owned()).collect(),
+            limit: 1,
+            ..EventQuery::default()
+        };
+        let Some(row) = self.tools().events.select(query).await?.pop() else { return Ok(None) };
+        let Some(kind) = What::ALL.into_iter().find(|kind| kind.event().as_str() == row.kind)
+        else {
+            return Ok(None);
+        };
+        let journal = match row.unit.as_str() {
+            "" => Journal::default(),
+            unit => read_journal(&UnitName::from_systemd(unit)).await,
+        };
+        let ago_ms = now_ms().saturating_sub(row.at_ms);
+        Ok(Some(Past { kind, reason: row.reason, unit: row.unit, ago_ms, journal }))
+    }
+
+    /// Gathers what is known of a component, but what it waits for.
+    async fn evidence(
+        &self,
+        status: &ServiceStatus,
+        component: &ComponentStatus,
+    ) -> Result<Evidence, EngineError> {
+        let container = component.container.clone();
+        let unit = container.name.unit();
+        let diagnoses = self.manager().diagnoses(std::slice::from_ref(&unit)).await?;
+        let service = status.accepted.row.name.clone();
+        let quiet = !component.desired
+            || (component.state == ComponentState::Running && component.restarts == 0);
+        let journal = if quiet { Journal::default() } else { read_journal(&unit).await };
+        let condition = &component.condition;
+        let mut evidence = Evidence {
+            owner: self.owner(),
+            now_ms: now_ms(),
+            desired: component.desired,
+            operation: status.operation,
+            state: component.state,
+            unit: facts(component, diagnoses.into_iter().next()),
+            health: (condition.word, condition.reason.clone(), condition.action.clone()),
+            restarts: component.restarts,
+            drift: component.drift.clone(),
+            journal,
+            pull: Vec::new(),
+            image_there: None,
+            generator: Vec::new(),
+            mounts: Vec::new(),
+            holders: Vec::new(),
+            chain: Vec::new(),
+            stage: None,
+            stop: None,
+            full: Vec::new(),
+            pause: pause::is_alive(&self.tools().runtime),
+            container,
+            service,
+        };
+        if !evidence.desired {
+            evidence.stop = self.stopped_by(&evidence.service).await?;
+        }
+        let broken = !matches!(evidence.unit.load.as_str(), "loaded" | "");
+        if evidence.is_troubled() || (evidence.desired && broken) {
+            self.look_closer(&mut evidence).await?;
+        }
+        Ok(evidence)
+    }
+
+    /// Adds what costs more to find out.
+    async fn look_closer(&self, evidence: &mut Evidence) -> Result<(), EngineError> {
+        let container = evidence.container.clone();
+        if evidence.pause {
+            // Without the pause process podman would make one, in our mount
+            // namespace.
+            evidence.image_there = podman::image_exists(&container.image).await.ok();
+        }
+        if evidence.image_there == Some(false) {
+            let pulled = read_journal(&container.name.image_unit()).await;
+            let failed = pulled.current.is_empty();
+            let lines = pulled.failed.into_iter().filter(|said| said.speaker == Speaker::Podman);
+            evidence.pull = lines.filter(|_| failed).map(|said| said.text).collect();
+        }
+        if evidence.unit.load == LoadState::NotFound.as_str() {
+            evidence.generator = self.generator_says().await?;
+        }
+        let others = self.deployments();
+        let storage = images::own_store(|name| std::env::var_os(name));
+        let runtime = self.tools().runtime.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let mut disks = vec![disk::look(&runtime, "what is there until the next boot")];
+            disks.extend(storage.iter().map(|path| disk::look(path, "podman's storage")));
+            let full = disks.iter().map(disk::judge).filter(|f| f.level == Level::Failed);
+            (mounts(&container), holders(&container, &others), full.map(|f| f.message).collect())
+        });
+        (evidence.mounts, evidence.holders, evidence.full) =
+            looked.await.map_err(EngineError::Lost)?;
+        Ok(())
+    }
+
+    /// Returns what podman's generator says against the files on disk.
+    async fn generator_says(&self) -> Result<Vec<String>, EngineError> {
+        let Ok(toolchain) = self.toolchain() else { return Ok(Vec::new()) };
+        // No service has this name's files, so everything is read as it is.
+        let Ok(nothing) = "mcp-explain".parse() else { return Ok(Vec::new()) };
+        let set = UnitSet::new(nothing, false);
+        let live = self.tools().store.search_root();
+        let report = toolchain.generator.check_set(&set, live).await?;
+        Ok(report.messages)
+    }
+
+    async fn stopped_by(&self, service: &ServiceName) -> Result<Option<Stop>, EngineError> {
+        let last = self.registry().last_ended_operation(service).await?;
+        Ok(last
+            .filter(|row| row.kind == lifecycle::STOP)
+            .map(|row| Stop { by: row.by, ago_ms: now_ms().saturating_sub(row.at_ms) }))
+    }
+
+    /// Follows what a container requires down to what is not ready for itself.
+    async fn chain(&self, container: &Container) -> Result<Vec<Link>, EngineError> {
+        let names = self.component_names();
+        let mut at = container.name.unit();
+        let mut path: Vec<(UnitName, Diagnosed)> = Vec::new();
+        loop {
+            let edges = self.manager().unit_edges(std::slice::from_ref(&at)).await?;
+            let requires = edges.into_iter().flat_map(|edges| edges.requires);
+            let mut units: Vec<UnitName> = requires
+                .filter(|unit| *unit != container.name.unit())
+                .filter(|unit| path.iter().all(|(known, _)| known != unit))
+                .collect();
+            units.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+            let states = self.manager().unit_states(&units).await?;
+            let broken = states.into_iter().map(Diagnosed::of).filter(|d| d.rank > 0);
+            let Some(worst) = broken.max_by_key(|d| d.rank) else { break };
+            at = worst.unit.clone();
+            path.push((at.clone(), worst));
+        }
+        let mut links: Vec<Link> =
+            path.into_iter().map(|(unit, diagnosed)| link(&names, &unit, &diagnosed)).collect();
+        if let Some(last) = links.last_mut() {
+            self.explain_link(last, &at).await?;
+        }
+        Ok(links)
+    }
+
+    /// Says why the last link is as it is.
+    async fn explain_link(&self, link: &mut Link, unit: &UnitName) -> Result<(), EngineError> {
+        if link.component {
+            let path = link.name.split_once('/').and_then(|(service, component)| {
+                Some((service.parse::<ServiceName>().ok()?, component.to_owned()))
+            });
+            let Some((service, component)) = path else { return Ok(()) };
+            let statuses = self.status(Some(&service)).await?;
+            for status in &statuses {
+                let found = status.components.iter();
+                let mut found = found.filter(|c| c.container.spec.name.as_str() == component);
+                if let Some(found) = found.next() {
+                    let explained = explain::explain(&self.evidence(status, found).await?);
+                    link.why = explained.reason;
+                    link.mend = explained.mend;
+                }
+            }
+            return Ok(());
+        }
+        let journal = read_journal(unit).await;
+        link.why = journal.last_words().unwrap_or_default().to_owned();
+        let owner = self.owner();
+        link.mend = vec![
+            owner.systemctl(&format!("status {unit}")),
+            owner.systemctl(&format!("restart {unit}")),
+        ];
+        Ok(())
+    }
+
+    /// Returns the components by their units.
+    fn component_names(&self) -> BTreeMap<UnitName, String> {
+        let mut names = BTreeMap::new();
+        for deployment in self.deployments() {
+            for container in &deployment.containers {
+                let name = format!("{}/{}", deployment.service, container.spec.name);
+                names.insert(container.name.unit(), name);
+            }
+        }
+        names
+    }
+}
+
+/// A unit, and how much it is in the way.
+struct Diagnosed {
+    unit: UnitName,
+    state: String,
+    /// 0: not at all.
+    rank: u8,
+}
+
+impl Diagnosed {
+    fn of(state: crate::systemd::UnitState) -> Self {
+        let rank = match super::status::component_state(&state) {
+            ComponentState::Running => 0,
+            ComponentState::Stopping => 1,
+            ComponentState::Stopped => 2,
+            ComponentState::Starting => 3,
+            ComponentState::Missing => 4,
+            ComponentState::Failed => 5,
+            ComponentState::Restarting => 6,
+        };
+        let word = super::status::component_state(&state).as_str();
+        let word = if state.load == LoadState::Masked { "masked" } else { word };
+        Self { unit: state.name, state: word.to_owned(), rank }
+    }
+}
+
+fn link(names: &BTreeMap<UnitName, String>, unit: &UnitName, diagnosed: &Diagnosed) -> Link {
+    let name = names.get(unit);
+    Link {
+        name: name.cloned().unwrap_or_else(|| unit.to_string()),
+        component: name.is_some(),
+        state: diagnosed.state.clone(),
+        why: String::new(),
+        mend: Vec::new(),
+    }
+}
+
+/// Reads what was written about a unit lately. That it cannot be read is told
+/// by the doctor; here it only leaves less to go by.
+async fn read_journal(unit: &UnitName) -> Journal {
+    let said = |entry: journal::Entry| Said {
+        speaker: match entry.origin {
+            Origin::Container => Speaker::Container,
+            Origin::Helper => Speaker::Podman,
+            Origin::Systemd => Speaker::Systemd,
+        },
+        text: entry.message,
+    };
+    match journal::last_lines(unit, None, LINES).await {
+        Ok(entries) => Journal::of(entries.into_iter().map(said).collect()),
+        Err(error) => {
+            tracing::warn!(%unit, error = %Chain(&error), "a unit is explained without its journal");
+            Journal::default()
+        }
+    }
+}
+
+fn facts(component: &ComponentStatus, found: Option<Diagnosis>) -> UnitFacts {
+    let Some(found) = found else { return UnitFacts::default() };
+    let changed = found.changed.map(since_epoch_ms);
+    let delay = found.restart_delay.and_then(|d| i64::try_from(d.as_millis()).ok());
+    let waits = component.state == ComponentState::Restarting;
+    let killed = |code| matches!(code, 2 | 3);
+    UnitFacts {
+        load: found.unit.load.as_str().to_owned(),
+        sub: found.unit.sub,
+        end: match found.ended.code {
+            Some(1) => Some(End::Exited(found.ended.status)),
+            Some(code) if killed(code) => Some(End::Killed(found.ended.status)),
+            Some(_) | None => None,
+        },
+        result: found.ended.result,
+        drop_ins: found.drop_ins,
+        failed_command: found.failed_command,
+        started_ms: found.started.map(since_epoch_ms),
+        since_ms: component.since.map(since_epoch_ms),
+        next_try_ms: changed.zip(delay).filter(|_| waits).map(|(at, delay)| at + delay),
+    }
+}
+
+/// Looks at the paths of the node that a container uses.
+fn mounts(container: &Container) -> Vec<Mount> {
+    let spec = &container.spec;
+    let mounted = spec.volumes.iter().filter_map(|mount| match &mount.source {
+        MountSource::Path(path) => Some((path.clone(), true)),
+        MountSource::Volume(_) => None,
+    });
+    mounted
+        .chain(spec.env_files.iter().map(|path| (path.clone(), false)))
+        .map(|(path, mounted)| {
+            use std::os::unix::fs::MetadataExt as _;
+            match std::fs::metadata(&path) {
+                Ok(found) => Mount {
+                    path,
+                    mounted,
+                    problem: None,
+                    uid: found.uid(),
+                    mode: found.mode() & 0o777,
+                },
+                Err(error) => {
+                    Mount { path, mounted, problem: Some(error.to_string()), uid: 0, mode: 0 }
+                }
+            }
+        })
+        .collect()
+}
+
+/// Finds who has the ports of a container that does not run.
+fn holders(container: &Container, others: &[crate::deployment::Deployment]) -> Vec<Holder> {
+    let taken = |port: &&Publish| {
+        preflight::bind(port).is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+    };
+    container.occupied().iter().filter(taken).map(|port| holder(container, port, others)).collect()
+}
+
+fn holder(
+    container: &Container,
+    port: &Publish,
+    others: &[crate::deployment::Deployment],
+) -> Holder {
+    let by_us = others.iter().find_map(|deployment| {
+        let mut those = deployment.containers.iter().filter(|c| c.name != container.name);
+        let found = those.find(|c| c.occupied().iter().any(|p| p.clashes(port)))?;
+        Some(format!("{}/{}", deployment.service, found.spec.name))
+    });
+    let port = port.clone();
+    if let Some(by) = by_us {
+        return Holder { port, by: format!("the component {by}"), unit: None };
+    }
+    let Some(found) = listener::look(&port) else {
+        return Holder {
+            port,
+            by: "something that cannot be seen from here".to_owned(),
+            unit: None,
+        };
+    };
+    let user = Users::load_or_empty();
+    let user = user.name(found.uid).map_or_else(|| format!("uid {}", found.uid), str::to_owned);
+    let by = match (&found.process, &found.unit) {
+        (Some((pid, name)), Some(unit)) => format!("{name} (process {pid}) of {unit}"),
+        (Some((pid, name)), None) => format!("{name} (process {pid}) of user {user}"),
+        (None, _) => format!("a process of user {user}"),
+    };
+    Holder { port, by, unit: found.unit }
+}

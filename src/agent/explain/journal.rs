@@ -1,0 +1,159 @@
+//! What the journal holds about a unit, divided into its runs.
+
+/// Who wrote a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaker {
+    /// The container.
+    Container,
+    /// Podman, conmon, or the probe.
+    Podman,
+    /// systemd, about the unit.
+    Systemd,
+}
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// Who wrote it.
+    pub speaker: Speaker,
+    /// The text, harmless to a terminal.
+    pub text: String,
+}
+
+/// How a process ended, as systemd writes it down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// With an exit status.
+    Exited(i32),
+    /// By a signal.
+    Killed(i32),
+}
+
+/// The lines of a unit by run, the last ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Journal {
+    /// The last run that failed.
+    pub failed: Vec<Said>,
+    /// The last run, if it has not failed.
+    pub current: Vec<Said>,
+}
+
+/// What begins a run.
+const BEGIN: &str = "Starting ";
+/// What systemd says of one that failed.
+const FAILED: &str = "Failed with result '";
+
+impl Journal {
+    /// Divides lines, in the order of time, into runs.
+    pub fn of(lines: Vec<Said>) -> Self {
+        let mut runs: Vec<Vec<Said>> = vec![Vec::new()];
+        for line in lines {
+            if line.speaker == Speaker::Systemd && line.text.starts_with(BEGIN) {
+                runs.push(Vec::new());
+            }
+            if let Some(run) = runs.last_mut() {
+                run.push(line);
+            }
+        }
+        let has_failed = |run: &[Said]| {
+            run.iter().any(|said| said.speaker == Speaker::Systemd && said.text.contains(FAILED))
+        };
+        let current = match runs.last() {
+            Some(last) if !has_failed(last) => runs.pop().unwrap_or_default(),
+            Some(_) | None => Vec::new(),
+        };
+        let failed = runs.into_iter().rev().find(|run| has_failed(run)).unwrap_or_default();
+        Self { failed, current }
+    }
+
+    /// Returns the first line of podman's, of the run that failed, that holds
+    /// one of these texts, whatever the case.
+    pub fn podman(&self, texts: &[&str]) -> Option<&str> {
+        first(&self.failed, Speaker::Podman, texts)
+    }
+
+    /// The same for a line of the container's own.
+    pub fn container(&self, texts: &[&str]) -> Option<&str> {
+        first(&self.failed, Speaker::Container, texts)
+    }
+
+    /// The same for a line of systemd's.
+    pub fn systemd(&self, texts: &[&str]) -> Option<&str> {
+        first(&self.failed, Speaker::Systemd, texts)
+    }
+
+    /// Returns what was said last in the run that failed: by the container,
+    /// else by podman as an error.
+    pub fn last_words(&self) -> Option<&str> {
+        let of = |speaker| {
+            let lines = self.failed.iter().rev().filter(move |said| said.speaker == speaker);
+            lines.map(|said| said.text.trim()).filter(|text| !text.is_empty())
+        };
+        let error = |text: &&str| text.starts_with("Error") || text.starts_with("error");
+        of(Speaker::Container).next().or_else(|| of(Speaker::Podman).find(error))
+    }
+
+    /// Returns how the main process of the run that failed ended.
+    pub fn end(&self) -> Option<End> {
+        let text = self.systemd(&["Main process exited, code="])?;
+        let rest = text.split("code=").nth(1)?;
+        let (code, rest) = rest.split_once(", status=")?;
+        let number = rest.split('/').next()?.parse().ok()?;
+        Some(if code == "exited" { End::Exited(number) } else { End::Killed(number) })
+    }
+
+    /// Returns systemd's word for how the run failed.
+    pub fn result(&self) -> Option<&str> {
+        self.systemd(&[FAILED])?.split('\'').nth(1)
+    }
+}
+
+fn first<'a>(lines: &'a [Said], speaker: Speaker, texts: &[&str]) -> Option<&'a str> {
+    let holds = |said: &&Said| {
+        let text = said.text.to_ascii_lowercase();
+        said.speaker == speaker && texts.iter().any(|t| text.contains(&t.to_ascii_lowercase()))
+    };
+    lines.iter().find(holds).map(|said| said.text.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journal(lines: &[(Speaker, &str)]) -> Journal {
+        let said = |(speaker, text): &(Speaker, &str)| Said {
+            speaker: *speaker,
+            text: (*text).to_owned(),
+        };
+        Journal::of(lines.iter().map(said).collect())
+    }
+
+    #[test]
+    fn the_last_run_that_failed_and_the_one_that_goes_on_are_told_apart() {
+        use Speaker::{Container, Podman, Systemd};
+        let lines = [
+            (Systemd, "Starting a.service - a..."),
+            (Container, "one"),
+            (Systemd, "a.service: Failed with result 'exit-code'."),
+            (Systemd, "a.service: Scheduled restart job, restart counter is at 1."),
+            (Systemd, "Starting a.service - a..."),
+            (Container, "two"),
+            (Podman, "conmon 0f <nwarn>: whatever"),
+            (Systemd, "a.service: Main process exited, code=killed, status=9/KILL"),
+            (Systemd, "a.service: Failed with result 'signal'."),
+            (Systemd, "Starting a.service - a..."),
+            (Container, "three"),
+        ];
+        let whole = journal(&lines);
+        assert_eq!(whole.last_words(), Some("two"));
+        assert_eq!(whole.end(), Some(End::Killed(9)));
+        assert_eq!(whole.result(), Some("signal"));
+        assert_eq!(whole.current.last().map(|said| said.text.as_str()), Some("three"));
+        let ended = journal(&lines[..9]);
+        assert_eq!((ended.last_words(), ended.current.len()), (Some("two"), 0));
+        assert_eq!(journal(&[]), Journal::default());
+        // A container cannot speak for systemd.
+        let fake = journal(&[(Container, "a.service: Failed with result 'signal'.")]);
+        assert_eq!(fake.failed, []);
+    }
+}

@@ -1,0 +1,178 @@
+//! A service that is not there, and a deploy that was taken back.
+
+use super::cause::image;
+use super::evidence::span;
+use super::journal::Journal;
+use super::{Cause, Explanation, Owner};
+use crate::agent::finding::Level;
+use crate::agent::monitor::kind::EventKind;
+use crate::names::{ImageRef, ServiceName};
+
+/// What happened to a service as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// It was deployed.
+    Deployed,
+    /// A deploy was taken back.
+    RolledBack,
+    /// A deploy failed, and was not taken back well.
+    DeployFailed,
+    /// It was taken off the node.
+    Undeployed,
+}
+
+impl What {
+    /// Every kind.
+    pub const ALL: [Self; 4] =
+        [Self::Deployed, Self::RolledBack, Self::DeployFailed, Self::Undeployed];
+
+    /// Returns the kind of event that tells of it.
+    pub fn event(self) -> EventKind {
+        match self {
+            Self::Deployed => EventKind::Deployed,
+            Self::RolledBack => EventKind::RolledBack,
+            Self::DeployFailed => EventKind::DeployFailed,
+            Self::Undeployed => EventKind::Undeployed,
+        }
+    }
+}
+
+/// The last that happened to a service as a whole.
+#[derive(Debug, Clone)]
+pub struct Past {
+    /// What.
+    pub kind: What,
+    /// Why, in words.
+    pub reason: String,
+    /// The unit that failed; empty: not known, or none.
+    pub unit: String,
+    /// How long ago, in milliseconds.
+    pub ago_ms: i64,
+    /// What was written about that unit.
+    pub journal: Journal,
+}
+
+/// Explains a service that is not deployed; `near` is a service with a name
+/// like it.
+pub fn explain(
+    service: &ServiceName,
+    past: Option<&Past>,
+    near: Option<&ServiceName>,
+    owner: &Owner,
+) -> Explanation {
+    let deploy = format!("mcp deploy {service}");
+    if let Some(taken_back) = past.and_then(|past| rolled_back(service, past, owner)) {
+        return Explanation { cause: Cause::NotDeployed, level: Level::Failed, ..taken_back };
+    }
+    match (past, near) {
+        (Some(past), _) if past.kind == What::Undeployed => {
+            let reason = format!(
+                "It is not deployed here: it was taken off this node {} ago ({}).",
+                span(past.ago_ms),
+                past.reason
+            );
+            Explanation::failed(Cause::NotDeployed, reason).mend(deploy)
+        }
+        (_, Some(near)) => Explanation::failed(
+            Cause::NotDeployed,
+            format!("It was never deployed here. Is {near} meant?"),
+        )
+        .mend(format!("mcp explain {near}"))
+        .mend(deploy),
+        (_, None) => Explanation::failed(
+            Cause::NotDeployed,
+            "It was never deployed here, as far as this node remembers.",
+        )
+        .mend("mcp list")
+        .mend(deploy),
+    }
+}
+
+/// Explains that the last deploy was taken back; none: it was not.
+pub fn rolled_back(service: &ServiceName, past: &Past, owner: &Owner) -> Option<Explanation> {
+    let (what, level) = match past.kind {
+        What::RolledBack => ("was rolled back", Explanation::warning as fn(_, String) -> _),
+        What::DeployFailed => ("failed", Explanation::failed as fn(_, String) -> _),
+        What::Deployed | What::Undeployed => return None,
+    };
+    let reason = format!("Its last deploy, {} ago, {what}: {}.", span(past.ago_ms), past.reason);
+    let logs = past.unit.strip_suffix(".service").filter(|unit| !unit.ends_with("-image"));
+    let mut explained: Explanation = level(Cause::RolledBack, reason);
+    let said: Vec<String> = past.journal.failed.iter().map(|said| said.text.clone()).collect();
+    if past.unit.ends_with("-image.service")
+        && let Some(image) = pulled(&said)
+    {
+        let pull = image::pull(&image, &said, owner);
+        explained.reason = format!("{} {}", explained.reason, pull.reason);
+        explained = explained.shown_by(pull.evidence);
+        explained.mend = pull.mend;
+    } else {
+        explained = explained.shown_by(past.journal.last_words().unwrap_or_default());
+        if let Some(unit) = logs {
+            explained =
+                explained.mend(format!("sudo journalctl _SYSTEMD_USER_UNIT={unit}.service -n 20"));
+        }
+    }
+    Some(explained.mend(format!("mcp deploy {service}")))
+}
+
+/// Returns the image that podman said it was trying to pull.
+fn pulled(said: &[String]) -> Option<ImageRef> {
+    let said = said.iter().find_map(|line| line.strip_prefix("Trying to pull "))?;
+    said.trim_end_matches("...").parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::explain::{Said, Speaker};
+
+    fn past(kind: What, unit: &str, said: &[&str]) -> Past {
+        let line = |speaker, text: &str| Said { speaker, text: text.to_owned() };
+        let mut lines = vec![line(Speaker::Systemd, "Starting x...")];
+        lines.extend(said.iter().map(|text| line(Speaker::Podman, text)));
+        lines.push(line(Speaker::Systemd, "x: Failed with result 'exit-code'."));
+        Past {
+            kind,
+            reason: "generation 3 is in force again: why".to_owned(),
+            unit: unit.to_owned(),
+            ago_ms: 61_000,
+            journal: Journal::of(lines),
+        }
+    }
+
+    fn owner() -> Owner {
+        Owner { user: "mcp".to_owned(), uid: 850, home: "/srv/mcp".to_owned() }
+    }
+
+    #[test]
+    fn a_deploy_that_was_taken_back_is_told_with_what_failed() {
+        let service = "shop".parse().unwrap();
+        let said = ["Trying to pull r.net/shop:1...", "Error: reading manifest: manifest unknown"];
+        let pull = past(What::RolledBack, "shop-api-image.service", &said);
+        let told = rolled_back(&service, &pull, &owner()).unwrap();
+        assert_eq!(told.cause, Cause::RolledBack);
+        assert!(told.reason.starts_with("Its last deploy, 1 min 1 s ago, was rolled back: gen"));
+        assert_eq!(told.evidence, said[1]);
+        assert_eq!(told.mend.last().unwrap(), "mcp deploy shop");
+        let start = past(What::DeployFailed, "shop-api.service", &["Error: no such thing"]);
+        let told = rolled_back(&service, &start, &owner()).unwrap();
+        assert_eq!((told.level, told.evidence.as_str()), (Level::Failed, "Error: no such thing"));
+        let fine = past(What::Deployed, "", &[]);
+        assert_eq!(rolled_back(&service, &fine, &owner()), None);
+    }
+
+    #[test]
+    fn a_service_that_is_not_there_is_told_with_what_became_of_it() {
+        let service = "shop".parse().unwrap();
+        let near = "shops".parse().unwrap();
+        let told = |past: Option<&Past>, near| explain(&service, past, near, &owner());
+        assert_eq!(told(None, None).mend, ["mcp list", "mcp deploy shop"]);
+        assert_eq!(told(None, Some(&near)).mend[0], "mcp explain shops");
+        let gone = past(What::Undeployed, "", &[]);
+        assert!(told(Some(&gone), None).reason.contains("taken off this node 1 min 1 s ago"));
+        let back = past(What::RolledBack, "", &[]);
+        let told = told(Some(&back), None);
+        assert_eq!((told.cause, told.level), (Cause::NotDeployed, Level::Failed));
+    }
+}
