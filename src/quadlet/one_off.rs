@@ -105,9 +105,9 @@ mod tests {
         assert_eq!(unexpanded(&of).unwrap(), "%h/x:/x");
     }
 
-    #[test]
-    fn what_is_of_a_service_goes_and_the_rest_stays() {
-        let generated = of(&[
+    /// What podman's generator makes of a component with a bit of everything.
+    fn component() -> Arguments {
+        of(&[
             "--name=web-api",
             "--replace",
             "--rm",
@@ -138,7 +138,12 @@ mod tests {
             "localhost/x:1",
             "serve",
             "--all",
-        ]);
+        ])
+    }
+
+    #[test]
+    fn what_is_of_a_service_goes_and_the_rest_stays() {
+        let generated = component();
         let command = ["psql".to_owned()];
         let one_off = OneOff {
             name: "web-api-run-1",

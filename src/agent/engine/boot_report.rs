@@ -280,16 +280,14 @@ impl Engine {
 /// Says that there is no boot to compare with; `kept`: journald keeps its
 /// journal over reboots, so that is all there is to say.
 fn nothing_before(kept: bool) -> String {
-    let mut note =
-        "The journal holds no boot before this one, so there is nothing to compare with."
-            .to_owned();
-    if !kept {
-        note.push_str(&format!(
-            " To keep it over reboots: sudo mkdir -p {PERSISTENT_JOURNAL} && sudo systemctl \
-             restart systemd-journald"
-        ));
+    let note = "The journal holds no boot before this one, so there is nothing to compare with.";
+    if kept {
+        return note.to_owned();
     }
-    note
+    format!(
+        "{note} To keep it over reboots: sudo mkdir -p {PERSISTENT_JOURNAL} && sudo systemctl \
+         restart systemd-journald"
+    )
 }
 
 /// Returns the lines of services: targets take no time of their own.

@@ -81,14 +81,16 @@ impl Engine {
             if judged.iter().all(|p| p.kept.is_none()) {
                 let mut others = self.dependents(service);
                 others.retain(|other| !gone.contains(other));
-                if !others.is_empty() {
-                    let why = EngineError::Needed { service: service.clone(), others }.to_string();
-                    judged.iter_mut().for_each(|p| p.kept = Some(why.clone()));
-                } else {
+                if others.is_empty() {
                     if !wish.dry_run {
                         self.remove_taken(&accepted, false, &wish.by, &Progress::unheard()).await?;
                     }
                     gone.insert(service.clone());
+                } else {
+                    let why = EngineError::Needed { service: service.clone(), others }.to_string();
+                    for purged in &mut judged {
+                        purged.kept = Some(why.clone());
+                    }
                 }
             }
             drop(busy);

@@ -147,13 +147,14 @@ async fn attend(
         // What is cancelled here has only waited.
         tokio::select! {
             status = attached.child.wait() => break status?,
-            control = asked.recv(), if is_there => match control {
-                Some(control) => act(control, task, &attached, &mut ending),
-                None => {
+            control = asked.recv(), if is_there => {
+                if let Some(control) = control {
+                    act(control, task, &attached, &mut ending);
+                } else {
                     is_there = false;
                     ending.get_or_insert_with(|| Ending::new(task));
                 }
-            },
+            }
             _ = terminate.recv() => {
                 ending.get_or_insert_with(|| Ending::new(task));
             }

@@ -34,12 +34,11 @@ impl Checker<'_> {
     }
 
     fn schedule(&mut self, at: &str, s: model::Schedule) -> Option<Schedule> {
-        let name = match s.name {
-            Some(name) => self.keep(&format!("{at}.name"), name.parse()),
-            None => {
-                self.miss(at, "the schedule has no `name`; add one");
-                None
-            }
+        let name = if let Some(name) = s.name {
+            self.keep(&format!("{at}.name"), name.parse())
+        } else {
+            self.miss(at, "the schedule has no `name`; add one");
+            None
         };
         let on_calendar = match s.on_calendar {
             Some(model::OneOrMany::One(one)) => vec![one],
@@ -53,12 +52,11 @@ impl Checker<'_> {
             let _: Option<()> =
                 self.keep(&format!("{at}.on_calendar"), calendar::check(expression));
         }
-        let cmd = match s.cmd {
-            Some(command) => self.command(&format!("{at}.cmd"), command),
-            None => {
-                self.miss(at, "the schedule has no `cmd`; add the command to run in the container");
-                None
-            }
+        let cmd = if let Some(command) = s.cmd {
+            self.command(&format!("{at}.cmd"), command)
+        } else {
+            self.miss(at, "the schedule has no `cmd`; add the command to run in the container");
+            None
         };
         let mut time = |key: &str, text: Option<&String>, default: Duration| {
             let path = format!("{at}.{key}");
