@@ -101,7 +101,7 @@ const FILES: &[(&str, &str)] = &[
 fn generated(node: &Machine, directory: &str) -> BTreeMap<String, Arguments> {
     let script =
         format!("QUADLET_UNIT_DIRS={directory} exec /usr/libexec/podman/quadlet -dryrun -user");
-    let Answer { out, err, code } = node.as_mcp(&script, "");
+    let Answer { command: _, out, err, code } = node.as_mcp(&script, "");
     assert_eq!(code, 0, "{err}");
     let mut found = BTreeMap::new();
     for piece in format!("\n{out}").split("\n---") {
