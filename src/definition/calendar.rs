@@ -226,7 +226,7 @@ mod tests {
             ("*-*-5..2", "a day"),
             ("*-*-1/0", "no step"),
             ("@12345", "neither days"),
-            ("*-*-* 03:00\nExecStart=/x", "neither"),
+            ("*-*-* 03:00\nExecStart=/x", "a minute"),
             ("*-*-* 03:00\n", "calendar expression"),
         ] {
             let told = check(bad).unwrap_err();

@@ -1,7 +1,8 @@
 //! Reading a unit file (`systemd.syntax(7)`).
 
-/// One directive of a unit file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One directive of a unit file. Two are equal if they say the same, wherever
+/// they stand.
+#[derive(Debug, Clone, Eq)]
 pub struct Directive {
     /// Section that it is in, without brackets.
     pub section: String,
@@ -11,6 +12,13 @@ pub struct Directive {
     pub value: String,
     /// The line that it begins on, from 1.
     pub line: usize,
+}
+
+impl PartialEq for Directive {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { section, key, value, line: _ } = self;
+        (section, key, value) == (&other.section, &other.key, &other.value)
+    }
 }
 
 /// What systemd takes for a blank; other blanks of Unicode are text.

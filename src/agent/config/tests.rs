@@ -68,6 +68,8 @@ fn every_key_is_taken() {
         [backup]
         dir = "/b"
         keep = 3
+        [files]
+        dir = "/data"
         [[boot.sequence]]
         name = "core"
         services = ["a"]

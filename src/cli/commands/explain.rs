@@ -19,7 +19,7 @@ use crate::rpc::agent_v1 as proto;
 /// Without a service: of everything that is not well, on every node.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit code 1 if something is not as it should be.\n\nExamples:\n  mcp explain\n  mcp explain metacrypt/api\n  mcp explain mcq -n rift --json"
+    after_help = "Examples:\n  mcp explain\n  mcp explain metacrypt/api\n  mcp explain mcq -n rift --json\n\nExit code 1 if something is not as it should be."
 )]
 pub struct ExplainArgs {
     /// The service, or service/component

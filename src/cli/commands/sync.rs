@@ -26,7 +26,7 @@ use crate::names::NodeName;
 /// on. A file that cannot be used is told and keeps its service as it is.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes besides the usual: 5 with --exit-code, if something would change\n\nExamples:\n  mcp sync --dry-run\n  mcp sync --dry-run --exit-code -q >/dev/null || echo not in sync\n  mcp sync --prune --yes -n rift"
+    after_help = "Examples:\n  mcp sync --dry-run\n  mcp sync --dry-run --exit-code -q >/dev/null || echo not in sync\n  mcp sync --prune --yes -n rift\n\nExit codes besides the usual: 5 with --exit-code, if something would change"
 )]
 pub struct SyncArgs {
     /// Show what would be done, and change nothing

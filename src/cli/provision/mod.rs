@@ -8,10 +8,12 @@
 //! Each step looks first and does nothing where nothing is to be done, so a
 //! run that was interrupted is finished by running it again. [`facts`],
 //! [`scripts`] and [`agent_config`] are pure; [`ssh`] is the only way to the
-//! machine; [`run`] goes through the steps.
+//! machine; [`operator`] is what is on this side; [`run`] goes through the
+//! steps.
 
 pub mod agent_config;
 pub mod facts;
+pub mod operator;
 pub mod packages;
 pub mod run;
 pub mod scripts;

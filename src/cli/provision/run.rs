@@ -1,13 +1,14 @@
 //! The steps of making a machine a node.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
 use super::agent_config::{self, AgentConfigError};
 use super::facts::{Facts, Refusal};
+use super::operator::{bearer, control};
 use super::packages::{self, Source};
 use super::scripts;
 use super::ssh::{Input, Job, Privilege, Ssh, SshError};
@@ -475,19 +476,6 @@ impl<'a> Provision<'a> {
     }
 }
 
-/// A private directory with a short path, for the socket of ssh's connection.
-fn control(context: &Context<'_>) -> Result<PathBuf, CliError> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    let environment = context.environment;
-    let directory = match &environment.runtime_dir {
-        Some(runtime) => runtime.join("mcp-ssh"),
-        None => environment.config_dir().join("ssh"),
-    };
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory);
-    made.map_err(crate::cli::error::FileError::at("create", &directory))?;
-    Ok(directory)
-}
-
 async fn info(node: &Node, token: &Secret<String>) -> Result<proto::InfoResponse, CliError> {
     let mut client = connection::open_as(node, Some(token)).await?;
     let answer = client.info(proto::InfoRequest {}).await;
@@ -498,14 +486,4 @@ fn unreached(error: CliError) -> CliError {
     error.hint(
         "is the port open from here? --address HOST:PORT if the node is reached by another one",
     )
-}
-
-/// Whom a token is for, as the audit shows it.
-fn bearer(context: &Context<'_>) -> String {
-    let home = context.environment.home.as_deref().and_then(Path::file_name);
-    let user = home.map_or("operator".into(), |name| name.to_string_lossy());
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let name: String =
-        format!("{user}@{host}").chars().filter(|c| !c.is_control()).take(64).collect();
-    name
 }

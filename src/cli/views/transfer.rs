@@ -178,7 +178,7 @@ mod tests {
             (1024, "1.0 KiB"),
             (1_300_000, "1.2 MiB"),
             (5 << 30, "5.0 GiB"),
-            (u64::MAX, "16777216.0 TiB"),
+            (u64::MAX, "16777215.9 TiB"),
         ] {
             assert_eq!(size(bytes), text);
         }
