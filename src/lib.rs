@@ -12,19 +12,21 @@
 //! Three layers, and dependencies point one way (`tests/it/layers.rs` checks):
 //!
 //! - core, pure and synchronous: [`names`], [`definition`], [`deployment`],
-//!   [`quadlet`];
+//!   [`quadlet`], [`import`];
 //! - edges, all I/O, which do not know each other: [`units`], [`systemd`], [`podman`],
 //!   [`registry`], [`rpc`];
 //! - programs, which compose the two: [`agent`], [`master`], [`cli`].
 //!
-//! Shared by edges and programs: [`atomic_file`], [`file_watch`], [`manual`], [`secret`],
-//! [`supervise`], [`telemetry`], [`ui`].
+//! Shared by edges and programs: [`atomic_file`], [`elf`], [`file_watch`], [`manual`],
+//! [`secret`], [`supervise`], [`telemetry`], [`terminal`], [`transfer`], [`ui`].
 
 pub mod names;
 
 pub mod definition;
 pub mod deployment;
 pub mod quadlet;
+
+pub mod import;
 
 pub mod podman;
 pub mod registry;
@@ -37,9 +39,12 @@ pub mod cli;
 pub mod master;
 
 pub mod atomic_file;
+pub mod elf;
 pub mod file_watch;
 pub mod manual;
 pub mod secret;
 pub mod supervise;
 pub mod telemetry;
+pub mod terminal;
+pub mod transfer;
 pub mod ui;

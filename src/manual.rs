@@ -42,7 +42,7 @@ pub struct PageError {
 
 /// Writes the manual page of a program and those of its commands into a
 /// directory, which is made if it is missing: `NAME.SECTION`,
-/// `NAME-COMMAND.SECTION`.
+/// `NAME-COMMAND.SECTION`. Returns the files.
 ///
 /// # Errors
 ///
@@ -51,7 +51,7 @@ pub fn write_pages(
     mut program: Command,
     section: Section,
     directory: &Path,
-) -> Result<(), PageError> {
+) -> Result<Vec<PathBuf>, PageError> {
     let at = |path: &Path| {
         let path = path.to_owned();
         move |source| PageError { path, source }
@@ -60,13 +60,16 @@ pub fn write_pages(
     program = program.disable_help_subcommand(true);
     program.build();
     let version = program.get_version().unwrap_or_default().to_owned();
-    let mut left = vec![program];
+    let (mut left, mut written) = (vec![program], Vec::new());
     while let Some(command) = left.pop() {
         left.extend(command.get_subcommands().filter(|c| !c.is_hide_set()).cloned());
         let man = Man::new(command).section(section.number()).source(format!("MCP {version}"));
-        man.generate_to(directory).map_err(at(&directory.join(man.get_filename())))?;
+        let file = directory.join(man.get_filename());
+        man.generate_to(directory).map_err(at(&file))?;
+        written.push(file);
     }
-    Ok(())
+    written.sort();
+    Ok(written)
 }
 
 /// Returns the script with which a shell of [`SHELLS`] completes a program's
@@ -100,7 +103,8 @@ mod tests {
     fn each_command_has_its_page_in_the_section_of_the_program() {
         let directory = tempfile::tempdir().unwrap();
         let below = directory.path().join("new/man");
-        write_pages(program(), Section::Administration, &below).unwrap();
+        let written = write_pages(program(), Section::Administration, &below).unwrap();
+        assert_eq!(written.len(), 3);
         let mut names: Vec<_> =
             fs::read_dir(&below).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();

@@ -208,6 +208,11 @@ impl Ui {
         self.terminals.input && self.terminals.err
     }
 
+    /// Tells whether a person both types the input and reads the data.
+    pub fn is_at_terminal(&self) -> bool {
+        self.terminals.input && self.terminals.out
+    }
+
     /// Tells whether the reader of the data has gone.
     pub fn is_closed(&self) -> bool {
         self.closed.get()

@@ -96,6 +96,24 @@ pub fn make(database: &Path, settings: &BackupSettings, now_ms: i64) -> Result<M
     Ok(Made { path, verified, pruned })
 }
 
+/// Makes a copy of a registry of an earlier schema, which is to be changed;
+/// one that no other pushes out. `found` is that schema.
+///
+/// # Errors
+///
+/// [`BackupError`]
+pub fn before_schema(
+    database: &Path,
+    settings: &BackupSettings,
+    (found, now_ms): (i64, i64),
+) -> Result<PathBuf, BackupError> {
+    make_directory(&settings.dir)?;
+    let name = format!("{PREFIX}schema-{found}-{}{SUFFIX}", stamp(now_ms));
+    let path = settings.dir.join(name);
+    snapshot::take(database, &path).map_err(BackupError::Snapshot)?;
+    Ok(path)
+}
+
 /// Returns the copies in a directory, newest first; none if it is not there.
 ///
 /// # Errors

@@ -13,6 +13,7 @@ use super::host::{
 };
 use super::identity::Users;
 use super::settings::Settings;
+use super::upgrade::handover::installed_path;
 use crate::names::UnitName;
 use crate::podman::{self as program, pause};
 use crate::quadlet::UnitSet;
@@ -32,6 +33,8 @@ pub struct Patient {
     store: UnitStore,
     storage: Option<PathBuf>,
     runtime: PathBuf,
+    /// The path by which units call `mcp-agent`.
+    program: String,
 }
 
 impl Patient {
@@ -49,6 +52,7 @@ impl Patient {
             store: UnitStore::new(&environment.config_dir(&settings.state_dir)),
             storage: program::images::own_store(|name| std::env::var_os(name)),
             runtime: environment.runtime_dir(),
+            program: installed_path(environment),
         }
     }
 
@@ -70,7 +74,8 @@ impl Patient {
         findings.push(user_manager::judge(user, uid, &version));
         findings.push(cgroups::judge(user, uid, &cgroups::look(uid)));
         findings.push(self.network(&manager).await);
-        let toolchain = Toolchain::find().await.map_err(|error| Chain(&error).to_string());
+        let toolchain =
+            Toolchain::find(&self.program).await.map_err(|error| Chain(&error).to_string());
         let said = match &toolchain {
             Err(why) => podman::Podman::Unusable { why: why.clone() },
             Ok(toolchain) => self.podman(toolchain, &manager).await,
@@ -149,6 +154,10 @@ impl Patient {
             };
         }
         let unit = UnitName::podman_ready();
+        // The agent's start makes it, before any container.
+        if !self.store.systemd_root().join(unit.as_str()).exists() {
+            return podman::Podman::Unprepared { version };
+        }
         let listed = manager.listed(std::slice::from_ref(&unit)).await;
         let state = match listed {
             Ok(listed) => {

@@ -9,6 +9,11 @@ use super::identity::Users;
 pub const MCP_UID: u32 = 850;
 /// That user's home: state and configuration of the system's agent.
 pub const MCP_HOME: &str = "/srv/mcp";
+/// Where services have their data on a node of that user.
+const DATA: &str = "/srv";
+/// The variable by which the installed program tells an upgraded one where it
+/// is itself.
+pub const INSTALLED: &str = "MCP_AGENT_INSTALLED";
 
 /// The surroundings of the process that settings depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -28,10 +33,19 @@ pub struct Environment {
     pub runtime_directory: Option<PathBuf>,
     /// `$XDG_STATE_HOME`.
     pub xdg_state_home: Option<PathBuf>,
+    /// `$XDG_DATA_HOME`.
+    pub xdg_data_home: Option<PathBuf>,
     /// `$XDG_CONFIG_HOME`.
     pub xdg_config_home: Option<PathBuf>,
     /// `$XDG_RUNTIME_DIR`.
     pub xdg_runtime_dir: Option<PathBuf>,
+    /// `$INVOCATION_ID`, which systemd sets: its number of this run.
+    pub invocation: Option<String>,
+    /// The installed program that started this one in its place
+    /// ([`INSTALLED`]); none: this is the installed one.
+    pub installed: Option<PathBuf>,
+    /// The kernel's number of this boot (`random(4)`).
+    pub boot_id: String,
 }
 
 impl Environment {
@@ -48,8 +62,14 @@ impl Environment {
             state_directory: path("STATE_DIRECTORY"),
             runtime_directory: path("RUNTIME_DIRECTORY"),
             xdg_state_home: path("XDG_STATE_HOME"),
+            xdg_data_home: path("XDG_DATA_HOME"),
             xdg_config_home: path("XDG_CONFIG_HOME"),
             xdg_runtime_dir: path("XDG_RUNTIME_DIR"),
+            invocation: env::var("INVOCATION_ID").ok().filter(|id| is_hexadecimal(id)),
+            installed: path(INSTALLED),
+            boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+                .map(|id| id.trim().to_owned())
+                .unwrap_or_default(),
         }
     }
 
@@ -65,6 +85,17 @@ impl Environment {
             (Some(state), _) => state.join("mcp"),
             (None, Some(home)) => home.join(".local/state/mcp"),
             (None, None) => PathBuf::from(MCP_HOME),
+        }
+    }
+
+    /// Returns the directory of the services' data directories, when the
+    /// configuration names none.
+    pub fn files_dir(&self) -> PathBuf {
+        match (&self.xdg_data_home, &self.home) {
+            _ if self.system => PathBuf::from(DATA),
+            (Some(data), _) => data.join("mcp"),
+            (None, Some(home)) => home.join(".local/share/mcp"),
+            (None, None) => PathBuf::from(DATA),
         }
     }
 
@@ -104,6 +135,10 @@ impl Environment {
     }
 }
 
+fn is_hexadecimal(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
 /// Reads a variable that holds a path; of systemd's lists, the first entry.
 fn path(name: &str) -> Option<PathBuf> {
     let value = env::var_os(name)?;
@@ -132,6 +167,8 @@ mod tests {
         };
         assert_eq!(system.state_dir(), PathBuf::from("/srv/mcp"));
         assert_eq!(system.default_socket(), PathBuf::from("/run/mcp/agent.sock"));
+        assert_eq!(user.files_dir(), PathBuf::from("/home/k/.local/share/mcp"));
+        assert_eq!(system.files_dir(), PathBuf::from("/srv"));
         assert_eq!(system.default_config(), PathBuf::from("/srv/mcp/mcp-agent.toml"));
         let given = Environment { state_directory: Some("/var/lib/x".into()), ..user };
         assert_eq!(given.state_dir(), PathBuf::from("/var/lib/x"));

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use http::{HeaderMap, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body::{Frame, SizeHint};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -19,12 +19,20 @@ use tonic::{Code, Status};
 
 use super::identity::Members;
 use crate::registry::{AuditRow, Registry, RegistryError};
-use crate::rpc::auth::{self, Access, REASON_HEADER, Refusal, Role, StoredToken, Token};
+use crate::rpc::auth::{
+    self, Access, REASON_HEADER, Refusal, Role, StoredToken, Token, VERSION_HEADER,
+};
 use crate::rpc::server::Peer;
 use crate::telemetry::Chain;
 
+/// What every answer to a caller says.
+static VERSION: HeaderValue = HeaderValue::from_static(env!("CARGO_PKG_VERSION"));
 /// How often the use of a token is written down.
 const TOUCH_MS: i64 = 60_000;
+/// The words of the audit for a session that begins, and for how its command
+/// ended, the status after it.
+const BEGUN: &str = "begun";
+const EXIT: &str = "exit_";
 
 /// Who calls; an extension of every request that a handler sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -236,6 +244,33 @@ pub fn since_epoch_ms(time: std::time::SystemTime) -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// Records that a session begins, with its command line. That is kept from
+/// the log: more people read it.
+pub async fn record_session(
+    registry: &Registry,
+    caller: Option<&Caller>,
+    (method, subject): (&str, String),
+    command: String,
+) {
+    let text = |of: fn(&Caller) -> String| caller.map_or_else(|| "-".to_owned(), of);
+    let row = AuditRow {
+        at_ms: now_ms(),
+        caller: text(|c| c.name.clone()),
+        role: text(|c| c.role.to_string()),
+        peer: text(|c| c.peer.to_string()),
+        method: method.to_owned(),
+        subject,
+        code: BEGUN.to_owned(),
+        message: command,
+    };
+    write(registry, row).await;
+}
+
+/// Returns the word of the audit for how a command ended: `exit_0`.
+pub fn exit_word(status: i32) -> String {
+    format!("{EXIT}{status}")
+}
+
 /// Returns the time as the registry stores it: milliseconds since the Unix
 /// epoch.
 pub fn now_ms() -> i64 {
@@ -257,8 +292,9 @@ fn code_word(code: Code) -> String {
 
 async fn write(registry: &Registry, row: AuditRow) {
     let AuditRow { at_ms: _, caller, role, peer, method, subject, code, message } = &row;
-    // The last two are outcomes of an operation (`Progress`).
-    if matches!(code.as_str(), "ok" | "done" | "unchanged") {
+    // `done` and `unchanged` are outcomes of an operation (`Progress`).
+    let fine = matches!(code.as_str(), "ok" | "done" | "unchanged" | BEGUN);
+    if fine || code.starts_with(EXIT) {
         tracing::info!(%caller, %role, %peer, %method, %subject, %code, "call");
     } else {
         tracing::warn!(%caller, %role, %peer, %method, %subject, %code, detail = %message, "call");
@@ -332,7 +368,12 @@ where
                     // A client that leaves drops this future, and the record
                     // with it: `Pending` then writes what is known.
                     let pending = Pending(record);
-                    let response = inner.call(request).await?;
+                    // Who has no right to call is not told.
+                    let known = request.extensions().get::<Caller>().is_some();
+                    let mut response = inner.call(request).await?;
+                    if known {
+                        response.headers_mut().insert(VERSION_HEADER, VERSION.clone());
+                    }
                     Ok(pending.attach(response))
                 }
                 Err(status) => Ok(status.into_http()),

@@ -1,11 +1,11 @@
 //! Opening the registry when the agent starts: a sound one as it is, a damaged
 //! one moved aside, and everything else told with its way out.
 
-use super::backup::{newest_good, stamp};
+use super::backup::{self, newest_good, stamp};
 use super::run::RunError;
 use super::settings::Settings;
-use crate::registry::snapshot::{Main, set_aside};
-use crate::registry::{Registry, RegistryError};
+use crate::registry::snapshot::{Main, schema, set_aside};
+use crate::registry::{Registry, RegistryError, newest_schema};
 
 /// The registry, and what was wrong with the one before.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ pub struct Memory {
 /// later version.
 pub fn open(settings: &Settings, now_ms: i64) -> Result<Memory, RunError> {
     let path = &settings.database;
+    copy_before_it_changes(settings, now_ms)?;
     let damage = match Registry::open(path) {
         Ok(registry) => return Ok(Memory { registry, problem: None }),
         Err(RegistryError::Damaged { problem, .. }) => problem,
@@ -50,6 +51,24 @@ pub fn open(settings: &Settings, now_ms: i64) -> Result<Memory, RunError> {
     );
     tracing::error!("{problem}");
     Ok(Memory { registry, problem: Some(problem) })
+}
+
+/// Keeps a copy of a registry that this program will bring to another schema:
+/// the program of before cannot read that.
+fn copy_before_it_changes(settings: &Settings, now_ms: i64) -> Result<(), RunError> {
+    let (path, known) = (&settings.database, newest_schema());
+    if !path.exists() {
+        return Ok(());
+    }
+    // One that cannot be read, or is empty, is told about or made below.
+    let Ok(found @ 1..) = schema(path) else { return Ok(()) };
+    if found >= known {
+        return Ok(());
+    }
+    let copy = backup::before_schema(path, &settings.backup, (found, now_ms))
+        .map_err(|source| RunError::NoCopy { found, known, source })?;
+    tracing::info!(copy = %copy.display(), found, known, "the registry gets a new schema");
+    Ok(())
 }
 
 #[cfg(test)]
@@ -84,6 +103,32 @@ mod tests {
         assert!(told.contains(&format!("mcp-agent restore {}", copy.display())), "{told}");
         let aside = dir.path().join("mcp.db.corrupt-19700101T000000.000Z");
         assert_eq!(std::fs::read(aside).unwrap(), [7; 8192]);
+    }
+
+    #[tokio::test]
+    async fn a_registry_of_an_earlier_program_is_copied_before_it_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(dir.path());
+        let path = &settings.database;
+        crate::registry::make_old(path, 1);
+        // Without a copy nothing changes.
+        crate::atomic_file::write(&settings.backup.dir, b"in the way", 0o600).unwrap();
+        let error = open(&settings, 1).unwrap_err();
+        assert!(matches!(error, RunError::NoCopy { found: 1, .. }), "{error:?}");
+        assert_eq!(schema(path).unwrap(), 1);
+        std::fs::remove_file(&settings.backup.dir).unwrap();
+        open(&settings, 1).unwrap().registry.close().await.unwrap();
+        assert_eq!(schema(path).unwrap(), newest_schema());
+        let copy = settings.backup.dir.join("mcp-schema-1-19700101T000000.001Z.db");
+        assert_eq!(schema(&copy).unwrap(), 1);
+        // Once is enough, and no daily copy pushes it out.
+        open(&settings, 2).unwrap().registry.close().await.unwrap();
+        for at in 3..6 {
+            let one = backup::BackupSettings { keep: 1, ..settings.backup.clone() };
+            backup::make(path, &one, at).unwrap();
+        }
+        assert!(copy.exists());
+        assert_eq!(std::fs::read_dir(&settings.backup.dir).unwrap().count(), 2);
     }
 
     #[test]

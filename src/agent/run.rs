@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
+use super::backup::BackupError;
 use super::gate::{Gate, now_ms, record_handshake};
 use super::identity::{Members, Users};
 use super::listen::{self, Sinks};
@@ -20,6 +21,7 @@ use super::memory::{self, Memory};
 use super::monitor::MonitorSettings;
 use super::problems::Problems;
 use super::settings::{Settings, SocketRoles};
+use super::upgrade::confirm::ConfirmError;
 use crate::deployment::Sequence;
 use crate::registry::snapshot::SnapshotError;
 use crate::registry::{Registry, RegistryError};
@@ -89,6 +91,22 @@ pub enum RunError {
     /// A task ended the agent.
     #[error(transparent)]
     Task(#[from] SuperviseError),
+    /// This program is on trial and does not work.
+    #[error("this program is on trial")]
+    Trial(#[source] Box<ConfirmError>),
+    /// There is no copy of the registry of before its schema changes.
+    #[error(
+        "the registry has schema {found} and is to get {known}, and cannot be copied first; it is as it was"
+    )]
+    NoCopy {
+        /// Its schema.
+        found: i64,
+        /// The schema of this program.
+        known: i64,
+        /// Why.
+        #[source]
+        source: BackupError,
+    },
 }
 
 impl RunError {
@@ -104,7 +122,9 @@ impl RunError {
             | Self::Aside(_)
             | Self::Serve(_)
             | Self::Reflection(_)
-            | Self::Task(_) => false,
+            | Self::Task(_)
+            | Self::Trial(_)
+            | Self::NoCopy { .. } => false,
         }
     }
 }
@@ -207,15 +227,16 @@ pub fn routes<T: AgentService>(service: T) -> Routes {
 }
 
 /// Serves `routes`, gRPC health and reflection until the shutdown token of
-/// `parts` is cancelled; tells systemd when it is ready (`sd_notify(3)`), and
-/// calls `started` then.
+/// `parts` is cancelled; calls `started` when it answers, and tells systemd
+/// then that it is ready (`sd_notify(3)`).
 ///
 /// # Errors
 ///
-/// The socket cannot be served, or a task ended the agent.
-pub async fn serve<F>(parts: Parts, routes: Routes, started: F) -> Result<(), RunError>
+/// The socket cannot be served, `started` failed, or a task ended the agent.
+pub async fn serve<F, R>(parts: Parts, routes: Routes, started: F) -> Result<(), RunError>
 where
-    F: FnOnce() + Send,
+    F: FnOnce() -> R + Send,
+    R: Future<Output = Result<(), RunError>> + Send,
 {
     let Parts { settings, registry, problems, mut supervisor, members, monitor, boot, lock } =
         parts;
@@ -261,9 +282,7 @@ where
 
     tracing::info!(socket = %socket.display(), node = %settings.node.name, "serving gRPC");
     let status = format!("Serving on {}", socket.display());
-    started();
-    notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
-    let ended = supervisor.run().await;
+    let ended = until_the_end(supervisor, started().await, &status).await;
     notify(&[NotifyState::Stopping]);
     records.close();
     if tokio::time::timeout(RECORDS, records.wait()).await.is_err() {
@@ -279,7 +298,24 @@ where
         tracing::debug!(%error, "the socket was gone already");
     }
     drop(lock);
-    Ok(ended?)
+    ended
+}
+
+/// Tells systemd that the agent is ready, if it is, and waits for its end.
+async fn until_the_end(
+    supervisor: Supervisor,
+    started: Result<(), RunError>,
+    status: &str,
+) -> Result<(), RunError> {
+    if let Err(error) = started {
+        supervisor.shutdown().cancel();
+        if let Err(ended) = supervisor.run().await {
+            tracing::warn!(error = %Chain(&ended), "the tasks did not end in peace");
+        }
+        return Err(error);
+    }
+    notify(&[NotifyState::Ready, NotifyState::Status(status)]);
+    Ok(supervisor.run().await?)
 }
 
 async fn with_health_and_reflection(routes: Routes) -> Result<Routes, RunError> {
@@ -402,10 +438,38 @@ mod tests {
         type RestartStream = Progress;
         type LogsStream = ReceiverStream<Result<pb::LogEntry, Status>>;
         type RollbackStream = Progress;
+        type ExecStream = ReceiverStream<Result<pb::SessionResponse, Status>>;
+        type RunOnceStream = ReceiverStream<Result<pb::SessionResponse, Status>>;
         type EventsStream = ReceiverStream<Result<pb::Event, Status>>;
         type ReconcileStream = Progress;
+        type ReleaseStream = Progress;
+        type PlanSyncStream = ReceiverStream<Result<pb::SyncAnswer, Status>>;
         type RecoverStream = ReceiverStream<Result<pb::RecoverEvent, Status>>;
         type TopStream = ReceiverStream<Result<pb::TopSample, Status>>;
+        type PushStream = ReceiverStream<Result<pb::FileFrame, Status>>;
+        type PullStream = ReceiverStream<Result<pb::FileFrame, Status>>;
+        type WatchStatusStream = ReceiverStream<Result<pb::StatusResponse, Status>>;
+
+        async fn push(
+            &self,
+            _: Request<tonic::Streaming<pb::FileFrame>>,
+        ) -> Result<Response<Self::PushStream>, Status> {
+            Err(Status::unimplemented("push"))
+        }
+
+        async fn pull(
+            &self,
+            _: Request<tonic::Streaming<pb::FileFrame>>,
+        ) -> Result<Response<Self::PullStream>, Status> {
+            Err(Status::unimplemented("pull"))
+        }
+
+        async fn watch_status(
+            &self,
+            _: Request<pb::StatusRequest>,
+        ) -> Result<Response<Self::WatchStatusStream>, Status> {
+            Err(Status::unimplemented("watch_status"))
+        }
 
         async fn info(
             &self,
@@ -461,6 +525,36 @@ mod tests {
             _: Request<pb::ServiceRequest>,
         ) -> Result<Response<Progress>, Status> {
             Err(Status::unimplemented("reconcile"))
+        }
+        async fn exec(
+            &self,
+            _: Request<tonic::Streaming<pb::SessionRequest>>,
+        ) -> Result<Response<Self::ExecStream>, Status> {
+            Err(Status::unimplemented("exec"))
+        }
+        async fn run_once(
+            &self,
+            _: Request<tonic::Streaming<pb::SessionRequest>>,
+        ) -> Result<Response<Self::RunOnceStream>, Status> {
+            Err(Status::unimplemented("run_once"))
+        }
+        async fn release(
+            &self,
+            _: Request<pb::ServiceRequest>,
+        ) -> Result<Response<Progress>, Status> {
+            Err(Status::unimplemented("release"))
+        }
+        async fn plan_sync(
+            &self,
+            _: Request<pb::PlanSyncRequest>,
+        ) -> Result<Response<Self::PlanSyncStream>, Status> {
+            Err(Status::unimplemented("plan_sync"))
+        }
+        async fn purge(
+            &self,
+            _: Request<pb::PurgeRequest>,
+        ) -> Result<Response<pb::PurgeResponse>, Status> {
+            Err(Status::unimplemented("purge"))
         }
         async fn test_alerts(
             &self,
@@ -549,6 +643,18 @@ mod tests {
         ) -> Result<Response<Self::TopStream>, Status> {
             Err(Status::unimplemented("top"))
         }
+        async fn upgrade(
+            &self,
+            _: Request<tonic::Streaming<pb::UpgradeRequest>>,
+        ) -> Result<Response<pb::UpgradeResponse>, Status> {
+            Err(Status::unimplemented("upgrade"))
+        }
+        async fn agent_status(
+            &self,
+            _: Request<pb::AgentStatusRequest>,
+        ) -> Result<Response<pb::AgentStatusResponse>, Status> {
+            Err(Status::unimplemented("agent_status"))
+        }
         async fn doctor(
             &self,
             _: Request<pb::DoctorRequest>,
@@ -605,7 +711,7 @@ mod tests {
             let shutdown = CancellationToken::new();
             let parts = Parts::prepare(settings, shutdown.clone()).unwrap();
             let (registry, members) = (parts.registry.clone(), parts.members.clone());
-            let served = tokio::spawn(serve(parts, routes(Echo), || ()));
+            let served = tokio::spawn(serve(parts, routes(Echo), async || Ok(())));
             let agent = Self { dir, addr, registry, members, shutdown, served };
             eventually(async || {
                 agent.unix().await.is_ok() && tokio::net::TcpStream::connect(addr).await.is_ok()

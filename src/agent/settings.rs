@@ -28,6 +28,8 @@ pub struct Settings {
     pub monitor: MonitorSettings,
     /// Copies of the registry.
     pub backup: BackupSettings,
+    /// What holds each service's data directory, by its name.
+    pub files_dir: PathBuf,
     /// Where the agent keeps what it needs to start again.
     pub state_dir: PathBuf,
     /// The user that the agent runs as.

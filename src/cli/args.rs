@@ -20,7 +20,7 @@ use crate::ui::ColorChoice;
     max_term_width = 100,
     arg_required_else_help = true,
     subcommand_required = true,
-    after_help = "Exit codes: 0 done, 1 failed, 2 usage or invalid definition, 3 node unreachable, 4 not allowed\n\nExample:\n  mcp deploy mcq && mcp ps mcq"
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage or invalid definition, 3 node unreachable, 4 not allowed, 5 time is up (mcp wait)\n\nExample:\n  mcp deploy mcq && mcp ps mcq"
 )]
 pub struct Cli {
     /// The options before the command
@@ -79,7 +79,15 @@ pub enum Command {
     List(commands::list::ListArgs),
     Status(commands::status::StatusArgs),
     Logs(commands::logs::LogsArgs),
+    Exec(commands::exec::ExecArgs),
+    Run(commands::run_once::RunArgs),
+    Wait(commands::wait::WaitArgs),
+    Push(commands::push::PushArgs),
+    Pull(commands::pull::PullArgs),
     History(commands::history::HistoryArgs),
+    Release(commands::release::ReleaseArgs),
+    Sync(commands::sync::SyncArgs),
+    Purge(commands::purge::PurgeArgs),
     Diff(commands::diff::DiffArgs),
     Rollback(commands::rollback::RollbackArgs),
     #[command(subcommand)]
@@ -89,6 +97,9 @@ pub enum Command {
     #[command(subcommand)]
     Boot(commands::boot::BootCommand),
     Login(commands::login::LoginArgs),
+    #[command(subcommand)]
+    Import(commands::import::ImportCommand),
+    Quickstart(commands::quickstart::QuickstartArgs),
     Lint(commands::lint::LintArgs),
     Render(commands::render::RenderArgs),
     Schema(commands::schema::SchemaArgs),

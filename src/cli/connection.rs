@@ -24,9 +24,12 @@ pub struct ConnectionError {
 pub async fn open(settings: &Settings, node: &Node) -> Result<AgentClient, CliError> {
     let token = match &node.address {
         Address::Socket(_) => None,
-        Address::Tls { addresses: _, trust: _ } => Some(token(settings)?),
+        Address::Tls { addresses: _, trust: _ } => Some(token(settings, node)?),
     };
-    open_as(node, token.as_ref()).await
+    let seen = settings.peers.of(&node.name);
+    client::connect_and_note(&endpoint(&node.address), token.as_ref(), seen)
+        .await
+        .map_err(|source| failure(node, source))
 }
 
 /// Connects to a node with this token.
@@ -91,6 +94,7 @@ pub async fn seen_fingerprint(name: &NodeName, address: &str) -> Result<Fingerpr
     let node = Node {
         name: name.clone(),
         address: Address::Tls { addresses: vec![address.to_owned()], trust },
+        token_path: None,
     };
     match client::connect(&endpoint(&node.address), None).await {
         Err(ConnectError::Mismatch { at: _, source }) => Ok(source.found),
@@ -102,13 +106,17 @@ pub async fn seen_fingerprint(name: &NodeName, address: &str) -> Result<Fingerpr
 
 /// Returns the token: `MCP_TOKEN`, else the content of the token's file
 /// without the blanks around it.
-fn token(settings: &Settings) -> Result<Secret<String>, CliError> {
+///
+/// # Errors
+///
+/// There is no such file, or it cannot be read.
+pub fn token(settings: &Settings, node: &Node) -> Result<Secret<String>, CliError> {
     if let Some(token) = &settings.token {
         return Ok(token.clone());
     }
-    let path = &settings.token_path;
-    let text = std::fs::read_to_string(path).map_err(|source| {
-        let error = FileError { action: "read the token", path: path.clone(), source };
+    let path = settings.token_path(node);
+    let text = std::fs::read_to_string(&path).map_err(|source| {
+        let error = FileError { action: "read the token", path, source };
         CliError::new(ErrorKind::NotAllowed, error).hint("mcp login")
     })?;
     Ok(Secret::new(text.trim().to_owned()))

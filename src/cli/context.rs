@@ -10,6 +10,7 @@ use crate::cli::connection;
 use crate::cli::environment::Environment;
 use crate::cli::error::{CliError, ErrorKind, OutputError};
 use crate::cli::local::{self, LocalDefinition};
+use crate::cli::peers::Peers;
 use crate::cli::target;
 use crate::names::{NodeName, ServiceName};
 use crate::rpc::client::AgentClient;
@@ -21,8 +22,12 @@ use crate::ui::{Ui, visible};
 pub enum Exit {
     /// Everything was done.
     Done,
+    /// It was asked whether something would change, and it would.
+    Differs,
     /// What went wrong has been shown already.
     Shown(ErrorKind),
+    /// A command that ran elsewhere ended with this status.
+    Status(u8),
 }
 
 impl Exit {
@@ -30,7 +35,9 @@ impl Exit {
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,
+            Self::Differs => 5,
             Self::Shown(kind) => kind.exit_code(),
+            Self::Status(status) => status,
         }
     }
 }
@@ -49,6 +56,8 @@ pub struct Context<'a> {
     pub json: bool,
     /// `-n` before the command.
     pub nodes: Vec<NodeName>,
+    /// Where the versions of the agents are noted.
+    pub peers: Peers,
 }
 
 /// The node of a service, a connection to it, and the local definition.
@@ -96,7 +105,8 @@ impl Context<'_> {
     ///
     /// The config is invalid or cannot be read.
     pub fn settings(&self) -> Result<Settings, CliError> {
-        config::load(self.environment, self.config.as_deref())
+        let settings = config::load(self.environment, self.config.as_deref())?;
+        Ok(Settings { peers: self.peers.clone(), ..settings })
     }
 
     /// Joins the nodes chosen before the command and after it.
@@ -179,7 +189,9 @@ impl Context<'_> {
             worst = match worst {
                 // Unreachable wins: it says that the answer is not whole.
                 Exit::Shown(ErrorKind::Unreachable) => worst,
-                Exit::Done | Exit::Shown(_) => Exit::Shown(error.kind),
+                Exit::Done | Exit::Differs | Exit::Shown(_) | Exit::Status(_) => {
+                    Exit::Shown(error.kind)
+                }
             };
         }
         worst

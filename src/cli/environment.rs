@@ -1,5 +1,6 @@
 //! What the process was given besides its arguments, read once, in `main`.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -12,8 +13,14 @@ pub struct Environment {
     pub home: Option<PathBuf>,
     /// `XDG_CONFIG_HOME`.
     pub config_home: Option<PathBuf>,
+    /// `XDG_DATA_HOME`.
+    pub data_home: Option<PathBuf>,
+    /// `XDG_STATE_HOME`.
+    pub state_home: Option<PathBuf>,
     /// `XDG_RUNTIME_DIR`.
     pub runtime_dir: Option<PathBuf>,
+    /// The effective user.
+    pub uid: u32,
     /// `MCP_CONFIG`: the config file.
     pub config: Option<PathBuf>,
     /// `MCP_SERVICES_DIR`: overrides `[services] dir`.
@@ -29,6 +36,11 @@ pub struct Environment {
     pub utf8: bool,
     /// `VISUAL`, else `EDITOR`.
     pub editor: Option<OsString>,
+    /// Every variable that is text: what compose files put in; `None` for
+    /// none.
+    pub shell: Option<Secret<BTreeMap<String, String>>>,
+    /// The file of this program.
+    pub program: Option<PathBuf>,
 }
 
 impl Environment {
@@ -39,7 +51,10 @@ impl Environment {
         Self {
             home: path("HOME"),
             config_home: path("XDG_CONFIG_HOME"),
+            data_home: path("XDG_DATA_HOME"),
+            state_home: path("XDG_STATE_HOME"),
             runtime_dir: path("XDG_RUNTIME_DIR"),
+            uid: rustix::process::geteuid().as_raw(),
             config: path("MCP_CONFIG"),
             services_dir: path("MCP_SERVICES_DIR"),
             token_path: path("MCP_AUTH_TOKEN_PATH"),
@@ -51,6 +66,14 @@ impl Environment {
                 locale.contains("UTF-8") || locale.contains("UTF8")
             }),
             editor: text("VISUAL").or_else(|| text("EDITOR")),
+            shell: Some(Secret::new(
+                std::env::vars_os()
+                    .filter_map(|(name, value)| {
+                        Some((name.into_string().ok()?, value.into_string().ok()?))
+                    })
+                    .collect(),
+            )),
+            program: std::env::current_exe().ok(),
         }
     }
 
@@ -64,7 +87,22 @@ impl Environment {
 
     /// Returns the directory of the config, `~/.config/mcp`.
     pub fn config_dir(&self) -> PathBuf {
-        let base = self.config_home.clone().unwrap_or_else(|| self.expand(Path::new("~/.config")));
-        base.join("mcp")
+        self.user_config_dir().join("mcp")
+    }
+
+    /// Returns the directory of the user's configuration, `~/.config`.
+    pub fn user_config_dir(&self) -> PathBuf {
+        self.config_home.clone().unwrap_or_else(|| self.expand(Path::new("~/.config")))
+    }
+
+    /// Returns the directory of the user's data, `~/.local/share`.
+    pub fn data_dir(&self) -> PathBuf {
+        self.data_home.clone().unwrap_or_else(|| self.expand(Path::new("~/.local/share")))
+    }
+
+    /// Returns the directory of what the user's programs keep,
+    /// `~/.local/state`.
+    pub fn state_dir(&self) -> PathBuf {
+        self.state_home.clone().unwrap_or_else(|| self.expand(Path::new("~/.local/state")))
     }
 }

@@ -18,16 +18,20 @@ pub enum ErrorKind {
     Unreachable,
     /// The node refused the caller.
     NotAllowed,
+    /// It did not come about in the time given.
+    TimeIsUp,
 }
 
 impl ErrorKind {
-    /// Returns the exit code: 1 failed, 2 usage, 3 unreachable, 4 not allowed.
+    /// Returns the exit code: 1 failed, 2 usage, 3 unreachable, 4 not allowed,
+    /// 5 time is up.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Failed => 1,
             Self::Usage => 2,
             Self::Unreachable => 3,
             Self::NotAllowed => 4,
+            Self::TimeIsUp => 5,
         }
     }
 }

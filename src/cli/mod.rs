@@ -15,16 +15,24 @@ pub mod completion;
 pub mod config;
 pub mod connection;
 pub mod context;
+pub mod definitions;
 pub mod editor;
 pub mod environment;
 pub mod error;
 pub mod local;
+pub mod peers;
 pub mod progress;
+pub mod provision;
+pub mod quickstart;
 pub mod run;
+pub mod session;
 pub mod snippet;
+pub mod starter;
 pub mod status;
+pub mod syncing;
 pub mod target;
 pub mod terminal;
+pub mod transfer;
 pub mod views;
 
 #[cfg(test)]

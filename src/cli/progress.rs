@@ -54,6 +54,13 @@ impl<'a> Display<'a> {
         }
     }
 
+    fn show(&mut self, told: Told<'_>) {
+        match told {
+            Told::Step(step) => self.step(step),
+            Told::Warning(text) => self.above(|ui| ui.warning(&visible_lines(text))),
+        }
+    }
+
     /// Writes above the spinners.
     fn above(&self, write: impl FnOnce(&Ui)) {
         match &self.spinners {
@@ -88,19 +95,60 @@ fn style(palette: Palette) -> ProgressStyle {
 pub async fn follow(
     context: &Context<'_>,
     node: &NodeName,
-    mut stream: Streaming<proto::Progress>,
+    stream: Streaming<proto::Progress>,
 ) -> Result<Exit, CliError> {
+    let view = outcome(context, node, stream).await?;
+    context.show(&view, |view| view.text(context.ui.palette()))?;
+    Ok(end(context, &view))
+}
+
+/// Follows an operation to its outcome; what failed is shown, the outcome is
+/// not.
+///
+/// # Errors
+///
+/// The agent refuses, goes away, or ends without an outcome.
+pub async fn outcome(
+    context: &Context<'_>,
+    node: &NodeName,
+    stream: Streaming<proto::Progress>,
+) -> Result<OperationView, CliError> {
     let mut display = Display::new(context.ui);
+    let view = heard(node, stream, |told| display.show(told)).await?;
+    drop(display);
+    show_failures(context.ui, &view);
+    Ok(view)
+}
+
+/// What an operation tells on its way.
+#[derive(Debug)]
+pub enum Told<'a> {
+    /// A step began or ended.
+    Step(&'a proto::Step),
+    /// Something to know.
+    Warning(&'a str),
+}
+
+/// Follows an operation to its outcome, and tells `each` what comes before.
+///
+/// # Errors
+///
+/// The agent refuses, goes away, or ends without an outcome.
+pub async fn heard(
+    node: &NodeName,
+    mut stream: Streaming<proto::Progress>,
+    mut each: impl FnMut(Told<'_>),
+) -> Result<OperationView, CliError> {
     let (mut steps, mut warnings) = (Vec::new(), Vec::new());
     let outcome = loop {
         let progress = stream.message().await.map_err(|status| status::error(node, &status))?;
         match progress.map(|progress| progress.event) {
             Some(Some(Event::Step(step))) => {
-                display.step(&step);
+                each(Told::Step(&step));
                 steps.extend(StepView::ended(&step));
             }
             Some(Some(Event::Warning(warning))) => {
-                display.above(|ui| ui.warning(&visible_lines(&warning)));
+                each(Told::Warning(&warning));
                 warnings.push(warning);
             }
             Some(Some(Event::Outcome(outcome))) => break outcome,
@@ -111,21 +159,25 @@ pub async fn follow(
             }
         }
     };
-    drop(display);
-    end(context, &OperationView::new(node.as_str(), outcome, steps, warnings))
+    Ok(OperationView::new(node.as_str(), outcome, steps, warnings))
 }
 
-fn end(context: &Context<'_>, view: &OperationView) -> Result<Exit, CliError> {
-    let ui = context.ui;
+/// Shows what went wrong.
+pub fn show_failures(ui: &Ui, view: &OperationView) {
     for failure in &view.failures {
         ui.error_detail(failure.text(ui.err_palette()).trim_end());
     }
-    context.show(view, |view| view.text(ui.palette()))?;
+}
+
+/// Returns how a command ends that ends with an outcome, and hints at the
+/// logs if it failed.
+pub fn end(context: &Context<'_>, view: &OperationView) -> Exit {
+    let ui = context.ui;
     if view.succeeded() {
-        return Ok(Exit::Done);
+        return Exit::Done;
     }
     if let Some(failure) = view.failures.iter().find(|failure| !failure.component.is_empty()) {
         ui.hint(&format!("mcp logs {}/{}", view.service, failure.component));
     }
-    Ok(Exit::Shown(ErrorKind::Failed))
+    Exit::Shown(ErrorKind::Failed)
 }

@@ -10,6 +10,7 @@ use crate::cli::commands;
 use crate::cli::context::{Context, Exit};
 use crate::cli::environment::Environment;
 use crate::cli::error::{CliError, ErrorKind};
+use crate::cli::peers::Peers;
 use crate::ui::{Choices, Streams, Ui};
 
 /// Runs `mcp` with these arguments, the program's name first, and returns the
@@ -34,8 +35,11 @@ pub async fn run(
         config: cli.global.config,
         json: cli.global.json,
         nodes: cli.global.node,
+        peers: Peers::default(),
     };
-    match dispatch(&context, &cli.command).await {
+    let done = dispatch(&context, &cli.command).await;
+    context.peers.warn(&ui);
+    match done {
         Ok(exit) => exit.code(),
         Err(error) => {
             error.report(&ui);
@@ -72,13 +76,23 @@ async fn dispatch(context: &Context<'_>, command: &Command) -> Result<Exit, CliE
         Command::List(args) => commands::list::run(context, args).await,
         Command::Status(args) => commands::status::run(context, args).await,
         Command::Logs(args) => commands::logs::run(context, args).await,
+        Command::Exec(args) => commands::exec::run(context, args).await,
+        Command::Run(args) => commands::run_once::run(context, args).await,
+        Command::Wait(args) => commands::wait::run(context, args).await,
+        Command::Push(args) => commands::push::run(context, args).await,
+        Command::Pull(args) => commands::pull::run(context, args).await,
         Command::History(args) => commands::history::run(context, args).await,
+        Command::Release(args) => commands::release::run(context, args).await,
+        Command::Sync(args) => commands::sync::run(context, args).await,
+        Command::Purge(args) => commands::purge::run(context, args).await,
         Command::Diff(args) => commands::diff::run(context, args).await,
         Command::Rollback(args) => commands::rollback::run(context, args).await,
         Command::Service(command) => commands::service::run(context, command).await,
         Command::Node(command) => commands::node::run(context, command).await,
         Command::Boot(command) => commands::boot::run(context, command).await,
         Command::Login(args) => commands::login::run(context, args).await,
+        Command::Import(command) => commands::import::dispatch(context, command),
+        Command::Quickstart(args) => commands::quickstart::run(context, args).await,
         Command::Lint(args) => commands::lint::run(context, args),
         Command::Render(args) => commands::render::run(context, args),
         Command::Schema(args) => commands::schema::run(context, args),

@@ -5,16 +5,21 @@ use std::pin::Pin;
 
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_stream::{Stream, iter};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::rpc::agent_v1::agent_service_server::{AgentService, AgentServiceServer};
-use crate::rpc::agent_v1::{self as proto, progress::Event};
+use crate::rpc::agent_v1::{self as proto, file_frame, progress::Event};
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 type Answer<T> = Result<Response<T>, Status>;
 
-/// An agent that knows one service, mcq, and answers by a script.
-struct Scripted;
+/// An agent that knows one service, mcq, and answers by a script. No program
+/// that is sent to it comes up.
+#[derive(Default)]
+struct Scripted {
+    /// The SHA-256 of what was sent.
+    sent: std::sync::Mutex<Option<String>>,
+}
 
 fn answers<T: Send + 'static>(all: Vec<T>) -> Response<Answers<T>> {
     Response::new(Box::pin(iter(all.into_iter().map(Ok))))
@@ -71,6 +76,25 @@ fn operation(
     answers(events.into_iter().map(|event| proto::Progress { event: Some(event) }).collect())
 }
 
+/// A session that writes the words of its command, and ends with 7.
+async fn session(
+    request: Request<Streaming<proto::SessionRequest>>,
+) -> Answer<Answers<proto::SessionResponse>> {
+    use proto::session_response::Message as Sent;
+    let start = request.into_inner().message().await?.and_then(|request| request.message);
+    let Some(proto::session_request::Message::Start(start)) = start else {
+        return Err(Status::invalid_argument("a session begins with `start`"));
+    };
+    known(&start.service)?;
+    let begun = proto::SessionBegun { unit: "mcp-exec-1.service".into(), container: "mcq".into() };
+    let mut all = vec![Sent::Begun(begun), Sent::Granted(16)];
+    all.extend(start.command.into_iter().map(|word| Sent::Output(word.into_bytes())));
+    all.push(Sent::Errors(b"\xff\n".to_vec()));
+    all.push(Sent::End(proto::SessionEnd { status: 7, message: String::new() }));
+    let response = |message| proto::SessionResponse { message: Some(message) };
+    Ok(answers(all.into_iter().map(response).collect()))
+}
+
 #[tonic::async_trait]
 impl AgentService for Scripted {
     type DeployStream = Answers<proto::Progress>;
@@ -80,10 +104,119 @@ impl AgentService for Scripted {
     type RestartStream = Answers<proto::Progress>;
     type LogsStream = Answers<proto::LogEntry>;
     type RollbackStream = Answers<proto::Progress>;
+    type ExecStream = Answers<proto::SessionResponse>;
+    type RunOnceStream = Answers<proto::SessionResponse>;
     type EventsStream = Answers<proto::Event>;
     type ReconcileStream = Answers<proto::Progress>;
+    type ReleaseStream = Answers<proto::Progress>;
+    type PlanSyncStream = Answers<proto::SyncAnswer>;
     type RecoverStream = Answers<proto::RecoverEvent>;
     type TopStream = Answers<proto::TopSample>;
+    type PushStream = Answers<proto::FileFrame>;
+    type PullStream = Answers<proto::FileFrame>;
+    type WatchStatusStream = Answers<proto::StatusResponse>;
+
+    async fn push(&self, _: Request<Streaming<proto::FileFrame>>) -> Answer<Self::PushStream> {
+        Err(Status::failed_precondition("there is no /srv/mcq"))
+    }
+
+    /// A file that is to land elsewhere.
+    async fn pull(&self, _: Request<Streaming<proto::FileFrame>>) -> Answer<Self::PullStream> {
+        let entry =
+            proto::FileEntry { path: b"../../evil".to_vec(), size: 1, ..Default::default() };
+        let frames = [
+            file_frame::Frame::Start(proto::FilesStart::default()),
+            file_frame::Frame::Entry(entry),
+            file_frame::Frame::Data(vec![1]),
+        ];
+        let frame = |frame| proto::FileFrame { frame: Some(frame) };
+        Ok(answers(frames.into_iter().map(frame).collect()))
+    }
+
+    /// A service that is up after a while.
+    async fn watch_status(
+        &self,
+        request: Request<proto::StatusRequest>,
+    ) -> Answer<Self::WatchStatusStream> {
+        if known(&request.get_ref().service).is_err() {
+            return Ok(answers(vec![proto::StatusResponse::default()]));
+        }
+        let component = |state: &str| proto::ComponentStatus {
+            name: "mcq".into(),
+            state: state.into(),
+            health: "ready".into(),
+            desired: "running".into(),
+            ..Default::default()
+        };
+        let service = |state: &str| proto::ServiceStatus {
+            name: "mcq".into(),
+            components: vec![component(state)],
+            ..Default::default()
+        };
+        let status = |state: &str| proto::StatusResponse {
+            services: vec![service(state)],
+            ..Default::default()
+        };
+        Ok(answers(vec![status("starting"), status("running")]))
+    }
+
+    async fn release(
+        &self,
+        request: Request<proto::ServiceRequest>,
+    ) -> Answer<Self::ReleaseStream> {
+        known(&request.into_inner().service)?;
+        Ok(operation(proto::OutcomeKind::Done, Vec::new()))
+    }
+
+    async fn plan_sync(
+        &self,
+        request: Request<proto::PlanSyncRequest>,
+    ) -> Answer<Self::PlanSyncStream> {
+        let request = request.into_inner();
+        let state = |defined: bool| {
+            if defined { proto::SyncState::Changed } else { proto::SyncState::Absent }
+        };
+        let plan = proto::PlanResponse {
+            effects: vec![proto::UnitEffect {
+                unit: "mcq.service".into(),
+                action: proto::UnitAction::Restart.into(),
+                reason: "its image changed".into(),
+            }],
+            ..proto::PlanResponse::default()
+        };
+        let defined = request.deploys.iter().any(|d| d.definition.contains("mcq"));
+        let mut all = vec![proto::SyncAnswer {
+            service: "mcq".into(),
+            state: state(defined).into(),
+            plan: defined.then_some(plan),
+            ..proto::SyncAnswer::default()
+        }];
+        if !request.defined.iter().any(|name| name == "old") {
+            all.push(proto::SyncAnswer {
+                service: "old".into(),
+                state: state(false).into(),
+                ..proto::SyncAnswer::default()
+            });
+        }
+        Ok(answers(all))
+    }
+
+    async fn purge(&self, request: Request<proto::PurgeRequest>) -> Answer<proto::PurgeResponse> {
+        let request = request.into_inner();
+        let result = |service: &str| {
+            let entry = format!("{service}/{service}");
+            let is_defined = request.defined.iter().any(|d| *d == entry || d == service);
+            let reason = if is_defined { "it is defined" } else { "nobody defines it" };
+            proto::PurgeResult {
+                service: service.into(),
+                component: service.into(),
+                purged: !is_defined,
+                reason: reason.into(),
+            }
+        };
+        let results = vec![result("mcq"), result("old")];
+        Ok(Response::new(proto::PurgeResponse { results }))
+    }
 
     async fn info(&self, _: Request<proto::InfoRequest>) -> Answer<proto::InfoResponse> {
         Ok(Response::new(proto::InfoResponse {
@@ -110,6 +243,20 @@ impl AgentService for Scripted {
 
     async fn undeploy(&self, _: Request<proto::UndeployRequest>) -> Answer<Self::UndeployStream> {
         Err(Status::permission_denied("a viewer may not undeploy"))
+    }
+
+    async fn exec(
+        &self,
+        request: Request<Streaming<proto::SessionRequest>>,
+    ) -> Answer<Self::ExecStream> {
+        session(request).await
+    }
+
+    async fn run_once(
+        &self,
+        request: Request<Streaming<proto::SessionRequest>>,
+    ) -> Answer<Self::RunOnceStream> {
+        session(request).await
     }
 
     async fn stop(&self, _: Request<proto::ServiceRequest>) -> Answer<Self::StopStream> {
@@ -144,7 +291,20 @@ impl AgentService for Scripted {
     }
 
     async fn list(&self, _: Request<proto::ListRequest>) -> Answer<proto::ListResponse> {
-        Ok(Response::new(proto::ListResponse::default()))
+        let component = proto::RegisteredComponent {
+            name: "mcq".into(),
+            image: "localhost/mcq:1".into(),
+            ..Default::default()
+        };
+        let service = proto::RegisteredService {
+            name: "mcq".into(),
+            active: true,
+            generation: 4,
+            deployed_by: "kyle".into(),
+            components: vec![component],
+            ..Default::default()
+        };
+        Ok(Response::new(proto::ListResponse { services: vec![service] }))
     }
 
     async fn status(
@@ -389,6 +549,57 @@ impl AgentService for Scripted {
         Ok(answers(vec![sample(None), sample(Some(0.25))]))
     }
 
+    async fn upgrade(
+        &self,
+        request: Request<Streaming<proto::UpgradeRequest>>,
+    ) -> Answer<proto::UpgradeResponse> {
+        use proto::upgrade_request::Part;
+        let (mut parts, mut head, mut size) = (request.into_inner(), None, 0);
+        while let Some(message) = parts.message().await? {
+            match message.part {
+                Some(Part::Head(first)) => head = Some(first),
+                Some(Part::Data(data)) => size += data.len() as u64,
+                None => {}
+            }
+        }
+        let head = head.filter(|head| head.size == size).ok_or_else(|| Status::data_loss("cut"))?;
+        if !head.dry_run {
+            *self.sent.lock().unwrap() = Some(head.sha256);
+        }
+        let (from, to) = ("0.3.0".into(), "0.3.1".into());
+        Ok(Response::new(proto::UpgradeResponse { from, to, schema_from: 3, schema_to: 4 }))
+    }
+
+    async fn agent_status(
+        &self,
+        _: Request<proto::AgentStatusRequest>,
+    ) -> Answer<proto::AgentStatusResponse> {
+        let sent = self.sent.lock().unwrap().clone();
+        let returned = |sha256| proto::UpgradeEnd {
+            program: Some(proto::UpgradedProgram {
+                version: "0.3.1".into(),
+                sha256,
+                ..Default::default()
+            }),
+            outcome: "returned".into(),
+            reason: "it ended before it answered".into(),
+            journal: vec!["boom \u{1b}[31m".into()],
+            ..Default::default()
+        };
+        let mut response = Response::new(proto::AgentStatusResponse {
+            version: "0.3.0".into(),
+            started_at_ms: if sent.is_some() { 2 } else { 1 },
+            program: "/usr/bin/mcp-agent".into(),
+            installed: "/usr/bin/mcp-agent".into(),
+            arch: std::env::consts::ARCH.into(),
+            schema: 3,
+            last: sent.map(returned),
+            ..Default::default()
+        });
+        response.metadata_mut().insert("mcp-version", "0.3.0".parse().unwrap());
+        Ok(response)
+    }
+
     async fn doctor(&self, _: Request<proto::DoctorRequest>) -> Answer<proto::DoctorResponse> {
         let fine = proto::Finding {
             check: "podman".into(),
@@ -466,6 +677,7 @@ pub(super) const DEFINITION: &str = "name = \"mcq\"\nactive = true # for now\n\n
 pub(super) fn serve(socket: &Path) {
     drop(std::fs::remove_file(socket));
     let listener = tokio::net::UnixListener::bind(socket).unwrap();
-    let server = tonic::transport::Server::builder().add_service(AgentServiceServer::new(Scripted));
+    let server = tonic::transport::Server::builder()
+        .add_service(AgentServiceServer::new(Scripted::default()));
     tokio::spawn(server.serve_with_incoming(UnixListenerStream::new(listener)));
 }

@@ -130,6 +130,7 @@ mod tests {
         let node = |name: &&str| Node {
             name: name.parse().unwrap(),
             address: Address::Socket("/s".into()),
+            token_path: None,
         };
         Settings {
             path: "mcp.toml".into(),
@@ -138,6 +139,7 @@ mod tests {
             token: None,
             nodes: nodes.iter().map(node).collect(),
             nothing_configured: nodes == ["local"],
+            peers: crate::cli::peers::Peers::default(),
         }
     }
 

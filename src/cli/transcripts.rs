@@ -198,7 +198,24 @@ fn a_node_that_is_down_is_part_of_the_document() {
     "#);
     insta::assert_snapshot!(home.run("list --json -n rift -n svc"), @r#"
     {
-      "services": [],
+      "services": [
+        {
+          "service": "mcq",
+          "node": "rift",
+          "active": true,
+          "generation": 4,
+          "deployed_at": null,
+          "deployed_by": "kyle",
+          "comment": "",
+          "components": [
+            {
+              "component": "mcq",
+              "image": "localhost/mcq:1",
+              "ports": []
+            }
+          ]
+        }
+      ],
       "problems": [
         {
           "node": "svc",
@@ -493,5 +510,248 @@ fn alerts_that_fail_fail_the_command() {
     failed   alert http://hook/: It was told.
     --
     -- 1
+    ");
+}
+
+#[test]
+fn a_session_is_one_object_a_line_and_ends_with_the_status_of_the_command() {
+    let home = Home::new();
+    for command in ["exec", "run --rm"] {
+        let shown = home.run(&format!("{command} -n rift --json mcq -- hello"));
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(shown, @r#"
+            {"stream":"stdout","base64":"aGVsbG8="}
+            {"stream":"stderr","base64":"/wo="}
+            {"status":7,"unit":"mcp-exec-1.service","container":"mcq","message":null}
+            --
+            -- 7
+            "#);
+        }
+    }
+}
+
+#[test]
+fn what_could_not_be_run_is_told_apart_from_what_failed() {
+    let home = Home::new();
+    insta::assert_snapshot!(home.run("exec -n rift web/api -- true"), @r"
+    --
+    error: node rift: no service web
+    hint: mcp list
+    -- 125
+    ");
+    insta::assert_snapshot!(home.run("exec -n rift -it mcq -- sh"), @r"
+    --
+    error: -t needs a terminal on standard input and output, and there is none
+    hint: leave out -t; -i alone hands input on as it is
+    -- 2
+    ");
+}
+
+#[test]
+fn what_is_imported_is_written_once_and_told() {
+    let home = Home::new();
+    let file = home.path("blog/compose.yaml");
+    std::fs::create_dir_all(home.path("blog")).unwrap();
+    let text = "services:\n  app:\n    build: .\n    ports: ['80']\n    expose: [80]\n    x-a: 1\n";
+    atomic_file::write(&file, text.as_bytes(), 0o644).unwrap();
+    let line = format!("import compose {}", file.display());
+    let printed = home.run(&format!("{line} --stdout"));
+    assert!(printed.starts_with("# Made from ~/blog/compose.yaml by mcp import.\n"), "{printed}");
+    assert!(printed.contains("warning: ~/blog/compose.yaml:"), "{printed}");
+    assert!(printed.contains("lost: services.app.ports: 80 names no port"), "{printed}");
+    let told = home.run(&line);
+    assert!(
+        told.starts_with("~/.config/mcp/services/blog.toml: written, with app\n--\n")
+            && told.contains("hint: mcp deploy blog --dry-run\n")
+            && told.ends_with("-- 0"),
+        "{told}"
+    );
+    let again = home.run(&line);
+    assert!(again.starts_with("~/.config/mcp/services/blog.toml: unchanged"), "{again}");
+    let json = home.run(&format!("{line} --json --name blog"));
+    assert!(json.contains("\"changed\": false") && !json.contains("warning"), "{json}");
+    let written = home.path(".config/mcp/services/blog.toml");
+    atomic_file::write(&written, b"mine", 0o644).unwrap();
+    let refused = home.run(&line);
+    assert!(refused.contains("--force") && refused.ends_with("-- 1"), "{refused}");
+    assert_eq!(std::fs::read_to_string(&written).unwrap(), "mine");
+    let run =
+        home.run("import run --quiet --stdout -- podman run -p 8080:80 docker.io/library/nginx");
+    assert!(run.contains("ports = [\"8080:80\"]"), "{run}");
+    let run = home.run("import quadlet /nonexistent.container");
+    assert!(run.ends_with("-- 2") && run.contains("there is no such file"), "{run}");
+}
+
+#[test]
+fn a_sync_shows_what_it_would_do_and_does_that() {
+    let home = Home::new();
+    let nothing = home.run("sync -n rift --dry-run --prune");
+    assert!(nothing.contains("--prune would take every service away"), "{nothing}");
+    assert!(nothing.ends_with("-- 2"), "{nothing}");
+    home.service(&DEFINITION.replacen("name = \"mcq\"\n", "name = \"mcq\"\nnode = \"rift\"\n", 1));
+    insta::assert_snapshot!(home.run("sync -n rift --dry-run --exit-code"), @r"
+    SERVICE  NODE  STATE    ACTION  WHAT
+    mcq      rift  changed  deploy  restart mcq.service
+    old      rift  absent   -       no definition; --prune undeploys it, mcp service export old writes one
+    1 changed, 1 absent
+    --
+    -- 5
+    ");
+    insta::assert_snapshot!(home.run("sync -n rift"), @r"
+    SERVICE  NODE  STATE    OUTCOME  WHAT
+    mcq      rift  changed  done     restart mcq.service
+    old      rift  absent   -        no definition; --prune undeploys it, mcp service export old writes one
+    1 changed, 1 absent; 1 done, 0 failed
+    --
+    warning: node rift, mcq: the image is not pinned
+    rift: mcq: ok, generation 4, changed mcq (2.5s)
+    -- 0
+    ");
+    let unasked = home.run("sync -n rift --prune");
+    assert!(unasked.contains("undeployed, and there is no terminal to ask on: old (rift)"));
+    assert!(unasked.ends_with("-- 2"), "{unasked}");
+    insta::assert_snapshot!(home.run("sync -n rift --prune --yes"), @r"
+    SERVICE  NODE  STATE    OUTCOME  WHAT
+    mcq      rift  changed  done     restart mcq.service
+    old      rift  absent   failed   node rift does not allow this: a viewer may not undeploy
+    1 changed, 1 absent; 1 done, 1 failed
+    --
+    warning: node rift, mcq: the image is not pinned
+    rift: mcq: ok, generation 4, changed mcq (2.5s)
+    error: node rift does not allow this: a viewer may not undeploy
+    hint: ask for a token with the role operator: `mcp-agent token create`
+    -- 4
+    ");
+}
+
+#[test]
+fn a_broken_file_is_told_and_keeps_its_service() {
+    let home = Home::new();
+    home.service(&DEFINITION.replacen("name = \"mcq\"\n", "name = \"mcq\"\nnode = \"rift\"\n", 1));
+    let broken = home.path(".config/mcp/services/old.toml");
+    atomic_file::write(&broken, b"name = ", 0o644).unwrap();
+    insta::assert_snapshot!(home.run("sync --prune --yes"), @r"
+    SERVICE  NODE  STATE    OUTCOME  WHAT
+    mcq      rift  changed  done     restart mcq.service
+    1 changed, 1 broken; 1 done, 0 failed
+    --
+    error: string values must be quoted, expected literal string
+     --> ~/.config/mcp/services/old.toml:1:8
+      |
+    1 | name = 
+      |        ^
+    warning: node rift, mcq: the image is not pinned
+    rift: mcq: ok, generation 4, changed mcq (2.5s)
+    error: cannot talk to node svc: no agent answers at ~/svc.sock: No such file or directory (os error 2)
+    hint: systemctl status mcp-agent
+    -- 3
+    ");
+    insta::assert_snapshot!(home.run("purge -n rift"), @r"
+    SERVICE  COMPONENT  NODE  RESULT  REASON
+    mcq      mcq        rift  stays   it is defined
+    old      old        rift  stays   it is defined
+    --
+    warning: ~/.config/mcp/services/old.toml:1:8: string values must be quoted, expected literal string; what it defines stays
+    -- 0
+    ");
+    atomic_file::write(&home.path(".config/mcp/services/Any One.toml"), b"\0", 0o644).unwrap();
+    let unknown = home.run("sync -n rift --prune --yes");
+    assert!(unknown.contains("nobody can tell whose definition"), "{unknown}");
+    assert!(home.run("purge -n rift").ends_with("-- 2"));
+}
+
+#[test]
+fn waiting_ends_when_it_is_so() {
+    let home = Home::new();
+    let ready = home.run("wait mcq -n rift");
+    assert!(ready.contains("mcq: ready") && ready.ends_with("-- 0"), "{ready}");
+    let unknown = home.run("wait nope -n rift");
+    assert!(unknown.contains("no service nope") && unknown.ends_with("-- 1"), "{unknown}");
+    let long = home.run("wait mcq --stopped --timeout 1ms -n rift");
+    assert!(long.ends_with("-- 5") || long.ends_with("-- 3"), "{long}");
+    let both = home.run("wait mcq --stopped --ready -n rift");
+    assert!(both.ends_with("-- 2"), "{both}");
+}
+
+#[test]
+fn files_of_a_hostile_agent_land_nowhere() {
+    let home = Home::new();
+    let to = home.path("deep/er");
+    std::fs::create_dir_all(&to).unwrap();
+    let refused = home.run(&format!("pull mcq a {} -n rift", to.display()));
+    assert!(refused.contains("`..`") && refused.ends_with("-- 1"), "{refused}");
+    assert!(!home.path("evil").exists() && !home.path("deep/evil").exists());
+    assert_eq!(std::fs::read_dir(&to).unwrap().count(), 0);
+    let missing = home.run("push /nowhere/x mcq -n rift");
+    assert!(missing.contains("no such file") && missing.ends_with("-- 1"), "{missing}");
+    let refused = home.run(&format!("push {} mcq -n rift", to.display()));
+    assert!(refused.contains("there is no /srv/mcq"), "{refused}");
+    let outside = home.run("push /etc/hostname mcq ../x -n rift");
+    assert!(outside.ends_with("-- 2"), "{outside}");
+}
+
+#[test]
+fn an_upgrade_that_does_not_come_up_leaves_the_next_node_alone() {
+    let home = Home::new();
+    let program = std::env::current_exe().unwrap();
+    std::os::unix::fs::symlink(&program, home.path("new")).unwrap();
+    let file = format!("--file {}", home.path("new").display());
+    insta::assert_snapshot!(home.run(&format!("agent upgrade rift --dry-run {file}")), @r"
+    rift: would be upgraded from 0.3.0 to 0.3.1; the registry goes from schema 3 to 4
+    --
+    rift: sending ~/new
+    warning: the agent of rift is 0.3.0 and this mcp is 0.1.0: they are made to work together when they are at most one minor version apart
+    hint: install mcp 0.3.0 here
+    -- 0
+    ");
+    insta::assert_snapshot!(home.run(&format!("agent upgrade rift svc {file}")), @r"
+    rift: 0.3.1 did not come up, and the agent of before serves again: it ended before it answered
+        boom ^[[31m
+    svc: not tried
+    --
+    rift: sending ~/new
+    rift: waiting for the new agent to answer
+    warning: the agent of rift is 0.3.0 and this mcp is 0.1.0: they are made to work together when they are at most one minor version apart
+    hint: install mcp 0.3.0 here
+    -- 1
+    ");
+}
+
+#[test]
+fn a_file_that_is_no_program_for_the_node_is_not_sent() {
+    let home = Home::new();
+    let write = |name: &str, bytes: &[u8]| {
+        atomic_file::write(&home.path(name), bytes, 0o700).unwrap();
+        format!("--file {}", home.path(name).display())
+    };
+    let script = write("script", b"#!/bin/sh\nexec true # more than twenty octets\n");
+    insta::assert_snapshot!(home.run(&format!("agent upgrade rift {script}")), @r"
+    --
+    error: ~/script cannot be sent: it is not a program of Linux (no ELF file)
+    -- 2
+    ");
+    let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+    let mut other = own[..100].to_vec();
+    other[18] = if std::env::consts::ARCH == "aarch64" { 62 } else { 183 };
+    let other = write("other", &other);
+    let shown = home.run(&format!("agent upgrade rift {other}"));
+    let shown = shown.replace(std::env::consts::ARCH, "ARCH");
+    insta::assert_snapshot!(shown, @r"
+    rift: not upgraded: node rift is ARCH, and there is no program for that
+    --
+    error: node rift is ARCH, and there is no program for that
+    hint: mcp agent upgrade rift --file FILE
+    warning: the agent of rift is 0.3.0 and this mcp is 0.1.0: they are made to work together when they are at most one minor version apart
+    hint: install mcp 0.3.0 here
+    -- 2
+    ");
+    let zeros = "0".repeat(64);
+    let shown = home.run(&format!("agent upgrade rift {other} --sha256 {zeros}"));
+    assert!(shown.contains("which was not asked for") && shown.ends_with("-- 2"), "{shown}");
+    insta::assert_snapshot!(home.run("agent upgrade rift"), @r"
+    --
+    error: there is no mcp-agent beside this mcp
+    hint: mcp agent upgrade --file FILE
+    -- 2
     ");
 }

@@ -7,6 +7,7 @@
 //!
 //! Pure: imports [`crate::names`] and nothing else of ours.
 
+mod calendar;
 pub mod diagnostic;
 pub mod graph;
 pub mod model;

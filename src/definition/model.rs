@@ -157,6 +157,8 @@ pub struct Component {
     pub extra: Option<BTreeMap<String, BTreeMap<String, OneOrMany>>>,
     /// Ports leased by the agent, each given as `$PORT_<NAME>`.
     pub routes: Option<Vec<Route>>,
+    /// Commands that are run in the running container by the calendar.
+    pub schedule: Option<Vec<Schedule>>,
     /// "container" is the only runtime.
     pub runtime: Option<String>,
     /// Memory in MiB, as older definitions spell it; see `resources`.
@@ -359,6 +361,31 @@ pub struct Log {
     pub driver: Option<String>,
     /// Options of the driver, such as `max-size`.
     pub options: Option<BTreeMap<String, Scalar>>,
+}
+
+/// A command that is run in the running container by the calendar.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// Name of the schedule: a DNS label, unique in the component.
+    #[schemars(required)]
+    pub name: Option<String>,
+    /// When it runs: one or several calendar expressions of systemd, such as
+    /// "daily" or "*-*-* 03:00".
+    #[schemars(required)]
+    pub on_calendar: Option<OneOrMany>,
+    /// Command that is run in the container.
+    #[schemars(required)]
+    pub cmd: Option<Command>,
+    /// User in the container that runs it. Default: the component's.
+    pub user: Option<String>,
+    /// How long one run may take. Default "1h".
+    pub timeout: Option<String>,
+    /// Whether a run that was missed while the component was down is made up
+    /// for. Default false.
+    pub persistent: Option<bool>,
+    /// Runs are put off by a random time up to this. Default "0s".
+    pub randomized_delay: Option<String>,
 }
 
 /// A port leased by the agent.

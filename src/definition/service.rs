@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{
-    ComponentName, ImageRef, NetworkName, NodeName, RouteName, ServiceName, VolumeName,
+    ComponentName, ImageRef, NetworkName, NodeName, RouteName, ScheduleName, ServiceName,
+    VolumeName,
 };
 
 /// Containers that belong together, and what they need.
@@ -190,6 +191,28 @@ pub struct Component {
     pub extra: Vec<ExtraKey>,
     /// Ports leased by the agent.
     pub routes: Vec<Route>,
+    /// What runs in it by the calendar.
+    #[serde(default)]
+    pub schedules: Vec<Schedule>,
+}
+
+/// A command that is run in a running container by the calendar.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// Its name, unique in the component.
+    pub name: ScheduleName,
+    /// When it runs: at least one calendar expression (`systemd.time(7)`).
+    pub on_calendar: Vec<String>,
+    /// The command, in words.
+    pub cmd: Vec<String>,
+    /// The user that runs it; none: the component's.
+    pub user: Option<String>,
+    /// How long one run may take.
+    pub timeout: Duration,
+    /// Whether a run that was missed is made up for.
+    pub persistent: bool,
+    /// By how much runs are put off at most.
+    pub randomized_delay: Duration,
 }
 
 /// One verbatim line of a unit.

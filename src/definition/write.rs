@@ -43,7 +43,7 @@ const ORDER: &[&str] = &[
 
 /// The keys that stand after all others.
 const LAST: &[&str] =
-    &["labels", "annotations", "extra", "routes", "build", "snapshot", "components"];
+    &["labels", "annotations", "extra", "routes", "schedule", "build", "snapshot", "components"];
 
 /// A definition that is being put together, with remarks on its parts.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -129,7 +129,9 @@ impl Writer<'_> {
             header.push(written_key(key));
             match value {
                 Value::Table(inner) => {
-                    self.header(&[&at], &format!("[{}]", header.join(".")));
+                    if self.needs_header(&at, inner) {
+                        self.header(&[&at], &format!("[{}]", header.join(".")));
+                    }
                     self.table(&at, header, inner);
                 }
                 Value::Array(items) => {
@@ -150,6 +152,21 @@ impl Writer<'_> {
                 | Value::Datetime(_) => {}
             }
             header.pop();
+        }
+    }
+
+    /// Tells whether there is more in a table than further tables.
+    fn needs_header(&self, path: &str, table: &Table) -> bool {
+        let has_lines =
+            ordered(table).iter().any(|(key, value)| self.is_line(&child(path, key), key, value));
+        has_lines || table.is_empty() || !self.remarks.at(path).is_empty() || {
+            let strays = |key: &String| {
+                rest(key, path).is_some_and(|rest| {
+                    let rest = rest.trim_start_matches('.');
+                    !table.keys().any(|own| super::write::rest(rest, own).is_some())
+                })
+            };
+            self.remarks.0.keys().any(strays)
         }
     }
 

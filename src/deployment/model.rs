@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::definition::graph;
 use crate::definition::service::{
-    Component, DeployRules, MountSource, Network, OnFailure, Protocol,
+    Component, DeployRules, MountSource, Network, OnFailure, Protocol, Schedule,
 };
 use crate::names::{
     ComponentName, ContainerName, Generation, ImageRef, NetworkName, NodeName, RouteName,
@@ -168,6 +168,20 @@ impl Container {
         } else {
             Vec::new()
         }
+    }
+
+    /// Returns the units that run commands in it by the calendar.
+    pub fn schedule_units(&self) -> Vec<UnitName> {
+        let of_one = |schedule: &Schedule| {
+            [self.name.schedule_timer(&schedule.name), self.name.schedule_unit(&schedule.name)]
+        };
+        self.spec.schedules.iter().flat_map(of_one).collect()
+    }
+
+    /// Returns the units beside its own that come and go with it: those that
+    /// check it, and those of its schedules.
+    pub fn side_units(&self) -> Vec<UnitName> {
+        self.check_units().into_iter().chain(self.schedule_units()).collect()
     }
 
     /// Returns the ports of the node at which the container can be reached by

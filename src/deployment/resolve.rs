@@ -414,7 +414,7 @@ pub(super) fn units(deployment: &Deployment) -> BTreeSet<UnitName> {
     let service = &deployment.service;
     let containers = deployment.containers.iter().flat_map(|c| {
         let own = [c.name.unit(), c.name.image_unit()];
-        own.into_iter().chain(switching_units(c)).chain(c.check_units())
+        own.into_iter().chain(switching_units(c)).chain(c.side_units())
     });
     let volumes = deployment.volumes().into_iter().map(|v| UnitName::volume(service, v));
     let targets = [UnitName::service_target(service), UnitName::ready_target(service)];

@@ -58,7 +58,8 @@ pub fn run(cli: &Cli, out: &mut dyn Write) -> Result<(), MasterError> {
             Ok(write!(out, "{}", script.unwrap_or_default())?)
         }
         Command::Man { out } => {
-            Ok(manual::write_pages(Cli::command(), Section::Administration, out)?)
+            manual::write_pages(Cli::command(), Section::Administration, out)?;
+            Ok(())
         }
     }
 }

@@ -111,6 +111,9 @@ fn check_label(kind: &'static str, name: &str) -> Result<(), NameError> {
     Ok(())
 }
 
+/// How the names of a schedule's units end, but for their kind.
+const SCHEDULE: &str = "-schedule";
+
 macro_rules! label {
     ($(#[$doc:meta])* $type:ident, $kind:literal, $extra:expr) => {
         $(#[$doc])*
@@ -186,6 +189,10 @@ label!(
 label!(
     /// Names a route of a component: a DNS label; `default` when not given.
     RouteName, "route", |_| Ok(())
+);
+label!(
+    /// Names a schedule of a component: a DNS label.
+    ScheduleName, "schedule", |_| Ok(())
 );
 label!(
     /// Names a podman network: a DNS label that is not one of podman's modes.
@@ -282,11 +289,43 @@ impl ContainerName {
         UnitName(format!("{}-check.timer", self.0))
     }
 
+    /// Returns the unit that runs a schedule's command in the container.
+    pub fn schedule_unit(&self, schedule: &ScheduleName) -> UnitName {
+        UnitName(format!("{}-{schedule}{SCHEDULE}.service", self.0))
+    }
+
+    /// Returns the unit that has it run when it is time.
+    pub fn schedule_timer(&self, schedule: &ScheduleName) -> UnitName {
+        UnitName(format!("{}-{schedule}{SCHEDULE}.timer", self.0))
+    }
+
+    /// Tells whether a unit is one of a schedule of this container's, of
+    /// today's definition or an earlier one.
+    pub fn has_schedule(&self, unit: &UnitName) -> bool {
+        let name = unit.0.strip_suffix(".timer").or_else(|| unit.0.strip_suffix(".service"));
+        let rest = name.and_then(|name| name.strip_suffix(SCHEDULE));
+        rest.and_then(|rest| rest.strip_prefix(&self.0)).is_some_and(|rest| rest.starts_with('-'))
+    }
+
     /// Returns the name of the container that stands in for this one while a
     /// deploy hands over from one generation to the next.
     #[must_use]
     pub fn stand_in(&self) -> Self {
         Self(format!("{}-next", self.0))
+    }
+
+    /// Returns the name of a container that runs one command with the spec of
+    /// this one, by its number of eight hexadecimal digits.
+    #[must_use]
+    pub fn one_off(&self, number: &str) -> Self {
+        Self(format!("{}-run-{number}", self.0))
+    }
+
+    /// Tells whether a container's name is of one that runs one command with
+    /// the spec of this one.
+    pub fn is_one_off(&self, name: &str) -> bool {
+        let number = name.strip_prefix(self.as_str()).and_then(|rest| rest.strip_prefix("-run-"));
+        number.is_some_and(|n| n.len() == 8 && n.bytes().all(|b| b.is_ascii_hexdigit()))
     }
 
     /// Returns the unit that forwards connections to the container.
@@ -331,6 +370,11 @@ impl UnitName {
     /// Takes a unit name from systemd, which has checked it.
     pub fn from_systemd(name: impl Into<String>) -> Self {
         Self(name.into())
+    }
+
+    /// Returns the unit that holds a session, by the session's number.
+    pub fn session(number: &str) -> Self {
+        Self(format!("mcp-exec-{number}.service"))
     }
 
     /// Returns the target that stands for a whole service.

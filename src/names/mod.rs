@@ -3,9 +3,13 @@
 
 pub mod image;
 pub mod label;
+pub mod sha256;
+pub mod version;
 
 pub use image::ImageRef;
 pub use label::{
     ComponentName, ContainerName, Generation, MAX_LABEL, NameError, NetworkName, NodeName,
-    RouteName, ServiceName, StageName, UnitName, VolumeName,
+    RouteName, ScheduleName, ServiceName, StageName, UnitName, VolumeName,
 };
+pub use sha256::{NoSha256, Sha256Text};
+pub use version::{ProgramVersion, VersionError};

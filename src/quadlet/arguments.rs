@@ -20,7 +20,7 @@ pub struct Arguments {
 
 /// Options of `podman run` that take no value; only what the generator or
 /// an `extra` key may bring.
-const WITHOUT_VALUE: &[&str] = &[
+pub const WITHOUT_VALUE: &[&str] = &[
     "-d",
     "--detach",
     "-i",
@@ -86,6 +86,11 @@ impl Arguments {
         };
         options.sort();
         Ok(Self { options, image, command: words.map(str::to_owned).collect() })
+    }
+
+    /// Tells whether an option of `podman run` has no value.
+    pub(super) fn is_without_value(flag: &str) -> bool {
+        WITHOUT_VALUE.contains(&flag)
     }
 
     /// Returns what a container of a deployment must be run with.

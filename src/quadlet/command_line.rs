@@ -98,6 +98,11 @@ fn expanded(word: &str) -> String {
         .replace(&format!("{UNRESOLVED}${{{SEMICOLON}}}"), ";")
 }
 
+/// Tells whether nothing stayed in a word that systemd would fill in.
+pub fn is_resolved(word: &str) -> bool {
+    !word.contains(UNRESOLVED)
+}
+
 /// Shows a word to a person: what stayed unresolved without its mark.
 pub fn shown(word: &str) -> String {
     word.replace(UNRESOLVED, "")

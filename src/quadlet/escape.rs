@@ -91,7 +91,12 @@ pub fn description(text: &str) -> Result<String, EscapeError> {
 /// Writes a word of systemd's own command lines, such as `ExecStartPost=`
 /// (`systemd.service(5)`, "COMMAND LINES").
 pub fn exec_word(text: &str) -> String {
-    if text.is_empty() { "\"\"".to_owned() } else { word(text) }
+    match text {
+        "" => "\"\"".to_owned(),
+        // Quoted it ends no command.
+        ";" => "\";\"".to_owned(),
+        text => word(text),
+    }
 }
 
 /// Writes a line of a comment: without control characters, which could end
@@ -151,6 +156,14 @@ mod tests {
             prop_assert_eq!(line, vec![text.clone()]);
             // One word, one line, whatever it holds.
             prop_assert!(!word(&text).contains('\n'));
+        }
+
+        #[test]
+        fn a_word_of_systemds_own_needs_no_variable(text in "\\PC*|[\\x01-\\x7f]*|;|") {
+            let line = exec_word(&text);
+            let plain = !line.contains("${") && line != ";" && !line.contains('\n');
+            prop_assert!(plain);
+            prop_assert_eq!(command_line::words(&line).unwrap(), vec![text]);
         }
 
         #[test]

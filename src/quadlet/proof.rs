@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::arguments::Arguments;
 use super::unit_set::{Place, UnitSet};
-use super::{checks, command_line, unit_file};
+use super::{checks, command_line, schedules, unit_file};
+use crate::definition::service::Schedule;
 use crate::deployment::{Container, Deployment};
 
 /// A difference between what was meant and what would run.
@@ -16,8 +17,8 @@ pub enum Mismatch {
         /// The unit.
         unit: String,
     },
-    /// A unit that checks a component is not there.
-    #[error("there is no unit {unit}, which checks the running component")]
+    /// A unit that checks a component, or runs something in it, is not there.
+    #[error("there is no unit {unit}, which looks after the running component")]
     Absent {
         /// The unit.
         unit: String,
@@ -73,13 +74,20 @@ pub fn compare(
     found
 }
 
-/// Compares the units that check running components, which no generator
-/// reads, with the deployment; returns every difference.
+/// Compares the units that check running components and run commands in them,
+/// which no generator reads, with the deployment; returns every difference.
 pub fn compare_checks(deployment: &Deployment, agent: &str, set: &UnitSet) -> Vec<Mismatch> {
     let mut found = Vec::new();
-    for container in &deployment.containers {
-        let Some(meant) = checks::check_words(container, agent) else { continue };
-        let unit = container.name.check_unit().to_string();
+    let checked = |c: &Container| Some((c.name.check_unit(), checks::check_words(c, agent)?));
+    let scheduled = |c: &Container| {
+        let of_one =
+            |s: &Schedule| (c.name.schedule_unit(&s.name), schedules::schedule_words(c, s));
+        c.spec.schedules.iter().map(of_one).collect::<Vec<_>>()
+    };
+    let meant =
+        deployment.containers.iter().flat_map(|c| checked(c).into_iter().chain(scheduled(c)));
+    for (unit, meant) in meant {
+        let unit = unit.to_string();
         let Some(text) = set.files.get(&(Place::Systemd, unit.clone())) else {
             found.push(Mismatch::Absent { unit });
             continue;

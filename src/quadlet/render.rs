@@ -6,6 +6,7 @@ use tera::{Context, Tera};
 use super::checks::CheckView;
 use super::escape::EscapeError;
 use super::podman_version::{PodmanVersion, TooOld};
+use super::schedules::ScheduleView;
 use super::unit_set::{Place, UnitSet};
 use super::view::{
     self, ContainerView, ForwarderView, ImageView, SocketView, TargetView, ThingView,
@@ -22,6 +23,8 @@ pub const TEMPLATES: &[(&str, &str)] = &[
     ("service.target.tera", include_str!("../../templates/quadlet/service.target.tera")),
     ("check.service.tera", include_str!("../../templates/quadlet/check.service.tera")),
     ("check.timer.tera", include_str!("../../templates/quadlet/check.timer.tera")),
+    ("schedule.service.tera", include_str!("../../templates/quadlet/schedule.service.tera")),
+    ("schedule.timer.tera", include_str!("../../templates/quadlet/schedule.timer.tera")),
     ("forward.socket.tera", include_str!("../../templates/quadlet/forward.socket.tera")),
     ("forward.service.tera", include_str!("../../templates/quadlet/forward.service.tera")),
     ("ready.target.tera", include_str!("../../templates/quadlet/ready.target.tera")),
@@ -178,6 +181,16 @@ impl Renderer {
         ] {
             let header = view::header(source, d, unit.as_str());
             if let Some(view) = CheckView::new(&d.service, c, header, &self.agent) {
+                set.add(Place::Systemd, unit.to_string(), self.file(template, &view)?)?;
+            }
+        }
+        for schedule in &c.spec.schedules {
+            for (unit, template) in [
+                (c.name.schedule_unit(&schedule.name), "schedule.service.tera"),
+                (c.name.schedule_timer(&schedule.name), "schedule.timer.tera"),
+            ] {
+                let header = view::header(source, d, unit.as_str());
+                let view = ScheduleView::new(&d.service, c, schedule, header);
                 set.add(Place::Systemd, unit.to_string(), self.file(template, &view)?)?;
             }
         }
@@ -425,6 +438,30 @@ mod tests {
         let mut without = set;
         without.files.remove(&key);
         assert_eq!(compare(&without), 1);
+    }
+
+    #[test]
+    fn a_schedule_runs_the_words_that_are_meant_and_the_proof_says_so() {
+        let text = "name = \"s\"\n[[components]]\nname = \"s\"\nimage = \"localhost/a:1\"\n[[components.schedule]]\nname = \"x\"\non_calendar = [\"daily\", \"*:0/5\"]\ncmd = [\"find\", \"a b\", \"100%\", \"$X\", \"\", \";\"]\nuser = \"7:8\"\n";
+        let service = crate::definition::load(text).unwrap();
+        let deployment =
+            resolve(&service, &NodeFacts::default(), &Leases::new(), None, Generation(1)).unwrap();
+        let renderer = Renderer::new(PodmanVersion::USUAL, "/a", &[]).unwrap();
+        let set = renderer.render(&deployment, "").unwrap();
+        let file = |name: &str| set.files.get(&(Place::Systemd, name.to_owned())).unwrap();
+        let line = r#"ExecStart=/usr/bin/env podman exec --user=7:8 s find "a b" 100%% $$X "" ";""#;
+        assert!(file("s-x-schedule.service").lines().any(|l| l == line));
+        assert!(file("s-x-schedule.timer").contains("OnCalendar=daily\nOnCalendar=*:0/5\n"));
+        let compare =
+            |set: &UnitSet| crate::quadlet::proof::compare_checks(&deployment, "/a", set).len();
+        assert_eq!(compare(&set), 0);
+        let mut other = set.clone();
+        let key = (Place::Systemd, "s-x-schedule.service".to_owned());
+        let text = other.files.get_mut(&key).unwrap();
+        *text = text.replace("podman exec", "podman exec --privileged");
+        assert!(compare(&other) > 0);
+        other.files.remove(&key);
+        assert_eq!(compare(&other), 1);
     }
 
     #[test]

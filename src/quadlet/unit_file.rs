@@ -9,6 +9,8 @@ pub struct Directive {
     pub key: String,
     /// Its value, continuation lines joined by a blank.
     pub value: String,
+    /// The line that it begins on, from 1.
+    pub line: usize,
 }
 
 /// What systemd takes for a blank; other blanks of Unicode are text.
@@ -21,15 +23,15 @@ fn is_blank(c: char) -> bool {
 pub fn directives(text: &str) -> Vec<Directive> {
     let mut found = Vec::new();
     let mut section = String::new();
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
+    let mut lines = text.lines().zip(1..);
+    while let Some((line, number)) = lines.next() {
         let mut line = line.trim_matches(is_blank).to_owned();
         if line.is_empty() || line.starts_with(['#', ';']) {
             continue;
         }
         while line.ends_with('\\') {
             line.pop();
-            match lines.next() {
+            match lines.next().map(|(next, _)| next) {
                 Some(next) if next.trim_start_matches(is_blank).starts_with(['#', ';']) => {
                     line.push('\\');
                 }
@@ -47,6 +49,7 @@ pub fn directives(text: &str) -> Vec<Directive> {
                 section: section.clone(),
                 key: key.trim_end_matches(is_blank).to_owned(),
                 value: value.trim_start_matches(is_blank).to_owned(),
+                line: number,
             });
         }
     }

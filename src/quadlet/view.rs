@@ -40,6 +40,7 @@ pub(super) struct ContainerView {
     gate: String,
     requires: Vec<String>,
     check_timer: Option<String>,
+    schedule_timers: Vec<String>,
     sockets: Vec<String>,
     forwarder: Option<String>,
     unit_extra: Vec<String>,
@@ -139,6 +140,11 @@ impl ContainerView {
             gate: UnitName::gate(&d.service).to_string(),
             requires: c.requires.iter().map(ToString::to_string).collect(),
             check_timer: c.is_checked().then(|| c.name.check_timer().to_string()),
+            schedule_timers: s
+                .schedules
+                .iter()
+                .map(|schedule| c.name.schedule_timer(&schedule.name).to_string())
+                .collect(),
             sockets: c.sockets().map(|unit| unit.to_string()).collect(),
             forwarder: c.forwarder().map(|unit| unit.to_string()),
             unit_extra: extra(ExtraSection::Unit),
@@ -192,10 +198,10 @@ impl ContainerView {
 }
 
 impl ContainerView {
-    /// Returns the view of a container that nobody checks once it is ready:
-    /// it is there for a moment only.
+    /// Returns the view of a container that nobody checks once it is ready, and
+    /// in which nothing is scheduled: it is there for a moment only.
     pub(super) fn unchecked(self) -> Self {
-        Self { check_timer: None, ..self }
+        Self { check_timer: None, schedule_timers: Vec::new(), ..self }
     }
 }
 

@@ -102,7 +102,7 @@ const FINISH: &str = "UPDATE operations SET outcome = ?2, finished_at_ms = ?3
 const UNFINISHED: &str = "SELECT id, service, kind, state, from_generation, to_generation,
     started_at_ms, started_by FROM operations WHERE finished_at_ms IS NULL ORDER BY id";
 const REMOVALS: &str = "SELECT service, max(finished_at_ms) FROM operations
-    WHERE kind IN ('undeploy', 'purge') AND outcome = 'done' GROUP BY service";
+    WHERE kind IN ('undeploy', 'purge', 'release') AND outcome = 'done' GROUP BY service";
 const LAST_UNDONE: &str = "SELECT service, to_generation, started_by, finished_at_ms, outcome
     FROM operations AS o WHERE outcome LIKE 'undone: %'
     AND id = (SELECT max(id) FROM operations WHERE service = o.service) ORDER BY service";

@@ -13,7 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_events.sql"),
 ];
 
-const VERSION: &str = "PRAGMA user_version";
+pub(super) const VERSION: &str = "PRAGMA user_version";
 const TABLES: &str = "SELECT count(*) FROM sqlite_schema WHERE type = 'table'";
 const OURS: &str = "SELECT count(*) FROM sqlite_schema
     WHERE type = 'table' AND name IN ('services', 'generations', 'operations')";
@@ -74,6 +74,13 @@ fn apply(
         transaction.pragma_update(None, "user_version", version).map_err(failed(version))?;
         transaction.commit().map_err(failed(version))?;
     }
+}
+
+/// Makes a registry of an earlier schema.
+#[cfg(test)]
+pub(crate) fn make_old(path: &Path, schema: usize) {
+    let mut connection = Connection::open(path).unwrap();
+    apply(&mut connection, path, &MIGRATIONS[..schema]).unwrap();
 }
 
 #[cfg(test)]

@@ -35,6 +35,8 @@ pub use error::RegistryError;
 pub use events::{EventQuery, EventRow};
 pub use generations::{Commit, GenerationRow, GenerationState, GenerationSummary};
 pub use leases::LeaseRow;
+#[cfg(test)]
+pub(crate) use migrate::make_old;
 pub use migrate::newest as newest_schema;
 pub use observations::ObservationRow;
 pub use services::ServiceRow;

@@ -101,8 +101,25 @@ pub struct Verified {
 ///
 /// [`SnapshotError`]
 pub fn take(database: &Path, target: &Path) -> Result<Verified, SnapshotError> {
+    take_proved(database, target, verify)
+}
+
+/// Does what [`take()`] does, for a registry of whatever schema.
+///
+/// # Errors
+///
+/// [`SnapshotError`]
+pub fn keep(database: &Path, target: &Path) -> Result<(), SnapshotError> {
+    take_proved(database, target, |copy| sound(copy).map(drop))
+}
+
+fn take_proved<T>(
+    database: &Path,
+    target: &Path,
+    prove: impl FnOnce(&Path) -> Result<T, SnapshotError>,
+) -> Result<T, SnapshotError> {
     let temporary = beside(target);
-    let result = copy(database, &temporary).and_then(|()| verify(&temporary)).and_then(|proved| {
+    let result = copy(database, &temporary).and_then(|()| prove(&temporary)).and_then(|proved| {
         sync(&temporary)?;
         fs::rename(&temporary, target).map_err(at("put in place", target))?;
         sync_parent(target)?;
@@ -114,6 +131,36 @@ pub fn take(database: &Path, target: &Path) -> Result<Verified, SnapshotError> {
     result
 }
 
+/// Returns the schema of a registry that nobody uses; 0: it holds nothing.
+///
+/// # Errors
+///
+/// It cannot be read.
+pub fn schema(database: &Path) -> Result<i64, SnapshotError> {
+    let failed = |source| unusable(database, source);
+    // Not read-only: what a process that was killed left in the log counts.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(database, flags).map_err(failed)?;
+    connection.busy_timeout(BUSY).map_err(failed)?;
+    connection.query_row(migrate::VERSION, [], |row| row.get(0)).map_err(failed)
+}
+
+/// Puts a copy that [`keep()`] made in the place of the registry, as it is; as
+/// [`restore()`] does otherwise.
+///
+/// # Errors
+///
+/// The copy is damaged, or a file cannot be written: the registry is then as
+/// it was.
+pub fn put_back(
+    snapshot: &Path,
+    database: &Path,
+    stamp: &str,
+) -> Result<Option<PathBuf>, SnapshotError> {
+    sound(snapshot)?;
+    exchange(snapshot, database, stamp, sync)
+}
+
 /// Opens a copy without changing anything, and looks at all of it.
 ///
 /// # Errors
@@ -121,6 +168,25 @@ pub fn take(database: &Path, target: &Path) -> Result<Verified, SnapshotError> {
 /// It is damaged, of something else, or of a later version.
 pub fn verify(path: &Path) -> Result<Verified, SnapshotError> {
     let bytes = fs::metadata(path).map_err(at("read", path))?.len();
+    let failed = |source| unusable(path, source);
+    let connection = sound(path)?;
+    let known = migrate::newest();
+    match migrate::origin(&connection).map_err(failed)? {
+        migrate::Origin::Ours(schema) if schema > known => {
+            Err(SnapshotError::Newer { path: path.to_owned(), found: schema, known })
+        }
+        migrate::Origin::Ours(schema) => {
+            let services = connection.query_row(SERVICES, [], |row| row.get(0)).map_err(failed)?;
+            Ok(Verified { schema, services, bytes })
+        }
+        migrate::Origin::Empty | migrate::Origin::Foreign => {
+            Err(SnapshotError::Foreign { path: path.to_owned() })
+        }
+    }
+}
+
+/// Opens a copy without changing anything, and looks whether it is whole.
+fn sound(path: &Path) -> Result<Connection, SnapshotError> {
     let failed = |source| unusable(path, source);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(immutable(path), flags).map_err(failed)?;
@@ -136,19 +202,7 @@ pub fn verify(path: &Path) -> Result<Verified, SnapshotError> {
         let problem = "a row points at one that is not there".to_owned();
         return Err(SnapshotError::Damaged { path: path.to_owned(), problem });
     }
-    let known = migrate::newest();
-    match migrate::origin(&connection).map_err(failed)? {
-        migrate::Origin::Ours(schema) if schema > known => {
-            Err(SnapshotError::Newer { path: path.to_owned(), found: schema, known })
-        }
-        migrate::Origin::Ours(schema) => {
-            let services = connection.query_row(SERVICES, [], |row| row.get(0)).map_err(failed)?;
-            Ok(Verified { schema, services, bytes })
-        }
-        migrate::Origin::Empty | migrate::Origin::Foreign => {
-            Err(SnapshotError::Foreign { path: path.to_owned() })
-        }
-    }
+    Ok(connection)
 }
 
 /// What a registry in use holds.
@@ -205,8 +259,19 @@ pub fn restore(
     stamp: &str,
 ) -> Result<(Verified, Option<PathBuf>), SnapshotError> {
     let proved = verify(snapshot)?;
+    let kept = exchange(snapshot, database, stamp, bring_forward)?;
+    Ok((proved, kept))
+}
+
+/// Has a copy take the place of the registry, made ready by `finish`.
+fn exchange(
+    snapshot: &Path,
+    database: &Path,
+    stamp: &str,
+    finish: impl FnOnce(&Path) -> Result<(), SnapshotError>,
+) -> Result<Option<PathBuf>, SnapshotError> {
     let temporary = beside(database);
-    let prepared = prepare(snapshot, &temporary, database);
+    let prepared = prepare(snapshot, &temporary, database).and_then(|()| finish(&temporary));
     if let Err(error) = prepared {
         discard(&temporary);
         return Err(error);
@@ -219,7 +284,7 @@ pub fn restore(
     };
     fs::rename(&temporary, database).map_err(at("put in place", database))?;
     sync_parent(database)?;
-    Ok((proved, kept))
+    Ok(kept)
 }
 
 /// What becomes of the database's own file when it is set aside.
@@ -284,15 +349,18 @@ fn copy(database: &Path, to: &Path) -> Result<(), SnapshotError> {
     }
 }
 
-/// Makes the file that is to be the registry, of today's schema and whole on
-/// the disk.
+/// Makes the file that is to be the registry.
 fn prepare(snapshot: &Path, to: &Path, database: &Path) -> Result<(), SnapshotError> {
     discard(to);
     let parent = database.parent().unwrap_or(Path::new("/"));
     let owner = fs::metadata(parent).map_err(at("read", parent))?;
     create(to, &owner)?;
     fs::copy(snapshot, to).map_err(at("copy", snapshot))?;
-    fs::set_permissions(to, fs::Permissions::from_mode(0o600)).map_err(at("write", to))?;
+    fs::set_permissions(to, fs::Permissions::from_mode(0o600)).map_err(at("write", to))
+}
+
+/// Brings a copy to today's schema, whole on the disk.
+fn bring_forward(to: &Path) -> Result<(), SnapshotError> {
     let failed = |source| unusable(to, source);
     let mut connection = connect(to).map_err(failed)?;
     migrate(&mut connection, to)?;
@@ -476,6 +544,27 @@ mod tests {
         assert!(matches!(take(&database, &copy), Err(SnapshotError::Damaged { .. })));
         assert_eq!(fs::read(&copy).unwrap(), b"the one before");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_registry_of_any_schema_is_kept_and_put_back_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let (database, copy) = (dir.path().join("mcp.db"), dir.path().join("copy.db"));
+        Registry::open(&database).unwrap().close().await.unwrap();
+        let number = |to: i64| {
+            let connection = Connection::open(&database).unwrap();
+            connection.pragma_update(None, "user_version", to).unwrap();
+        };
+        number(98);
+        assert!(matches!(take(&database, &copy), Err(SnapshotError::Newer { .. })));
+        keep(&database, &copy).unwrap();
+        number(99);
+        assert_eq!(schema(&database).unwrap(), 99);
+        let kept = put_back(&copy, &database, "1").unwrap().unwrap();
+        assert_eq!((schema(&database).unwrap(), schema(&kept).unwrap()), (98, 99));
+        crate::atomic_file::write(&copy, &[7; 8192], 0o600).unwrap();
+        assert!(matches!(put_back(&copy, &database, "2"), Err(SnapshotError::Damaged { .. })));
+        assert_eq!(schema(&database).unwrap(), 98);
     }
 
     #[test]

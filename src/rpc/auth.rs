@@ -85,8 +85,12 @@ const METHODS: &[(&str, Role)] = &[
     ("Plan", Role::Viewer),
     ("List", Role::Viewer),
     ("Status", Role::Viewer),
+    ("WatchStatus", Role::Viewer),
     ("Definition", Role::Viewer),
     ("Logs", Role::Viewer),
+    ("Push", Role::Operator),
+    // Files hold secrets, unlike definitions.
+    ("Pull", Role::Operator),
     ("History", Role::Viewer),
     ("Diff", Role::Viewer),
     ("Rollback", Role::Operator),
@@ -98,8 +102,15 @@ const METHODS: &[(&str, Role)] = &[
     ("Events", Role::Viewer),
     ("PlanReconcile", Role::Viewer),
     ("Reconcile", Role::Operator),
+    ("Exec", Role::Operator),
+    ("RunOnce", Role::Operator),
+    ("Release", Role::Operator),
+    ("PlanSync", Role::Viewer),
+    ("Purge", Role::Operator),
     ("TestAlerts", Role::Operator),
     ("Recover", Role::Operator),
+    ("Upgrade", Role::Admin),
+    ("AgentStatus", Role::Viewer),
     ("Doctor", Role::Viewer),
     ("Explain", Role::Viewer),
     ("Top", Role::Viewer),
@@ -257,6 +268,9 @@ impl Refusal {
         }
     }
 }
+
+/// The header by which an agent says its version with each answer.
+pub const VERSION_HEADER: &str = "mcp-version";
 
 /// The trailer that carries [`Refusal::reason`].
 pub const REASON_HEADER: &str = "mcp-reason";

@@ -18,6 +18,8 @@ use tonic::{Code, Request, Status};
 
 use super::agent_v1::agent_service_client::AgentServiceClient;
 use super::auth::REASON_HEADER;
+use super::seen::Noting;
+pub use super::seen::SeenVersion;
 use super::tls::{self, PinMismatch, TlsError, Trust};
 use crate::secret::Secret;
 use crate::telemetry::Chain;
@@ -42,7 +44,7 @@ pub enum Endpoint {
 }
 
 /// A client of the agent's service that shows its token with each call.
-pub type AgentClient = AgentServiceClient<InterceptedService<Channel, Bearer>>;
+pub type AgentClient = AgentServiceClient<InterceptedService<Noting, Bearer>>;
 
 /// Adds the bearer token to each call (RFC 6750, section 2.1).
 #[derive(Clone)]
@@ -154,8 +156,22 @@ pub async fn connect(
     endpoint: &Endpoint,
     token: Option<&Secret<String>>,
 ) -> Result<AgentClient, ConnectError> {
+    connect_and_note(endpoint, token, SeenVersion::default()).await
+}
+
+/// Connects to an agent, and notes in `seen` which version it says it is.
+///
+/// # Errors
+///
+/// As [`connect`].
+pub async fn connect_and_note(
+    endpoint: &Endpoint,
+    token: Option<&Secret<String>>,
+    seen: SeenVersion,
+) -> Result<AgentClient, ConnectError> {
     let bearer = bearer(token)?;
-    Ok(AgentServiceClient::with_interceptor(channel(endpoint).await?, bearer)
+    let channel = Noting::new(channel(endpoint).await?, seen);
+    Ok(AgentServiceClient::with_interceptor(channel, bearer)
         .max_decoding_message_size(super::MAX_MESSAGE)
         .max_encoding_message_size(super::MAX_MESSAGE))
 }

@@ -3,6 +3,8 @@
 
 pub mod auth;
 pub mod client;
+pub mod files;
+pub mod seen;
 pub mod server;
 pub mod tls;
 
@@ -21,6 +23,9 @@ pub mod agent_v1 {
 
 /// The descriptors of every service, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The most octets that one message of a session carries.
+pub const INPUT_CHUNK: usize = 32 * 1024;
 
 /// The largest message that either side takes: a definition of any sane size,
 /// a plan with its diffs.

@@ -1,7 +1,7 @@
 //! The systemd user manager over D-Bus, and the journal.
 //!
 //! Imports [`crate::names`] and nothing else of ours. `systemctl` is never
-//! run; `journalctl` is the only child process.
+//! run; child processes are `journalctl`, and `systemd-analyze` for calendars.
 //!
 //! ```text
 //!  caller --start/stop--> Jobs <--JobRemoved-- one task a call, ended with it
@@ -14,8 +14,10 @@
 //! stream of zbus that nobody polls blocks its whole connection.
 
 pub mod boot_journal;
+pub mod calendar;
 pub mod diagnosis;
 pub mod edges;
+pub mod invocation;
 pub mod jobs;
 pub mod journal;
 pub mod manager;
@@ -23,6 +25,8 @@ mod properties;
 pub mod proxy;
 pub mod state;
 pub mod system;
+pub mod timers;
+pub mod transient;
 pub mod unit_watch;
 pub mod usage;
 pub mod watch;
@@ -34,6 +38,7 @@ pub use jobs::{JobMode, JobResult, Jobs};
 pub use manager::{BusAddress, Manager, SystemdError};
 pub use state::{ActiveState, Ended, ListedUnit, LoadState, UnitFiles, UnitState};
 pub use system::{ServiceLimits, SystemManager, SystemUnit};
+pub use timers::TimerState;
 pub use unit_watch::UnitWatch;
 pub use usage::Usage;
 pub use watch::{Change, Watch};

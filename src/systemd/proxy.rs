@@ -23,6 +23,15 @@ pub trait Systemd {
     /// Queues a start and returns the job.
     fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
 
+    /// Makes a unit without a file, queues its start and returns the job.
+    fn start_transient_unit(
+        &self,
+        name: &str,
+        mode: &str,
+        properties: &[(&str, zbus::Variant<'_>)],
+        auxiliary: &[(&str, Vec<(&str, zbus::Variant<'_>)>)],
+    ) -> zbus::Result<OwnedObjectPath>;
+
     /// Queues a stop and returns the job.
     fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
 

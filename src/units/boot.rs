@@ -6,7 +6,7 @@ use crate::names::{ServiceName, UnitName};
 use crate::quadlet::boot_units::MARK;
 
 /// No suffix of a unit, so systemd passes it over.
-const RECORD: &str = ".mcp-boot.json";
+pub(super) const RECORD: &str = ".mcp-boot.json";
 
 impl UnitStore {
     /// Makes the disk hold exactly these units of the boot order: others of

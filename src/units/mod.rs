@@ -12,6 +12,7 @@ pub mod generator;
 pub mod load_path;
 mod port_files;
 pub mod record;
+pub mod release;
 pub mod search;
 pub mod stand_in;
 pub mod store;

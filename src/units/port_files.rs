@@ -42,7 +42,14 @@ fn port_file(name: OsString) -> Option<String> {
 
 /// Tells whether a file of systemd's may be one that holds ports or checks.
 pub(super) fn is_one(name: &str) -> bool {
-    const ENDS: [&str; 4] = [".socket", "-forward.service", "-check.service", "-check.timer"];
+    const ENDS: [&str; 6] = [
+        ".socket",
+        "-forward.service",
+        "-check.service",
+        "-check.timer",
+        "-schedule.service",
+        "-schedule.timer",
+    ];
     ENDS.iter().any(|end| name.ends_with(end))
 }
 

@@ -314,6 +314,28 @@ impl UnitStore {
         Ok(if changed.is_empty() { Installed::Unchanged } else { Installed::Changed(changed) })
     }
 
+    /// Removes the units of the node by their names, and directories of ours
+    /// that hold nothing any more. May be repeated.
+    ///
+    /// # Errors
+    ///
+    /// [`UnitsError`]
+    pub fn remove_node_units(&self, names: &[UnitName]) -> Result<(), UnitsError> {
+        self.install_boot_units(&[])?;
+        let everything = UnitName::everything();
+        let link = self.systemd_root.join("default.target.wants").join(everything.as_str());
+        let files = names.iter().map(|name| self.systemd_root.join(name.as_str()));
+        for path in files.chain([link, self.systemd_root.join(super::boot::RECORD)]) {
+            take(&path)?;
+        }
+        let wants = self.systemd_root.join(format!("{everything}.wants"));
+        for directory in [wants.as_path(), &self.quadlet_root] {
+            // What has something in it is in use.
+            drop(fs::remove_dir(directory));
+        }
+        Ok(())
+    }
+
     /// Removes what a killed agent left in the staging directory. Call it at
     /// the start, before anything is installed or checked.
     ///

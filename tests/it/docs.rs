@@ -90,6 +90,7 @@ fn place(table: &str) -> (&'static str, &'static str) {
         "HttpTable" => ("Health", "health.http."),
         "GrpcTable" => ("Health", "health.grpc."),
         "Route" => ("Routes", "routes."),
+        "Schedule" => ("Schedules", "schedule."),
         other => panic!("docs/definition.md needs a place for the keys of {other}"),
     }
 }

@@ -6,14 +6,24 @@ use std::collections::BTreeSet;
 use crate::sources::{self, Source};
 
 /// Pure and synchronous; each may use those before it.
-const CORE: [&str; 4] = ["names", "definition", "deployment", "quadlet"];
+const CORE: [&str; 5] = ["names", "definition", "deployment", "quadlet", "import"];
 /// All input and output; they do not know each other.
 const EDGES: [&str; 5] = ["units", "systemd", "registry", "podman", "rpc"];
 /// Small things for edges and programs.
-const SHARED: [&str; 7] =
-    ["atomic_file", "file_watch", "manual", "secret", "supervise", "telemetry", "ui"];
+const SHARED: [&str; 10] = [
+    "atomic_file",
+    "elf",
+    "file_watch",
+    "manual",
+    "secret",
+    "supervise",
+    "telemetry",
+    "terminal",
+    "transfer",
+    "ui",
+];
 /// Pure parts of programs.
-const PURE: [&str; 14] = [
+const PURE: [&str; 15] = [
     "agent/plan.rs",
     "agent/finding.rs",
     "agent/deploy_state.rs",
@@ -28,6 +38,7 @@ const PURE: [&str; 14] = [
     "agent/monitor/flap.rs",
     "agent/monitor/kind.rs",
     "agent/monitor/seen.rs",
+    "agent/upgrade/record.rs",
 ];
 /// Folders of programs that are pure as a whole.
 const PURE_FOLDERS: [&str; 1] = ["agent/explain/"];

@@ -1,6 +1,8 @@
 //! In-process tests of the whole: one binary.
 
 #[cfg(test)]
+mod commands;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod layers;

@@ -52,8 +52,7 @@ fn deploy_everything(node: &Machine) -> Needs {
             0 => web(&name, &on),
             1 => service(&name, "web:v1", &on, "health = { cmd = [\"/bin/health\"] }"),
             2 => service(&name, "slow:v1", &on, tcp),
-            // There is no shell in it.
-            3 => service(&name, "static:v1", &on, "health = { http = \"/health\" }"),
+            3 => service(&name, "static:v1", &on, &without_a_shell(number)),
             _ => service(&name, "web:v1", &on, ""),
         };
         deploy(&name, definition, &on);
@@ -65,6 +64,15 @@ fn deploy_everything(node: &Machine) -> Needs {
 
 /// The one service that is ready only by what its stage asks of it.
 const BY_ITS_STAGE: &str = "names";
+
+/// A port and a check of an image that has no shell, and listens on its own
+/// port whatever is leased.
+fn without_a_shell(number: usize) -> String {
+    let port = 18_000 + number;
+    format!(
+        "ports = [\"{port}:8080\"]\nhealth = {{ http = {{ path = \"/health\", port = 8080 }} }}"
+    )
+}
 
 fn unit_of(service: &str) -> String {
     format!("{service}.service")

@@ -284,8 +284,8 @@ fn a_boot_is_proved_only_on_a_node_that_has_what_it_needs() {
     .ok();
     node.is_proved("a container by hand");
     node.breaks(&Broken {
-        // The agent brings it in as well, if it is started at boot.
-        root: "systemctl disable --quiet mcp-agent; rm /etc/systemd/system/*.wants/network-online.target; systemctl daemon-reload",
+        // The agent brings it in as well as the drop-in, if it is started at boot.
+        root: "systemctl disable --quiet mcp-agent; rm /etc/systemd/system/user@850.service.d/50-mcp.conf; systemctl daemon-reload",
         finding: ("network-online", "failed", "hand.service waits for network-online.target, which only mcp-agent.service brings in"),
         mend: "sudo systemctl add-wants multi-user.target network-online.target",
         ..NOTHING

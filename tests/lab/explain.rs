@@ -4,8 +4,8 @@
 use serde_json::Value;
 
 use crate::definitions::{LONE, with};
-use crate::fixture::{Machine, machine, two_machines};
-use crate::nodes::Person;
+use crate::fixture::{Machine, machine};
+use crate::nodes::two_known_machines;
 use crate::wait::until;
 
 /// A service of one web server.
@@ -222,10 +222,9 @@ fn what_is_not_there_is_explained_as_well() {
 
 #[test]
 fn every_node_is_asked_by_explain_and_by_doctor() {
-    let (one, two) = two_machines();
     // A viewer may ask all of this.
-    let someone = Person::of(&one, &two, "viewer");
-    let person = |script: &str| someone.types(script);
+    let (one, two, somebody) = two_known_machines("viewer");
+    let person = |script: &str| somebody.run(script);
     one.deploy(LONE).ok();
     two.deploy(&with(LONE, "name = \"lone\"", "name = \"other\"")).ok();
     person("mcp explain lone").ok().says("lone/lone on one: running since");

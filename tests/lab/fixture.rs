@@ -120,7 +120,17 @@ pub fn machine() -> Machine {
     Machine::ready(kept)
 }
 
-/// Returns two such machines.
+/// Returns a machine that has nothing of ours, not even the user.
+pub fn bare_machine() -> Machine {
+    let kept = lab().take(1).remove(0);
+    let machine = Machine { name: kept.name, state: Cell::new(State::Spoiled), shared: true };
+    if kept.state != State::Bare {
+        lab_command(&["reset", machine.name]).ok();
+    }
+    machine
+}
+
+/// Returns two such machines as [`machine`] does.
 pub fn two_machines() -> (Machine, Machine) {
     let mut kept = lab().take(2);
     let second = kept.remove(1);
@@ -182,7 +192,12 @@ impl Machine {
     }
 
     fn install(&self) {
-        lab_command(&["install", self.name, programs().to_str().unwrap()]).ok();
+        self.install_from(programs()).ok();
+    }
+
+    /// Installs the packages in a directory, or those of the programs in it.
+    pub fn install_from(&self, directory: &Path) -> Answer {
+        lab_command(&["install", self.name, directory.to_str().unwrap()])
     }
 
     /// Says that the test changes the machine in ways that cannot be undone
@@ -240,6 +255,13 @@ impl Machine {
         let mut all = vec![how, &target, "--", "sh", "-ec", script, "sh"];
         all.extend(args);
         lab().command(&all)
+    }
+
+    /// Puts a file of the host onto the machine, for everybody to read and run.
+    #[track_caller]
+    pub fn put(&self, from: &Path, to: &str) {
+        let to = format!("{}:{to}", self.name);
+        lab_command(&["cp", from.to_str().unwrap(), &to]).ok();
     }
 
     /// Starts a script as the user of the agent and goes on; its output can

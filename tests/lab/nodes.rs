@@ -4,45 +4,42 @@ use crate::definitions::LONE;
 use crate::fixture::{Machine, lab_command, two_machines, workstation};
 use crate::run::Answer;
 
-/// A person at a workstation who knows two nodes, `one` and `two`.
-pub struct Person {
-    home: tempfile::TempDir,
-}
+/// Somebody at the workstation, with a home.
+#[derive(Debug)]
+pub struct Person(tempfile::TempDir);
 
 impl Person {
-    /// Makes the nodes known, and logs in to both with one token.
-    #[track_caller]
-    pub fn of(one: &Machine, two: &Machine, role: &str) -> Self {
-        let person = Self { home: tempfile::tempdir().unwrap() };
-        let (pin, other_pin) = (one.serve_tcp(), two.serve_tcp());
-        let token = one.token("ops", role);
-        // One person, one token: the second node gets to know the same.
-        let row =
-            one.as_mcp("sqlite3 /srv/mcp/mcp.db '.mode insert tokens' 'SELECT * FROM tokens'", "");
-        two.as_mcp("sqlite3 /srv/mcp/mcp.db", row.ok().text()).ok();
-        person.types(&format!("mcp node add one {}:9444 --fingerprint {pin}", one.name())).ok();
-        let other = format!("mcp node add two {}:9444 --fingerprint {other_pin}", two.name());
-        person.types(&other).ok();
-        person.types(&format!("echo {token} | mcp login -n one --token-file -")).ok();
-        person
-    }
-
-    /// Runs a script as the person.
-    pub fn types(&self, script: &str) -> Answer {
+    /// Runs a script of that person.
+    pub fn run(&self, script: &str) -> Answer {
         let script = format!("export HOME=$1 XDG_CONFIG_HOME= XDG_RUNTIME_DIR=; cd; {script}");
-        workstation(&script, &[self.home.path().to_str().unwrap()])
+        workstation(&script, &[self.0.path().to_str().unwrap()])
     }
+}
+
+/// Returns two machines that somebody knows as `one` and `two`, with a token
+/// of a role.
+pub fn two_known_machines(role: &str) -> (Machine, Machine, Person) {
+    let (one, two) = two_machines();
+    let person = Person(tempfile::tempdir().unwrap());
+    let (pin, other_pin) = (one.serve_tcp(), two.serve_tcp());
+    let token = one.token("token", role);
+    // One person, one token: the second node gets to know the same.
+    let row =
+        one.as_mcp("sqlite3 /srv/mcp/mcp.db '.mode insert tokens' 'SELECT * FROM tokens'", "");
+    two.as_mcp("sqlite3 /srv/mcp/mcp.db", row.ok().text()).ok();
+    person.run(&format!("mcp node add one {}:9444 --fingerprint {pin}", one.name())).ok();
+    person.run(&format!("mcp node add two {}:9444 --fingerprint {other_pin}", two.name())).ok();
+    person.run(&format!("echo {token} | mcp login -n one --token-file -")).ok();
+    (one, two, person)
 }
 
 #[test]
 fn a_node_that_is_down_or_cut_off_does_not_hide_the_others() {
-    let (one, two) = two_machines();
-    let someone = Person::of(&one, &two, "operator");
-    let person = |script: &str| someone.types(script);
+    let (one, two, somebody) = two_known_machines("operator");
+    let person = |script: &str| somebody.run(script);
     person("mcp node list").ok().says("one").says("two").does_not_say("unreachable");
 
-    mcp::atomic_file::write(&someone.home.path().join("lone.toml"), LONE.as_bytes(), 0o644)
-        .unwrap();
+    mcp::atomic_file::write(&somebody.0.path().join("lone.toml"), LONE.as_bytes(), 0o644).unwrap();
     person("mcp deploy lone -f lone.toml").code(2).says("it is not clear which node is meant");
     person("mcp -n one deploy lone -f lone.toml").ok();
     person("mcp ps").ok().says("lone");

@@ -2,6 +2,7 @@
 
 use crate::definitions::LONE;
 use crate::fixture::Machine;
+use crate::packages;
 
 #[test]
 fn a_node_with_an_old_podman_says_so_and_refuses() {
@@ -17,4 +18,11 @@ fn a_node_with_an_old_podman_says_so_and_refuses() {
     node.mcp(&["ps"]).ok();
     let left = node.as_mcp("find ~/.config/containers -type f 2>/dev/null || true", "").ok();
     assert_eq!(left.text(), "");
+
+    // The lab installs with force; apt does not.
+    node.as_root("dpkg -P mcp-agent").ok();
+    packages::bring(&node);
+    let apt = "DEBIAN_FRONTEND=noninteractive apt-get install -y /var/tmp/ours/mcp-agent_*.deb";
+    node.as_root(apt).code(100).says("podman (>= 5.0)").says("4.3.1");
+    node.as_root("! test -e /usr/bin/mcp-agent").ok();
 }

@@ -207,8 +207,8 @@ in
       # A rebuild of the system is no reason to stop every container.
       restartIfChanged = false;
       stopIfChanged = false;
+      # Not ordered after it: a node without a network starts its containers.
       wants = [ "network-online.target" ];
-      after = [ "network-online.target" ];
       # Its units call podman, and podman calls newuidmap.
       path = [
         "/run/wrappers"
@@ -222,7 +222,7 @@ in
 
     systemd.services.mcp-agent = {
       description = "MCP agent, deploys and looks after containers";
-      documentation = [ "man:mcp-agent(1)" ];
+      documentation = [ "man:mcp-agent(8)" ];
       wantedBy = [ "multi-user.target" ];
       wants = [
         "${manager}.service"
@@ -251,7 +251,7 @@ in
 
     systemd.services.mcp-agent-snapshot = mkIf cfg.backups.enable {
       description = "Copy of the MCP agent's registry";
-      documentation = [ "man:mcp-agent(1)" ];
+      documentation = [ "man:mcp-agent(8)" ];
       environment.HOME = home;
       serviceConfig = {
         Type = "oneshot";

@@ -10,7 +10,7 @@
   RuntimeDirectoryMode = "0755";
   Restart = "always";
   RestartSec = 2;
-  RestartPreventExitStatus = 2;
+  RestartPreventExitStatus = 78;
   WatchdogSec = 60;
   TimeoutStartSec = 120;
   TimeoutStopSec = 20;
@@ -20,6 +20,16 @@
   PrivateTmp = true;
   ProtectControlGroups = true;
   ProtectKernelTunables = true;
+  ProtectKernelModules = true;
+  ProtectKernelLogs = true;
+  ProtectClock = true;
   MemoryDenyWriteExecute = true;
   LockPersonality = true;
+  RestrictRealtime = true;
+  UMask = "0077";
+  SystemCallArchitectures = "native";
+  SystemCallFilter = "~@clock @cpu-emulation @debug @module @obsolete @raw-io @reboot @swap";
+  SystemCallErrorNumber = "EPERM";
+  RestrictAddressFamilies = "AF_UNIX AF_INET AF_INET6 AF_NETLINK";
+  CapabilityBoundingSet = "CAP_SETUID CAP_SETGID CAP_DAC_OVERRIDE CAP_SYS_ADMIN";
 }

@@ -9,7 +9,8 @@ use tonic::service::Routes;
 use super::{check_config, completions, doctor, install, man, restore, server, snapshot, token};
 use crate::agent::Parts;
 use crate::agent::environment::Environment;
-use crate::agent::{check, forward, probe};
+use crate::agent::upgrade::trial_run::Identity;
+use crate::agent::{check, files, forward, probe, session};
 use crate::supervise::TaskError;
 use crate::telemetry::Chain;
 
@@ -44,6 +45,12 @@ pub enum Command {
     /// Hand connections to the container that serves now; run by units of
     /// services that are deployed blue-green
     Forward(forward::ForwardArgs),
+    /// Hold a session of mcp exec or mcp run; run by units
+    Session(session::attend::SessionArgs),
+    /// Send or receive files of a service; run by the agent in the user's
+    /// namespaces
+    #[command(hide = true)]
+    Files(files::worker::FilesArgs),
     /// Print the version
     Version(VersionArgs),
     /// Print a shell's completion script
@@ -60,11 +67,14 @@ pub enum Command {
 }
 
 /// The arguments of `mcp-agent version`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, Copy, clap::Args)]
 pub struct VersionArgs {
     /// Print the number of the registry's schema that this program knows
     #[arg(long)]
     pub schema: bool,
+    /// Write one JSON document: program, version, schema of the registry, arch
+    #[arg(long, conflicts_with = "schema")]
+    pub json: bool,
 }
 
 /// Says why a command failed.
@@ -88,6 +98,9 @@ pub enum CommandError {
     /// Nothing could be forwarded.
     #[error(transparent)]
     Forward(#[from] forward::ForwardError),
+    /// There was no session.
+    #[error(transparent)]
+    Session(#[from] session::attend::SessionError),
     /// There is no new copy of the registry.
     #[error(transparent)]
     Snapshot(#[from] snapshot::SnapshotCommandError),
@@ -143,7 +156,9 @@ where
             check::run::run(args, &environment).await.map_err(|e| CommandError::Check(Box::new(e)))
         }
         Command::Forward(args) => forward::run(args).await.map_err(CommandError::Forward),
-        Command::Version(args) => version(&args, &mut output),
+        Command::Session(args) => session::attend::run(args).await.map_err(CommandError::Session),
+        Command::Files(args) => return Ok(files::worker::run(&args)),
+        Command::Version(args) => version(args, &mut output),
         Command::Completions(args) => completions::run(&args, &mut output),
         Command::Man(args) => man::run(&args),
         Command::Snapshot(args) => snapshot::run(args, &environment, &mut output),
@@ -163,6 +178,7 @@ where
                 | CommandError::Probe(_)
                 | CommandError::Check(_)
                 | CommandError::Forward(_)
+                | CommandError::Session(_)
                 | CommandError::Snapshot(_)
                 | CommandError::Restore(_)
                 | CommandError::Doctor(_)
@@ -173,11 +189,15 @@ where
     }
 }
 
-fn version(args: &VersionArgs, output: &mut Output<'_>) -> Result<(), CommandError> {
-    if args.schema {
-        writeln!(output.data, "{}", crate::registry::newest_schema())?;
+fn version(args: VersionArgs, output: &mut Output<'_>) -> Result<(), CommandError> {
+    let own = Identity::own();
+    if args.json {
+        serde_json::to_writer_pretty(&mut *output.data, &own).map_err(io::Error::from)?;
+        writeln!(output.data)?;
+    } else if args.schema {
+        writeln!(output.data, "{}", own.schema)?;
     } else {
-        writeln!(output.data, "mcp-agent {}", env!("CARGO_PKG_VERSION"))?;
+        writeln!(output.data, "{} {}", own.program, own.version)?;
     }
     Ok(())
 }

@@ -33,11 +33,55 @@ pub fn run(
     output: &mut Output<'_>,
 ) -> Result<(), CommandError> {
     let loaded = last_good::load(args.config.as_deref(), environment)?;
-    let Settings { server, database, node, roles, log, monitor, backup, state_dir, uid, boot } =
-        &loaded.settings;
+    let settings = &loaded.settings;
+    let path = ("file", loaded.path.display().to_string());
+    for (key, value) in std::iter::once(path).chain(values(settings)) {
+        writeln!(output.data, "{key:<21} {value}")?;
+    }
+    for webhook in &settings.monitor.webhooks {
+        let kinds: Vec<&str> = webhook.kinds.iter().map(|kind| kind.as_str()).collect();
+        let kinds = if kinds.is_empty() { "alerts".to_owned() } else { kinds.join(", ") };
+        writeln!(output.data, "{:<21} {} ({kinds})", "monitor.webhook", webhook.url)?;
+    }
+    check_boot::print(&settings.boot, &settings.database, output)?;
+    let (_, unknown) = Members::resolve(&settings.roles, Users::load_or_empty(), settings.uid);
+    for user in unknown {
+        writeln!(output.words, "warning: no user of this node is called {user}")?;
+    }
+    // The self-made certificate is not made here: checking changes nothing.
+    let server = &settings.server;
+    let made = self_made_path(&settings.state_dir).exists();
+    if server.grpc_addr.is_some() && (server.tls.is_some() || made) {
+        match identity(settings).map(|identity| (identity.fingerprint(), identity)) {
+            Ok((fingerprint, identity)) => {
+                writeln!(output.data, "{:<21} {fingerprint}", "fingerprint")?;
+                if let Err(error) = server_config(identity) {
+                    writeln!(output.words, "warning: the certificate: {}", Chain(&error))?;
+                }
+            }
+            Err(error) => writeln!(output.words, "warning: the certificate: {}", Chain(&error))?,
+        }
+    }
+    Ok(())
+}
+
+/// Returns what is printed of the settings, boot stages aside.
+fn values(settings: &Settings) -> Vec<(&'static str, String)> {
+    let Settings {
+        server,
+        database,
+        node,
+        roles,
+        log,
+        monitor,
+        backup,
+        files_dir,
+        state_dir,
+        uid: _,
+        boot: _,
+    } = settings;
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "none".to_owned());
-    for (key, value) in [
-        ("file", loaded.path.display().to_string()),
+    vec![
         ("state directory", state_dir.display().to_string()),
         ("server.socket", server.socket.display().to_string()),
         ("server.grpc_addr", or_none(server.grpc_addr.map(|address| address.to_string()))),
@@ -57,32 +101,8 @@ pub fn run(
         ("monitor.retention", monitor.retention.to_string()),
         ("backup.dir", backup.dir.display().to_string()),
         ("backup.keep", backup.keep.to_string()),
-    ] {
-        writeln!(output.data, "{key:<21} {value}")?;
-    }
-    for webhook in &monitor.webhooks {
-        let kinds: Vec<&str> = webhook.kinds.iter().map(|kind| kind.as_str()).collect();
-        let kinds = if kinds.is_empty() { "alerts".to_owned() } else { kinds.join(", ") };
-        writeln!(output.data, "{:<21} {} ({kinds})", "monitor.webhook", webhook.url)?;
-    }
-    check_boot::print(boot, database, output)?;
-    let (_, unknown) = Members::resolve(roles, Users::load_or_empty(), *uid);
-    for user in unknown {
-        writeln!(output.words, "warning: no user of this node is called {user}")?;
-    }
-    // The self-made certificate is not made here: checking changes nothing.
-    if server.grpc_addr.is_some() && (server.tls.is_some() || self_made_path(state_dir).exists()) {
-        match identity(&loaded.settings).map(|identity| (identity.fingerprint(), identity)) {
-            Ok((fingerprint, identity)) => {
-                writeln!(output.data, "{:<21} {fingerprint}", "fingerprint")?;
-                if let Err(error) = server_config(identity) {
-                    writeln!(output.words, "warning: the certificate: {}", Chain(&error))?;
-                }
-            }
-            Err(error) => writeln!(output.words, "warning: the certificate: {}", Chain(&error))?,
-        }
-    }
-    Ok(())
+        ("files.dir", files_dir.display().to_string()),
+    ]
 }
 
 /// Shows a command as a list of its words, so that blanks are seen.

@@ -10,6 +10,7 @@ use futures_util::StreamExt as _;
 use zbus::OwnedObjectPath;
 
 use super::args::{CommandError, Output};
+use super::purge::{Purge, PurgeError};
 use crate::agent::environment::Environment;
 use crate::agent::identity::Users;
 use crate::atomic_file;
@@ -31,6 +32,10 @@ pub struct InstallArgs {
     /// Stop and remove the service; containers keep running
     #[arg(long)]
     pub uninstall: bool,
+    /// Remove the agent's state and the units of the node as well; refused
+    /// while a service is deployed
+    #[arg(long, requires = "uninstall")]
+    pub purge: bool,
 }
 
 /// Says why the service could not be installed or removed.
@@ -66,6 +71,9 @@ pub enum InstallError {
         #[source]
         source: zbus::Error,
     },
+    /// Nothing may be purged, or it could not be.
+    #[error(transparent)]
+    Purge(#[from] PurgeError),
     /// The agent did not start.
     #[error("the agent did not start ({result}); see `journalctl --user -u mcp-agent`")]
     NotStarted {
@@ -117,8 +125,14 @@ pub async fn run(
 ) -> Result<(), CommandError> {
     let path = unit_path(environment)?;
     if args.uninstall {
-        uninstall(&path).await?;
+        let purge = args.purge.then(|| Purge::prepare(environment)).transpose();
+        let purge = purge.map_err(InstallError::from)?;
+        uninstall(&path, purge.as_ref()).await?;
         writeln!(output.words, "removed {}; containers keep running", path.display())?;
+        if let Some(purge) = purge {
+            let state = purge.state_dir().display();
+            writeln!(output.words, "removed {state} and the units of the node")?;
+        }
         return Ok(());
     }
     let program = std::env::current_exe().map_err(InstallError::NoProgram)?;
@@ -186,7 +200,7 @@ Environment=MALLOC_ARENA_MAX=1
 ExecStart={program} server
 ExecReload=/bin/kill -HUP $MAINPID
 # A mistake in the configuration is not cured by another start.
-RestartPreventExitStatus=2
+RestartPreventExitStatus=78
 Restart=always
 RestartSec=2
 WatchdogSec=60
@@ -243,7 +257,7 @@ async fn install(path: &Path, files: &[(&str, String)]) -> Result<(), InstallErr
     Err(InstallError::NotStarted { result: "systemd has gone".to_owned() })
 }
 
-async fn uninstall(path: &Path) -> Result<(), InstallError> {
+async fn uninstall(path: &Path, purge: Option<&Purge>) -> Result<(), InstallError> {
     let manager = manager().await?;
     let failed = |action| move |source| InstallError::Systemd { action, source };
     if path.exists() {
@@ -265,7 +279,23 @@ async fn uninstall(path: &Path) -> Result<(), InstallError> {
             }
         }
     }
+    if let Some(purge) = purge {
+        for unit in purge.units() {
+            match manager.stop_unit(unit.as_str(), "replace").await {
+                Err(error) if !is_not_loaded(&error) => {
+                    return Err(failed("stop the units of the node")(error));
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
+        purge.run()?;
+    }
     manager.reload().await.map_err(failed("read its units again"))
+}
+
+fn is_not_loaded(error: &zbus::Error) -> bool {
+    const NOT_LOADED: &str = "org.freedesktop.systemd1.NoSuchUnit";
+    matches!(error, zbus::Error::MethodError(name, _, _) if name.as_str() == NOT_LOADED)
 }
 
 #[cfg(test)]

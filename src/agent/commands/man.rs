@@ -22,5 +22,6 @@ pub struct ManArgs {
 ///
 /// The pages cannot be written.
 pub fn run(args: &ManArgs) -> Result<(), CommandError> {
-    Ok(manual::write_pages(Cli::command(), Section::Administration, &args.out)?)
+    manual::write_pages(Cli::command(), Section::Administration, &args.out)?;
+    Ok(())
 }

@@ -7,6 +7,7 @@ pub mod completions;
 pub mod doctor;
 pub mod install;
 pub mod man;
+pub mod purge;
 pub mod restore;
 pub mod server;
 pub mod snapshot;

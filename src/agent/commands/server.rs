@@ -8,11 +8,11 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use super::args::USAGE;
 use crate::agent::environment::Environment;
 use crate::agent::last_good::{self, Loaded};
 use crate::agent::run::{self, Parts, RunError};
 use crate::agent::signals::{self, Reload, Signals};
+use crate::agent::upgrade::confirm;
 use crate::supervise::TaskError;
 use crate::telemetry::{self, Chain, Format, Level, LogHandle};
 
@@ -25,19 +25,26 @@ pub struct ServerArgs {
     pub config: Option<PathBuf>,
 }
 
-/// Runs the agent until it is told to end: exit code 0; 1 when it failed, 2
-/// when there is no usable configuration, or no usable registry and another
-/// start will not help.
+/// Exit code when there is no usable configuration or registry and another
+/// start will not help: `EX_CONFIG` of `sysexits.h`. Its unit does not restart
+/// the agent then, so no other failure may end with this code: not that of a
+/// program on trial, which is to be followed by the one before it.
+pub const LASTING: u8 = 78;
+
+/// Runs the agent until it is told to end: exit code 0; 1 when it failed,
+/// [`LASTING`] when another start will not help.
 pub async fn run<B>(args: ServerArgs, environment: Environment, build: B) -> ExitCode
 where
     B: AsyncFnOnce(&mut Parts) -> Result<Routes, TaskError>,
 {
+    let lasting =
+        if confirm::on_trial(&environment) { ExitCode::FAILURE } else { ExitCode::from(LASTING) };
     let loaded = match last_good::load_or_last_good(args.config.as_deref(), &environment) {
         Ok(loaded) => loaded,
         Err(error) => {
             log(Level::Info, Format::Text);
             tracing::error!("{}", Chain(&error));
-            return ExitCode::from(USAGE);
+            return lasting;
         }
     };
     let handle = log(loaded.settings.log.level, loaded.settings.log.format);
@@ -49,8 +56,8 @@ where
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("the agent ended: {}", Chain(error.as_ref()));
-            let lasting = error.downcast_ref::<RunError>().is_some_and(RunError::is_lasting);
-            if lasting { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+            let is_lasting = error.downcast_ref::<RunError>().is_some_and(RunError::is_lasting);
+            if is_lasting { lasting } else { ExitCode::FAILURE }
         }
     }
 }
@@ -82,7 +89,7 @@ where
     }
     let reload = Reload {
         path,
-        environment,
+        environment: environment.clone(),
         settings: Arc::clone(&parts.settings),
         log,
         members: parts.members.clone(),
@@ -92,10 +99,14 @@ where
     };
     parts.supervisor.spawn("signals", signals.heed(reload, shutdown));
     let routes = build(&mut parts).await?;
-    run::serve(parts, routes, move || {
+    run::serve(parts, routes, async move || {
+        let socket = &loaded.settings.server.socket;
+        let confirmed = confirm::confirm(&environment, socket).await;
+        confirmed.map_err(|error| RunError::Trial(Box::new(error)))?;
         if let Err(error) = last_good::save(&loaded) {
             tracing::warn!(%error, "cannot keep a copy of the configuration");
         }
+        Ok(())
     })
     .await?;
     Ok(())

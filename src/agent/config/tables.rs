@@ -18,6 +18,7 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("log", &["level", "format"]),
     ("monitor", super::monitor::KEYS),
     ("backup", &["dir", "keep"]),
+    ("files", &["dir"]),
     ("boot", &["sequence"]),
 ];
 
@@ -35,6 +36,7 @@ pub(super) struct File {
     pub(super) log: LogTable,
     pub(super) monitor: MonitorTable,
     pub(super) backup: BackupTable,
+    pub(super) files: FilesTable,
     pub(super) boot: BootTable,
 }
 
@@ -87,6 +89,12 @@ pub(super) struct BackupTable {
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
+pub(super) struct FilesTable {
+    pub(super) dir: Text,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct BootTable {
     pub(super) sequence: Vec<StageTable>,
 }
@@ -103,7 +111,7 @@ pub(super) struct StageTable {
 
 impl Reader<'_> {
     pub(super) fn settings(&mut self, file: File, environment: &Environment) -> Option<Settings> {
-        let File { server, database, agent, socket, log, monitor, backup, boot } = file;
+        let File { server, database, agent, socket, log, monitor, backup, files, boot } = file;
         let state_dir = environment.state_dir();
         let server = self.server(&server, environment);
         let database =
@@ -115,6 +123,8 @@ impl Reader<'_> {
         let level = self.word("log.level", &log.level, Level::Info, &levels);
         let format = self.word("log.format", &log.format, Format::Text, &["text", "json"]);
         let monitor = self.monitor(monitor);
+        let files_dir =
+            self.path("files.dir", &files.dir).unwrap_or_else(|| environment.files_dir());
         let boot = self.boot(&boot);
         Some(Settings {
             server,
@@ -124,6 +134,7 @@ impl Reader<'_> {
             log: LogSettings { level: level?, format: format? },
             monitor: monitor?,
             backup: backup?,
+            files_dir,
             state_dir,
             uid: environment.uid,
             boot: boot?,

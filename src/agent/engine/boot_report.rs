@@ -17,6 +17,9 @@ use crate::telemetry::Chain;
 
 /// How much of a broken unit's journal is shown.
 const LINES: u32 = 12;
+/// Where journald keeps a journal over reboots, if it is there
+/// (`journald.conf(5)`, `Storage=`).
+const PERSISTENT_JOURNAL: &str = "/var/log/journal";
 
 /// What a boot did.
 #[derive(Debug, Clone)]
@@ -261,12 +264,8 @@ impl Engine {
                 Some((journal.boot_id, difference(&services(lines), &services(&old))))
             }
             Err(BootJournalError::NoSuchBoot { .. }) => {
-                notes.push(
-                    "The journal holds no boot before this one, so there is nothing to compare \
-                     with. To keep it over reboots: sudo mkdir -p /var/log/journal && sudo \
-                     systemctl restart systemd-journald"
-                        .to_owned(),
-                );
+                let kept = tokio::fs::metadata(PERSISTENT_JOURNAL).await.is_ok();
+                notes.push(nothing_before(kept));
                 None
             }
             Err(error) => {
@@ -276,6 +275,19 @@ impl Engine {
             }
         }
     }
+}
+
+/// Says that there is no boot to compare with; `kept`: journald keeps its
+/// journal over reboots, so that is all there is to say.
+fn nothing_before(kept: bool) -> String {
+    let note = "The journal holds no boot before this one, so there is nothing to compare with.";
+    if kept {
+        return note.to_owned();
+    }
+    format!(
+        "{note} To keep it over reboots: sudo mkdir -p {PERSISTENT_JOURNAL} && sudo systemctl \
+         restart systemd-journald"
+    )
 }
 
 /// Returns the lines of services: targets take no time of their own.
@@ -351,4 +363,18 @@ fn remarks(journal: &BootJournal) -> Vec<String> {
         remarks.push("There is more than is read of one boot; the rest is left out.".to_owned());
     }
     remarks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_that_is_kept_needs_no_advice() {
+        let first =
+            "The journal holds no boot before this one, so there is nothing to compare with.";
+        assert_eq!(nothing_before(true), first);
+        let advice = nothing_before(false);
+        assert!(advice.starts_with(first) && advice.contains("mkdir -p /var/log/journal &&"));
+    }
 }

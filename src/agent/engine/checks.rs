@@ -92,18 +92,31 @@ impl Engine {
         Ok(())
     }
 
-    /// Ends checks whose files are gone, after systemd has been reloaded. What
-    /// is to be checked is started by the containers themselves.
+    /// Ends checks and schedules whose files are gone, after systemd has been
+    /// reloaded. Those that are there are started by the containers themselves.
     pub(super) async fn drop_gone_checks(&self) -> Result<(), SystemdError> {
-        let listed = self.manager().list_units(&["*-check.timer", "*-check.service"]).await?;
+        let listed = self
+            .manager()
+            .list_units(&[
+                "*-check.timer",
+                "*-check.service",
+                "*-schedule.timer",
+                "*-schedule.service",
+            ])
+            .await?;
         let deployments = self.deployments();
         let ours: BTreeSet<UnitName> = deployments
             .iter()
             .flat_map(|d| &d.containers)
             .flat_map(|c| [c.name.check_timer(), c.name.check_unit()])
             .collect();
+        let scheduled = |unit: &UnitName| {
+            deployments.iter().flat_map(|d| &d.containers).any(|c| c.name.has_schedule(unit))
+        };
         for unit in listed.into_iter().filter(|unit| unit.load == LoadState::NotFound) {
-            if ours.contains(&unit.name) && unit.active != ActiveState::Failed {
+            if (ours.contains(&unit.name) || scheduled(&unit.name))
+                && unit.active != ActiveState::Failed
+            {
                 match self.manager().stop(&unit.name, JobMode::IgnoreDependencies, MARGIN).await {
                     Ok(_) | Err(SystemdError::NoSuchUnit { .. }) => {}
                     Err(error) => return Err(error),

@@ -104,14 +104,7 @@ impl Engine {
         if now != prepared.old.as_ref().map(|o| (o.row.generation, o.row.active)) {
             return Err(EngineError::Overtaken { service: service.clone() });
         }
-        let same = |old: &Accepted| {
-            // What only the agent acts on is in no file.
-            old.set == prepared.set && old.deployment.heal == prepared.deployment.heal
-        };
-        let pulls = prepared.request.images == ImageWish::PullAgain;
-        if let Some(old) =
-            prepared.old.as_ref().filter(|o| !pulls && prepared.plan.is_empty() && same(o))
-        {
+        if let Some(old) = prepared.old.as_ref().filter(|_| prepared.changes_nothing()) {
             let outcome = self.nothing_to_do(old, &prepared.request, &progress).await?;
             progress.tell(Event::Outcome(outcome)).await;
             return Ok(());

@@ -1,6 +1,7 @@
 //! What a look at the disk and at podman's store adds to a status. What it
 //! means is decided in [`crate::agent::monitor::drift`].
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::status::ServiceStatus;
@@ -11,6 +12,7 @@ use crate::deployment::Container;
 use crate::names::UnitName;
 use crate::podman::{containers, images};
 use crate::quadlet::{Place, render};
+use crate::systemd::LoadState;
 use crate::telemetry::Chain;
 
 impl Engine {
@@ -76,7 +78,8 @@ impl Engine {
             .map_err(EngineError::from)
     }
 
-    /// Returns the containers of the user that belong to no service.
+    /// Returns the containers of the user that belong to no service, ours or
+    /// a person's own, such as one that was released.
     pub async fn strangers(&self) -> Vec<Drift> {
         let Some(store) = images::own_store(|name| std::env::var_os(name)) else {
             return Vec::new();
@@ -97,15 +100,34 @@ impl Engine {
         let ours = |name: &str| {
             deployments.iter().any(|d| {
                 let busy = self.lately(&d.service).is_some();
-                d.containers.iter().any(|c| c.name.as_str() == name)
+                d.containers.iter().any(|c| c.name.as_str() == name || c.name.is_one_off(name))
                     || (busy && is_of(d.service.as_str(), name))
             })
         };
-        found
-            .iter()
-            .filter(|container| !ours(&container.name))
-            .map(|container| drift::of_container(&container.name, &container.image))
-            .collect()
+        let mut strangers: Vec<_> = found.into_iter().filter(|c| !ours(&c.name)).collect();
+        if !strangers.is_empty() {
+            let held = self.held_by_units(strangers.iter().map(|c| c.name.as_str())).await;
+            strangers.retain(|c| !held.contains(&c.name));
+        }
+        strangers.iter().map(|c| drift::of_container(&c.name, &c.image)).collect()
+    }
+
+    /// Returns those of these containers that a unit of the same name runs:
+    /// somebody has made it, and means it.
+    async fn held_by_units<'a>(&self, names: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
+        let units: Vec<UnitName> =
+            names.map(|name| UnitName::from_systemd(format!("{name}.service"))).collect();
+        match self.manager().listed(&units).await {
+            Ok(listed) => listed
+                .into_iter()
+                .filter(|u| u.load == LoadState::Loaded && super::status::is_up(&u.active, &u.sub))
+                .filter_map(|u| u.name.as_str().strip_suffix(".service").map(str::to_owned))
+                .collect(),
+            Err(error) => {
+                tracing::debug!(error = %Chain(&error), "which units hold containers is not known");
+                BTreeSet::new()
+            }
+        }
     }
 }
 
@@ -115,7 +137,7 @@ fn is_of(service: &str, name: &str) -> bool {
 }
 
 fn units(status: &ServiceStatus) -> Vec<UnitName> {
-    let of_one = |c: &Container| std::iter::once(c.name.unit()).chain(c.check_units());
+    let of_one = |c: &Container| std::iter::once(c.name.unit()).chain(c.side_units());
     status.components.iter().flat_map(|c| of_one(&c.container)).collect()
 }
 
@@ -130,10 +152,10 @@ fn unit_of_directory(directory: &Path) -> String {
     }
 }
 
-/// Tells whether a unit runs a container, or checks it.
+/// Tells whether a unit runs a container, checks it, or runs something in it.
 fn is_of_component(container: &Container, unit: &str) -> bool {
     container.name.unit().as_str() == unit
-        || container.check_units().iter().any(|check| check.as_str() == unit)
+        || container.side_units().iter().any(|side| side.as_str() == unit)
 }
 
 /// Gives a drift to the component that it is about, else to the service.

@@ -2,7 +2,7 @@
 
 use crate::deployment::ports::Exhausted;
 use crate::deployment::{BootError, ImageId, ResolveError};
-use crate::names::{ComponentName, ContainerName, Generation, ImageRef, ServiceName};
+use crate::names::{ComponentName, ContainerName, Generation, ImageRef, ServiceName, UnitName};
 use crate::quadlet::RenderError;
 use crate::registry::RegistryError;
 use crate::systemd::SystemdError;
@@ -40,6 +40,36 @@ pub enum EngineError {
         /// The generator's words, and every difference.
         messages: Vec<String>,
     },
+    /// Nothing can be run in a container that is not there.
+    #[error("{unit} does not run; `mcp status` says why, and `mcp run` does without it")]
+    NotRunning {
+        /// Its unit.
+        unit: UnitName,
+    },
+    /// A word is systemd's to expand, and systemd does not start one-offs.
+    #[error(
+        "{unit} has {word:?} from an `extra` key or a drop-in, which only systemd can expand; a one-off cannot be made like it: write the value out"
+    )]
+    Unexpanded {
+        /// The unit.
+        unit: UnitName,
+        /// The word.
+        word: String,
+    },
+    /// One of several components must be named.
+    #[error("service {service} has several components; name one: {}", paths(service, known))]
+    WhichComponent {
+        /// The service.
+        service: ServiceName,
+        /// The components that it has.
+        known: Vec<String>,
+    },
+    /// A session could not be begun.
+    #[error("the session could not be begun")]
+    Session(#[source] std::io::Error),
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers")]
+    Random(#[source] getrandom::Error),
     /// The node lacks something.
     #[error("{}", problems.join("\n"))]
     Preflight {
@@ -133,6 +163,14 @@ pub enum EngineError {
         /// Those that need it.
         others: Vec<ServiceName>,
     },
+    /// A service cannot be handed over as it is.
+    #[error("{service} cannot be released: {why}")]
+    NotReleasable {
+        /// The service.
+        service: ServiceName,
+        /// What stands against it, and what mends it.
+        why: String,
+    },
     /// There is no usable podman.
     #[error("this node cannot deploy: {0}")]
     Podman(String),
@@ -167,6 +205,10 @@ pub enum EngineError {
     /// A state of a deploy that cannot follow: a mistake of ours.
     #[error(transparent)]
     Transition(#[from] crate::agent::deploy_state::IllegalTransition),
+}
+
+fn paths(service: &ServiceName, components: &[String]) -> String {
+    components.iter().map(|c| format!("{service}/{c}")).collect::<Vec<_>>().join(", ")
 }
 
 fn numbers(generations: &[Generation]) -> String {

@@ -27,18 +27,22 @@ pub mod history;
 pub mod images;
 mod installing;
 pub mod lifecycle;
+mod one_off;
 pub mod prepare;
 mod promotion;
 mod pulling;
+pub mod purge;
 pub mod reconcile;
 mod record;
 pub mod recovery;
+pub mod release;
 pub mod rescue;
 pub mod rollback;
 mod sockets;
 pub mod starting;
 pub mod status;
 mod switch;
+pub mod sync;
 mod things;
 pub mod toolchain;
 pub mod top;
@@ -46,6 +50,7 @@ mod trial;
 pub mod undeploy;
 
 mod preflight;
+pub mod session;
 mod sources;
 
 use std::collections::BTreeMap;
@@ -59,7 +64,7 @@ use tokio::sync::{Notify, watch};
 pub use accepted::Accepted;
 pub use error::EngineError;
 pub use images::ImageWish;
-pub use prepare::{Prepared, Request};
+pub use prepare::{Assumed, Prepared, Request};
 pub use toolchain::Toolchain;
 
 use super::gate::now_ms;
@@ -199,7 +204,8 @@ impl Engine {
         &self.inner.tools
     }
 
-    fn registry(&self) -> &Registry {
+    /// Returns the agent's memory.
+    pub(super) fn registry(&self) -> &Registry {
         &self.inner.tools.registry
     }
 
@@ -284,6 +290,12 @@ impl Engine {
         self.inner.busy.lock().unwrap_or_else(PoisonError::into_inner).get(service).copied()
     }
 
+    /// Returns an operation that is under way, on whatever service.
+    pub fn any_under_way(&self) -> Option<(ServiceName, &'static str)> {
+        let busy = self.inner.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.iter().next().map(|(service, operation)| (service.clone(), *operation))
+    }
+
     /// Returns what is under way on a service, or ended a moment ago.
     pub fn lately(&self, service: &ServiceName) -> Option<&'static str> {
         self.at_it(service, None)
@@ -348,21 +360,34 @@ impl Engine {
         self.inner.reload_owed.store(true, Ordering::SeqCst);
     }
 
-    /// Returns a number that differs when a service's files on disk, or the
-    /// drop-ins of its units, have changed.
+    /// Returns, for each service, a number that differs when its files on
+    /// disk, or the drop-ins of its units, have changed.
     ///
     /// # Errors
     ///
-    /// The unit directories cannot be read.
-    pub async fn stamp(
+    /// The look was lost; that of one service may have failed by itself.
+    pub async fn stamps(
         &self,
-        service: &ServiceName,
-        units: &[UnitName],
-    ) -> Result<u64, EngineError> {
-        let (store, service) = (self.tools().store.clone(), service.clone());
-        let units: Vec<String> = units.iter().map(ToString::to_string).collect();
-        let stamp = tokio::task::spawn_blocking(move || store.stamp(&service, &units));
-        Ok(stamp.await.map_err(EngineError::Lost)??)
+        services: &[Arc<Accepted>],
+    ) -> Result<Vec<(ServiceName, Result<u64, UnitsError>)>, EngineError> {
+        let store = self.tools().store.clone();
+        let units = |accepted: &Accepted| -> Vec<String> {
+            accepted::container_units(&accepted.deployment)
+                .iter()
+                .map(ToString::to_string)
+                .collect()
+        };
+        let services: Vec<(ServiceName, Vec<String>)> =
+            services.iter().map(|a| (a.row.name.clone(), units(a))).collect();
+        let look = move || {
+            let stamp = |(service, units): (ServiceName, Vec<String>)| {
+                let stamp = store.stamp(&service, &units);
+                (service, stamp)
+            };
+            services.into_iter().map(stamp).collect()
+        };
+        // One thread for all of them: each change of threads is two wake-ups.
+        tokio::task::spawn_blocking(look).await.map_err(EngineError::Lost)
     }
 
     /// Returns every deployment: those in force, and those under way.

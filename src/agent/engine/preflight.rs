@@ -10,10 +10,11 @@ use crate::definition::service::{MountSource, Protocol};
 use crate::deployment::{Container, Deployment, Publish};
 use crate::names::UnitName;
 
-/// Checks the components that a plan starts or restarts.
+/// Checks the components that a plan starts or restarts. The `holders` give
+/// up their ports before those are needed.
 pub(super) async fn check(
     engine: &Engine,
-    old: Option<&Accepted>,
+    (old, holders): (Option<&Accepted>, &[Deployment]),
     deployment: &Deployment,
     plan: &Plan,
 ) -> Result<(), EngineError> {
@@ -26,7 +27,7 @@ pub(super) async fn check(
     let mut problems = Vec::new();
     for container in &touched {
         paths(container, &mut problems);
-        ports(container, old.map(|o| &o.deployment), &mut problems);
+        ports(container, holders, &mut problems);
     }
     names(engine, old, (deployment, plan), &mut problems).await?;
     if !touched.is_empty() {
@@ -65,10 +66,10 @@ fn paths(container: &Container, problems: &mut Vec<String>) {
     }
 }
 
-/// Tries ports that the service does not hold already.
-fn ports(container: &Container, old: Option<&Deployment>, problems: &mut Vec<String>) {
+/// Tries ports that nobody holds who gives them up.
+fn ports(container: &Container, holders: &[Deployment], problems: &mut Vec<String>) {
     let held = |port: &Publish| {
-        let mut held = old.iter().flat_map(|o| &o.containers).flat_map(Container::occupied);
+        let mut held = holders.iter().flat_map(|o| &o.containers).flat_map(Container::occupied);
         held.any(|h| h.host == port.host && h.protocol == port.protocol)
     };
     for port in &container.occupied() {
@@ -132,18 +133,18 @@ async fn names(
         .map(|c| c.name.unit())
         .collect();
     let had = |unit: &UnitName| {
-        old.iter().flat_map(|o| &o.deployment.containers).any(|c| c.check_units().contains(unit))
+        old.iter().flat_map(|o| &o.deployment.containers).any(|c| c.side_units().contains(unit))
     };
     let is_added = |unit: &UnitName| {
         plan.files.iter().any(|f| f.kind == FileChangeKind::Added && f.name == unit.as_str())
     };
-    let checks: Vec<UnitName> = deployment
+    let beside: Vec<UnitName> = deployment
         .containers
         .iter()
-        .flat_map(Container::check_units)
+        .flat_map(Container::side_units)
         .filter(|unit| !had(unit) && is_added(unit))
         .collect();
-    for state in engine.manager().unit_files(&checks).await? {
+    for state in engine.manager().unit_files(&beside).await? {
         let source = state.fragment_path.unwrap_or_default();
         problems.push(format!(
             "there is a unit {} already, from {source}; rename the component, or move that file away",

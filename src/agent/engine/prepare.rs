@@ -11,8 +11,9 @@ use super::{
 use crate::agent::plan::{self, Plan, Present, Side};
 use crate::definition::{self, Service};
 use crate::deployment::{Container, Deployment, Leases, NodeFacts, ports, resolve};
-use crate::names::{ComponentName, UnitName};
+use crate::names::{ComponentName, ServiceName, UnitName};
 use crate::quadlet::{UnitSet, proof};
+use crate::systemd::calendar;
 use crate::units::GeneratorReport;
 
 /// What a deploy is asked for.
@@ -54,6 +55,34 @@ pub struct Prepared {
     pub notes: Vec<String>,
 }
 
+/// What is assumed to have been done before a deploy is prepared: a plan of
+/// several operations looks at each as if those before it were over.
+#[derive(Debug, Default)]
+pub struct Assumed {
+    /// Services that have been deployed.
+    pub deployed: Vec<Deployment>,
+    /// Services that have been taken away.
+    pub gone: BTreeSet<ServiceName>,
+}
+
+impl Assumed {
+    /// Returns what the services of the node will be then.
+    pub(super) fn among(&self, services: Vec<Deployment>) -> Vec<Deployment> {
+        let stays = |d: &Deployment| !self.gone.contains(&d.service) && !self.replaces(&d.service);
+        services.into_iter().filter(stays).chain(self.deployed.iter().cloned()).collect()
+    }
+
+    fn replaces(&self, service: &ServiceName) -> bool {
+        self.deployed.iter().any(|d| d.service == *service)
+    }
+
+    /// Returns those services of today that will not be as they are.
+    pub(super) fn outdated(&self, services: Vec<Deployment>) -> Vec<Deployment> {
+        let goes = |d: &Deployment| self.gone.contains(&d.service) || self.replaces(&d.service);
+        services.into_iter().filter(goes).collect()
+    }
+}
+
 /// Files that podman's generator reads as they are meant.
 #[derive(Debug, Default)]
 pub(super) struct Proved {
@@ -61,7 +90,25 @@ pub(super) struct Proved {
     additions: Vec<String>,
 }
 
+impl Proved {
+    /// Returns the units that the generator made, by name.
+    pub(super) fn units(self) -> BTreeMap<String, String> {
+        self.report.units
+    }
+}
+
 impl Prepared {
+    /// Tells whether the deploy would change nothing but the words of the
+    /// definition.
+    pub fn changes_nothing(&self) -> bool {
+        let pulls = self.request.images == ImageWish::PullAgain;
+        let same = |old: &Accepted| {
+            // What only the agent acts on is in no file.
+            old.set == self.set && old.deployment.heal == self.deployment.heal
+        };
+        !pulls && self.plan.is_empty() && self.old.as_deref().is_some_and(same)
+    }
+
     /// Returns what is odd about the deploy, for people.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
@@ -115,7 +162,20 @@ impl Engine {
     /// # Errors
     ///
     /// Whatever stands against the deploy.
-    pub async fn prepare(&self, mut request: Request) -> Result<Prepared, EngineError> {
+    pub async fn prepare(&self, request: Request) -> Result<Prepared, EngineError> {
+        self.prepare_after(request, &Assumed::default()).await
+    }
+
+    /// As [`Engine::prepare`], as if other operations had been done before.
+    ///
+    /// # Errors
+    ///
+    /// Whatever stands against the deploy.
+    pub async fn prepare_after(
+        &self,
+        mut request: Request,
+        assumed: &Assumed,
+    ) -> Result<Prepared, EngineError> {
         let mut service = parse(&request)?;
         let old = self.find(&service.name);
         if let Some(component) = request.component.clone() {
@@ -124,8 +184,8 @@ impl Engine {
             service = parse(&request)?;
         }
         let toolchain = self.toolchain()?;
-        let neighbours = self.neighbours(&service.name);
-        let leases = self.lease(&service, old.as_deref()).await?;
+        let neighbours = assumed.among(self.neighbours(&service.name));
+        let leases = self.lease(&service, old.as_deref(), &neighbours).await?;
         let next = match &old {
             Some(old) => old.row.generation.next(),
             None => self.registry().next_generation(&service.name).await?,
@@ -150,7 +210,9 @@ impl Engine {
         }
         let proved =
             if plan.files.is_empty() { None } else { Some(self.prove(&deployment, &set).await?) };
-        preflight::check(self, old.as_deref(), &deployment, &plan).await?;
+        let mut holders = assumed.outdated(self.neighbours(&service.name));
+        holders.extend(old.iter().map(|o| o.deployment.clone()));
+        preflight::check(self, (old.as_deref(), &holders), &deployment, &plan).await?;
         let (report, additions) = proved.map(|p| (p.report, p.additions)).unzip();
         let additions = additions.unwrap_or_default();
         let notes = self.notes(&request, &deployment);
@@ -189,6 +251,7 @@ impl Engine {
         &self,
         service: &Service,
         old: Option<&Accepted>,
+        neighbours: &[Deployment],
     ) -> Result<Leases, EngineError> {
         let had = old.map(Accepted::leases).unwrap_or_default();
         let address = self.tools().node.address;
@@ -201,7 +264,7 @@ impl Engine {
             .filter(|l| l.service != service.name)
             .map(|l| l.port)
             .collect();
-        for container in self.neighbours(&service.name).iter().flat_map(|d| &d.containers) {
+        for container in neighbours.iter().flat_map(|d| &d.containers) {
             taken.extend(container.occupied().iter().map(|p| p.host));
             taken.extend(container.leases().map(|(_, port)| port));
         }
@@ -247,7 +310,8 @@ impl Engine {
         let shown = |found: Vec<proof::Mismatch>| -> Vec<String> {
             found.iter().map(ToString::to_string).collect()
         };
-        let wrong = shown(proof::compare_checks(deployment, agent, set));
+        let mut wrong = shown(proof::compare_checks(deployment, agent, set));
+        wrong.extend(refused_schedules(deployment).await);
         if !wrong.is_empty() {
             return Err(EngineError::Proof { messages: wrong });
         }
@@ -278,6 +342,27 @@ impl Engine {
             Err(EngineError::Proof { messages })
         }
     }
+}
+
+/// Returns what this node's systemd says against calendar expressions.
+async fn refused_schedules(deployment: &Deployment) -> Vec<String> {
+    let mut refused = Vec::new();
+    for container in &deployment.containers {
+        for schedule in &container.spec.schedules {
+            for expression in &schedule.on_calendar {
+                let said = match calendar::refused(expression).await {
+                    Ok(None) => continue,
+                    Ok(Some(said)) => said,
+                    Err(error) => format!("systemd-analyze cannot be asked: {error}"),
+                };
+                let (component, name) = (&container.spec.name, &schedule.name);
+                refused.push(format!(
+                    "component {component}, schedule {name}, {expression:?}: {said}"
+                ));
+            }
+        }
+    }
+    refused
 }
 
 /// Reads a definition.

@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 use super::boot::{Boots, PODMAN};
 use super::deploy::{self, Cut, Deploy};
 use super::{
-    Busy, Engine, EngineError, ImageWish, accepted, lifecycle, now_ms, reconcile, rescue, undeploy,
+    Busy, Engine, EngineError, ImageWish, accepted, lifecycle, now_ms, reconcile, release, rescue,
+    undeploy,
 };
 use crate::agent::deploy_state::{DeployEvent, DeployState, Trial};
 use crate::agent::plan::ImageState;
@@ -106,6 +107,7 @@ impl Engine {
                 let purge = kind == undeploy::PURGE;
                 self.carry_out_undeploy(&accepted, row.id, purge, &progress).await
             }
+            release::RELEASE => self.carry_out_release(&accepted, row.id, &progress).await,
             other => {
                 tracing::error!(kind = other, "this agent does not know such an operation");
                 self.registry().finish_operation(row.id, "unknown".to_owned(), now_ms()).await?;

@@ -58,7 +58,11 @@ impl Engine {
     /// namespace: were that ours, all containers would find `/proc/sys` and
     /// most of the file system read-only, as our unit has them. So this comes
     /// before any podman that we call.
-    pub(super) async fn hold_pause_process(&self) -> Result<(), EngineError> {
+    ///
+    /// # Errors
+    ///
+    /// systemd does not answer.
+    pub async fn hold_pause_process(&self) -> Result<(), EngineError> {
         // One at a time: a second restart of the unit would end the process
         // that the first has just made, under the containers that join it.
         let _one_at_a_time = self.inner.pause.lock().await;

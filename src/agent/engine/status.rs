@@ -11,9 +11,9 @@ use crate::agent::monitor::drift::{self, Drift, UnitFile};
 pub use crate::agent::monitor::seen::ComponentState;
 use crate::definition::service::Restart;
 use crate::deployment::Container;
-use crate::names::{ServiceName, UnitName};
+use crate::names::{ScheduleName, ServiceName, UnitName};
 use crate::registry::UndoneRow;
-use crate::systemd::{ActiveState, LoadState, UnitState};
+use crate::systemd::{ActiveState, LoadState, TimerState, UnitState};
 
 /// A service, desired and observed.
 #[derive(Debug, Clone)]
@@ -51,6 +51,8 @@ pub struct ComponentStatus {
     pub invocation: Option<String>,
     /// How it differs from what it should be.
     pub drift: Vec<Drift>,
+    /// What runs in it by the calendar, and how that went.
+    pub schedules: Vec<(ScheduleName, TimerState)>,
 }
 
 /// Tells whether a unit is up, or being restarted by somebody.
@@ -115,6 +117,24 @@ impl Engine {
             .collect())
     }
 
+    /// Adds how the schedules of a service go.
+    ///
+    /// # Errors
+    ///
+    /// systemd does not answer.
+    pub async fn add_schedules(&self, status: &mut ServiceStatus) -> Result<(), EngineError> {
+        for component in &mut status.components {
+            let container = &component.container;
+            let names = container.spec.schedules.iter().map(|schedule| &schedule.name);
+            let units =
+                |name| (container.name.schedule_timer(name), container.name.schedule_unit(name));
+            let pairs: Vec<_> = names.clone().map(units).collect();
+            let timers = self.manager().timers(&pairs).await?;
+            component.schedules = names.cloned().zip(timers).collect();
+        }
+        Ok(())
+    }
+
     /// Says that a hand-over was never finished.
     fn left_over(&self, component: &ComponentStatus, service: &ServiceName) -> Option<Drift> {
         let container = &component.container;
@@ -147,6 +167,7 @@ impl Engine {
             condition,
             sub: unit.sub,
             drift,
+            schedules: Vec::new(),
         }
     }
 }

@@ -42,34 +42,28 @@ pub enum ToolchainError {
 
 impl Toolchain {
     /// Looks at the node: which podman, which generator, which templates.
+    /// `program` is the path by which units are to call `mcp-agent`.
     ///
     /// # Errors
     ///
     /// [`ToolchainError`]
-    pub async fn find() -> Result<Self, ToolchainError> {
+    pub async fn find(program: &str) -> Result<Self, ToolchainError> {
         let (major, minor, patch) = podman_version().await?;
         let number = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
         let podman =
             PodmanVersion { major: number(major), minor: number(minor), patch: number(patch) };
         let podman = podman.check().map_err(RenderError::from)?;
         let overrides = overrides(Path::new(TEMPLATES))?;
-        let renderer = Renderer::new(podman, &probe_program(), &overrides)?;
+        let renderer = Renderer::new(podman, program, &overrides)?;
         Ok(Self { podman, generator: Generator::find()?, renderer })
     }
 }
 
-/// Paths that stay the same when the agent is upgraded, whatever they lead
-/// to.
-const STABLE: &[&str] = &["/usr/bin/mcp-agent", "/run/current-system/sw/bin/mcp-agent"];
-
-/// The program that probes are run with: this one, by a path that outlives an
-/// upgrade of it.
-fn probe_program() -> String {
+/// The program that works in the user's namespaces: this one, whatever it was
+/// installed as.
+pub fn own_program() -> String {
     let Ok(running) = std::env::current_exe() else { return "mcp-agent".to_owned() };
-    let running = running.to_string_lossy().trim_end_matches(" (deleted)").to_owned();
-    let same =
-        |path: &&&str| std::fs::canonicalize(path).is_ok_and(|found| found == Path::new(&running));
-    STABLE.iter().find(same).map_or(running.clone(), |path| (*path).to_owned())
+    running.to_string_lossy().trim_end_matches(" (deleted)").to_owned()
 }
 
 /// Reads the templates that an operator put in a directory.

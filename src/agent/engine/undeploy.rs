@@ -4,6 +4,7 @@ use super::boot::Boots;
 use super::{Accepted, Engine, EngineError, now_ms};
 use crate::agent::monitor::{self, EventKind};
 use crate::agent::progress::{Event, Outcome, OutcomeKind, Progress};
+use crate::deployment::Deployment;
 use crate::names::{Generation, ServiceName};
 use crate::podman;
 use crate::registry::NewOperation;
@@ -32,15 +33,29 @@ impl Engine {
         let kind = if purge_data { PURGE } else { UNDEPLOY };
         let _busy = self.take(service, kind)?;
         let accepted = self.accepted(service)?;
-        let others: Vec<ServiceName> = self
-            .neighbours(service)
-            .into_iter()
-            .filter(|d| d.depends_on.contains(service))
-            .map(|d| d.service)
-            .collect();
+        let others = self.dependents(service);
         if !others.is_empty() {
             return Err(EngineError::Needed { service: service.clone(), others });
         }
+        self.remove_taken(&accepted, purge_data, by, progress).await
+    }
+
+    /// Returns the other services that need this one.
+    pub(super) fn dependents(&self, service: &ServiceName) -> Vec<ServiceName> {
+        let needs = |d: &Deployment| d.depends_on.contains(service);
+        self.neighbours(service).into_iter().filter(needs).map(|d| d.service).collect()
+    }
+
+    /// Removes a service that is taken and that nothing needs.
+    pub(super) async fn remove_taken(
+        &self,
+        accepted: &Accepted,
+        purge_data: bool,
+        by: &str,
+        progress: &Progress,
+    ) -> Result<(), EngineError> {
+        let service = &accepted.row.name;
+        let kind = if purge_data { PURGE } else { UNDEPLOY };
         let operation = self
             .registry()
             .begin_operation(NewOperation {
@@ -53,7 +68,7 @@ impl Engine {
                 by: by.to_owned(),
             })
             .await?;
-        let done = self.carry_out_undeploy(&accepted, operation, purge_data, progress).await;
+        let done = self.carry_out_undeploy(accepted, operation, purge_data, progress).await;
         self.close(operation, done).await
     }
 
@@ -67,6 +82,7 @@ impl Engine {
         let service = &accepted.row.name;
         let deployment = &accepted.deployment;
         let changed = self.stop_all(deployment, progress).await?;
+        self.end_one_offs(deployment, progress).await?;
         self.leave_volumes(deployment).await?;
         let step = progress.step("remove", service.as_str()).await;
         let nothing = crate::quadlet::UnitSet::new(service.clone(), false);

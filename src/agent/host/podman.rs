@@ -19,6 +19,11 @@ pub enum Podman {
         /// The last lines of that unit.
         said: String,
     },
+    /// No agent has made anything for this user yet.
+    Unprepared {
+        /// Its version.
+        version: String,
+    },
     /// It answers with an error.
     Refuses {
         /// Its words.
@@ -42,6 +47,10 @@ pub fn judge(user: &str, uid: u32, podman: &Podman) -> Finding {
     match podman {
         Podman::Answers { version } => {
             Finding::fine(check, "", format!("podman {version} answers."))
+        }
+        Podman::Unprepared { version } => {
+            let text = format!("podman {version} is there; no agent of user {user} has used it.");
+            Finding::fine(check, "", text)
         }
         Podman::Unusable { why } => {
             Finding::failed(check, "", format!("This node cannot deploy: {why}."))
@@ -98,6 +107,8 @@ mod tests {
         assert!(judge("mcp", 850, &no_pause).mend.contains("restart mcp-podman.service"));
         let unusable = Podman::Unusable { why: "podman 4.3.1 is too old".to_owned() };
         assert_eq!(judge("mcp", 850, &unusable).level, Level::Failed);
+        let new = judge("mcp", 850, &Podman::Unprepared { version: "5.4.2".to_owned() });
+        assert_eq!(new.level, Level::Fine);
         let fine = judge("mcp", 850, &Podman::Answers { version: "5.4.2".to_owned() });
         assert_eq!(fine.level, Level::Fine);
     }

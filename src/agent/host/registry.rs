@@ -49,7 +49,9 @@ pub fn judge(memory: &Memory, now_ms: i64) -> Vec<Finding> {
         None => vec![Finding::fine("registry", subject, "There is no registry yet.")],
         Some(Err(error)) => vec![broken(memory, error)],
         Some(Ok(look)) => {
-            let fine = format!("The registry is sound and knows {} services.", look.services);
+            let plural = if look.services == 1 { "" } else { "s" };
+            let fine =
+                format!("The registry is sound and knows {} service{plural}.", look.services);
             vec![
                 Finding::fine("registry", subject, fine),
                 clock(look, now_ms),

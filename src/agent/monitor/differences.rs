@@ -1,17 +1,19 @@
 //! Drift as it comes and goes: what differs now, against what has been told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::drift::{Drift, DriftKind};
 use super::event::Event;
 use super::kind::EventKind;
 use super::watch::Monitor;
 use crate::agent::engine::status::ServiceStatus;
-use crate::agent::engine::{EngineError, accepted};
+use crate::agent::engine::{Accepted, EngineError};
 use crate::names::ServiceName;
 use crate::registry::EventRow;
 use crate::systemd::SystemdError;
 use crate::telemetry::Chain;
+use crate::units::UnitsError;
 
 /// What a drift is of: service and component, either empty for the whole;
 /// kind; subject.
@@ -87,17 +89,15 @@ impl Monitor {
     }
 
     async fn differences(&mut self, service: &ServiceName) -> Result<(), EngineError> {
-        let found = if self.tools.engine.accepted(service).is_ok() {
-            let stamp = self.stamp(service).await;
+        let found = if let Ok(accepted) = self.tools.engine.accepted(service) {
+            let stamps = self.stamps(&[accepted]).await;
             let mut statuses = self.tools.engine.status(Some(service)).await?;
             let mut found = Vec::new();
             for status in &mut statuses {
                 self.tools.engine.add_file_drift(status).await?;
                 found.extend(all_of(status));
             }
-            if let Some(stamp) = stamp {
-                self.known.stamps.insert(service.clone(), stamp);
-            }
+            self.known.stamps.extend(stamps);
             found
         } else {
             self.known.stamps.remove(service);
@@ -166,27 +166,30 @@ impl Monitor {
     /// Returns the services whose files are not as they were when they were
     /// compared last.
     pub(super) async fn stamps_changed(&self) -> Vec<ServiceName> {
-        let mut changed = Vec::new();
-        for accepted in self.tools.engine.all() {
-            let service = &accepted.row.name;
-            let stamp = self.stamp(service).await;
-            if stamp.is_some() && stamp.as_ref() != self.known.stamps.get(service) {
-                changed.push(service.clone());
-            }
-        }
-        changed
+        let all = self.stamps(&self.tools.engine.all()).await;
+        let differs = |(service, stamp): (ServiceName, u64)| {
+            (self.known.stamps.get(&service) != Some(&stamp)).then_some(service)
+        };
+        all.into_iter().filter_map(differs).collect()
     }
 
-    async fn stamp(&self, service: &ServiceName) -> Option<u64> {
-        let accepted = self.tools.engine.accepted(service).ok()?;
-        let units = accepted::container_units(&accepted.deployment);
-        match self.tools.engine.stamp(service, &units).await {
-            Ok(stamp) => Some(stamp),
+    /// Returns the stamps of services; one that cannot be had is told.
+    async fn stamps(&self, services: &[Arc<Accepted>]) -> Vec<(ServiceName, u64)> {
+        let stamps = match self.tools.engine.stamps(services).await {
+            Ok(stamps) => stamps,
+            Err(error) => {
+                tracing::error!(error = %Chain(&error), "a look at the files was lost");
+                return Vec::new();
+            }
+        };
+        let read = |(service, stamp): (ServiceName, Result<u64, UnitsError>)| match stamp {
+            Ok(stamp) => Some((service, stamp)),
             Err(error) => {
                 tracing::warn!(%service, error = %Chain(&error), "the files of a service cannot be looked at");
                 None
             }
-        }
+        };
+        stamps.into_iter().filter_map(read).collect()
     }
 }
 

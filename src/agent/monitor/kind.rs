@@ -18,6 +18,10 @@ pub enum EventKind {
     Healthy,
     /// A check of a component that runs fails.
     Unhealthy,
+    /// A command that runs by the calendar fails.
+    ScheduleFailed,
+    /// It succeeds again.
+    ScheduleSucceeded,
     /// Something is not as it was deployed.
     Drift,
     /// It is again.
@@ -34,6 +38,8 @@ pub enum EventKind {
     DeployFailed,
     /// A service was taken off the node.
     Undeployed,
+    /// A service was handed over to the user, and runs on.
+    Released,
     /// A service was brought back to what was deployed, as somebody asked.
     Reconciled,
     /// The agent did so by itself.
@@ -59,6 +65,8 @@ pub enum Class {
     Life,
     /// Checks.
     Health,
+    /// Commands that run by the calendar.
+    Schedule,
     /// Drift.
     Drift,
     /// Flapping.
@@ -82,13 +90,15 @@ pub enum Tone {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::Started,
         Self::Stopped,
         Self::Failed,
         Self::Restarted,
         Self::Healthy,
         Self::Unhealthy,
+        Self::ScheduleFailed,
+        Self::ScheduleSucceeded,
         Self::Drift,
         Self::DriftSettled,
         Self::Flapping,
@@ -97,6 +107,7 @@ impl EventKind {
         Self::RolledBack,
         Self::DeployFailed,
         Self::Undeployed,
+        Self::Released,
         Self::Reconciled,
         Self::Healed,
         Self::HealFailed,
@@ -116,6 +127,8 @@ impl EventKind {
             Self::Restarted => "restarted",
             Self::Healthy => "healthy",
             Self::Unhealthy => "unhealthy",
+            Self::ScheduleFailed => "schedule_failed",
+            Self::ScheduleSucceeded => "schedule_succeeded",
             Self::Drift => "drift",
             Self::DriftSettled => "drift_settled",
             Self::Flapping => "flapping",
@@ -124,6 +137,7 @@ impl EventKind {
             Self::RolledBack => "rolled_back",
             Self::DeployFailed => "deploy_failed",
             Self::Undeployed => "undeployed",
+            Self::Released => "released",
             Self::Reconciled => "reconciled",
             Self::Healed => "healed",
             Self::HealFailed => "heal_failed",
@@ -140,12 +154,14 @@ impl EventKind {
         match self {
             Self::Started | Self::Stopped | Self::Failed | Self::Restarted => Class::Life,
             Self::Healthy | Self::Unhealthy => Class::Health,
+            Self::ScheduleFailed | Self::ScheduleSucceeded => Class::Schedule,
             Self::Drift | Self::DriftSettled => Class::Drift,
             Self::Flapping | Self::FlappingEnded => Class::Flapping,
             Self::Deployed
             | Self::RolledBack
             | Self::DeployFailed
             | Self::Undeployed
+            | Self::Released
             | Self::Reconciled
             | Self::Healed
             | Self::HealFailed => Class::Deploy,
@@ -162,6 +178,7 @@ impl EventKind {
         match self {
             Self::Failed
             | Self::Unhealthy
+            | Self::ScheduleFailed
             | Self::Drift
             | Self::Flapping
             | Self::RolledBack
@@ -171,6 +188,7 @@ impl EventKind {
             | Self::Test => Tone::Bad,
             Self::Restarted
             | Self::Healthy
+            | Self::ScheduleSucceeded
             | Self::DriftSettled
             | Self::FlappingEnded
             | Self::Deployed
@@ -178,6 +196,7 @@ impl EventKind {
             Self::Started
             | Self::Stopped
             | Self::Undeployed
+            | Self::Released
             | Self::Reconciled
             | Self::Healed
             | Self::Booted

@@ -80,6 +80,7 @@ impl Monitor {
             self.tracked.insert(unit, tracked);
         }
         self.known.load(self.tools.registry.open_events("drift", "drift_settled").await?);
+        self.failing = self.failing_schedules().await?;
         let row = ObservationRow { invocation: boot, ..ObservationRow::default() };
         self.tools.registry.save_observations(vec![row]).await?;
         if booted || first {
@@ -129,13 +130,16 @@ impl Monitor {
                 });
             }
         }
+        units.extend(self.follow_schedules());
         units
     }
 
     /// Looks at every unit.
     pub(super) async fn look_at_all(&mut self) -> Result<(), SystemdError> {
         let units = self.tracked.keys().cloned().collect();
-        self.look(&units).await
+        self.look(&units).await?;
+        let units = self.scheduled.keys().cloned().collect();
+        self.look_at_schedules(&units).await
     }
 
     /// Looks at some units, and tells what they have done.

@@ -31,6 +31,7 @@ pub mod flap;
 pub mod heal;
 pub mod kind;
 pub mod look;
+mod schedules;
 pub mod seen;
 pub mod settings;
 pub mod watch;

@@ -19,6 +19,7 @@ use super::flap::Flaps;
 use super::heal::{Healed, Healing};
 use super::kind::EventKind;
 use super::look::Tracked;
+use super::schedules::Scheduled;
 use super::settings::MonitorSettings;
 use crate::agent::engine::Engine;
 use crate::names::{ServiceName, UnitName};
@@ -57,6 +58,9 @@ pub struct Monitor {
     pub(super) tracked: BTreeMap<UnitName, Tracked>,
     pub(super) flaps: Flaps,
     pub(super) known: Known,
+    pub(super) scheduled: BTreeMap<UnitName, Scheduled>,
+    /// Those of them whose last run failed, as was told.
+    pub(super) failing: BTreeSet<UnitName>,
     pub(super) healing: BTreeMap<ServiceName, Healing>,
     pub(super) heals: JoinSet<Healed>,
     pub(super) due: Due,
@@ -98,6 +102,8 @@ impl Monitor {
             tracked: BTreeMap::new(),
             flaps: Flaps::default(),
             known: Known::default(),
+            scheduled: BTreeMap::new(),
+            failing: BTreeSet::new(),
             healing: BTreeMap::new(),
             heals: JoinSet::new(),
             due: Due { services: BTreeSet::new(), strangers: false, at: None, sweep: now },
@@ -188,7 +194,10 @@ impl Monitor {
         // and the rest are points in time.
         tokio::select! {
             change = watch.next() => match change? {
-                Change::Units(units) => self.look(&units).await?,
+                Change::Units(units) => {
+                    self.look(&units).await?;
+                    self.look_at_schedules(&units).await?;
+                }
                 Change::All => {
                     self.look_at_all().await?;
                     self.all_due();

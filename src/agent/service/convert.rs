@@ -15,9 +15,11 @@ use crate::agent::progress::{Event, Failure, Outcome, OutcomeKind, StepState};
 use crate::agent::rescue::{self, Rescue};
 use crate::definition::service::Protocol;
 use crate::deployment::{Container, Deployment, Image, Images, Publish};
+use crate::names::ScheduleName;
 use crate::quadlet::{Place, proof};
 use crate::registry::{EventRow, UndoneRow};
 use crate::rpc::agent_v1 as pb;
+use crate::systemd::TimerState;
 
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -379,6 +381,24 @@ fn component_status(status: ComponentStatus, images: &Images) -> pb::ComponentSt
         health_action: status.condition.action,
         image_id: image_id(image),
         image_digest: image_digest(image),
+        schedules: status
+            .schedules
+            .iter()
+            .map(|(name, state)| schedule_status(c, name, state))
+            .collect(),
+    }
+}
+
+fn schedule_status(c: &Container, name: &ScheduleName, state: &TimerState) -> pb::ScheduleStatus {
+    let ran = state.last.is_some();
+    pb::ScheduleStatus {
+        name: name.to_string(),
+        unit: c.name.schedule_unit(name).to_string(),
+        next_ms: state.next.map_or(0, since_epoch),
+        last_ms: state.last.map_or(0, since_epoch),
+        running: state.running,
+        result: if ran && !state.running { state.result.clone() } else { String::new() },
+        status: state.status,
     }
 }
 

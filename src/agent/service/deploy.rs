@@ -48,7 +48,7 @@ impl Agent {
     }
 }
 
-fn wanted(request: pb::DeployRequest, by: String) -> Result<engine::Request, Status> {
+pub(super) fn wanted(request: pb::DeployRequest, by: String) -> Result<engine::Request, Status> {
     Ok(engine::Request {
         component: component_name(&request.component)?,
         definition: request.definition,

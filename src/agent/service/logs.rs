@@ -71,7 +71,11 @@ impl Agent {
         let units: BTreeMap<UnitName, String> = containers
             .iter()
             .filter(|c| component.is_none_or(|one| c.spec.name == *one))
-            .map(|c| (c.name.unit(), c.spec.name.to_string()))
+            .flat_map(|c| {
+                let scheduled = c.spec.schedules.iter().map(|s| c.name.schedule_unit(&s.name));
+                let units = std::iter::once(c.name.unit()).chain(scheduled);
+                units.map(|unit| (unit, c.spec.name.to_string()))
+            })
             .collect();
         match component {
             Some(component) if units.is_empty() => Err(EngineError::NoComponent {

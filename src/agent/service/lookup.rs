@@ -16,7 +16,14 @@ impl Agent {
         &self,
         request: Request<pb::StatusRequest>,
     ) -> Result<Response<pb::StatusResponse>, Status> {
-        let request = request.into_inner();
+        Ok(Response::new(self.look(request.into_inner()).await?))
+    }
+
+    /// Looks at one service, or at all.
+    pub(super) async fn look(
+        &self,
+        request: pb::StatusRequest,
+    ) -> Result<pb::StatusResponse, Status> {
         let service =
             if request.service.is_empty() { None } else { Some(service_name(&request.service)?) };
         let mut found = self.engine.status(service.as_ref()).await.map_err(|e| status(&e))?;
@@ -25,6 +32,9 @@ impl Agent {
             for service in found.iter_mut().filter(|s| s.operation.is_none()) {
                 self.engine.add_file_drift(service).await.map_err(|e| status(&e))?;
             }
+        }
+        for service in &mut found {
+            self.engine.add_schedules(service).await.map_err(|e| status(&e))?;
         }
         let services = found.into_iter().map(convert::service_status).collect();
         let undone = self.engine.undone().await.map_err(|e| status(&e))?;
@@ -39,7 +49,7 @@ impl Agent {
             Vec::new()
         };
         let drifts = of_the_node.into_iter().map(pb::Drift::from).collect();
-        Ok(Response::new(pb::StatusResponse { services, undone, drifts }))
+        Ok(pb::StatusResponse { services, undone, drifts })
     }
 
     pub(super) fn answer_definition(

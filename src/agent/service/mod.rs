@@ -9,34 +9,40 @@ mod deploy;
 mod doctor;
 mod events;
 mod explain;
+mod files;
 mod history;
 mod info;
 mod logs;
 mod lookup;
 mod operations;
 mod recover;
+mod session;
 mod since;
 mod status;
+mod sync;
 mod top;
+mod upgrade;
+mod watch_status;
 
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::check::follow::Follower;
 use super::doctor::Patient;
 use super::engine::recovery::CutOff;
 use super::engine::{Engine, EngineError, Toolchain, Tools};
+use super::files::DataDirs;
 use super::gate::{AuditNote, Caller};
 use super::monitor::alerts::Alerts;
 use super::monitor::{self, Events, Monitor, MonitorSettings, Notice};
+use super::upgrade::Running;
 use super::{Parts, Problems};
 use crate::names::{ComponentName, NodeName, ServiceName};
 use crate::rpc::agent_v1 as pb;
@@ -58,6 +64,9 @@ pub struct Agent {
     monitor: watch::Receiver<Arc<MonitorSettings>>,
     shutdown: CancellationToken,
     patient: Patient,
+    sessions: Arc<Semaphore>,
+    data_dirs: DataDirs,
+    running: Arc<Running>,
 }
 
 /// A stream that a call answers with.
@@ -76,7 +85,9 @@ impl Agent {
         let config = environment.config_dir(&parts.settings.state_dir);
         let runtime = environment.runtime_dir();
         let patient = Patient::new(&parts.settings, &environment);
-        let toolchain = Toolchain::find().await.map_err(|error| Chain(&error).to_string());
+        let running = Running::new(&environment, &parts.settings.database);
+        let toolchain = Toolchain::find(running.installed()).await;
+        let toolchain = toolchain.map_err(|error| Chain(&error).to_string());
         if let Err(why) = &toolchain {
             parts.problems.set("podman", format!("this node cannot deploy: {why}"));
             tracing::error!("this node cannot deploy: {why}");
@@ -105,6 +116,9 @@ impl Agent {
             monitor: parts.monitor.subscribe(),
             shutdown: parts.supervisor.shutdown(),
             patient,
+            sessions: Arc::new(Semaphore::new(session::SESSIONS)),
+            data_dirs: DataDirs::new(&parts.settings),
+            running: Arc::new(running),
         };
         let cut_off = agent.engine.cut_off().await?;
         agent.take_from_unit_files().await?;
@@ -224,10 +238,17 @@ impl pb::agent_service_server::AgentService for Agent {
     type StopStream = Answers<pb::Progress>;
     type StartStream = Answers<pb::Progress>;
     type RestartStream = Answers<pb::Progress>;
+    type WatchStatusStream = Answers<pb::StatusResponse>;
     type LogsStream = Answers<pb::LogEntry>;
+    type PushStream = Answers<pb::FileFrame>;
+    type PullStream = Answers<pb::FileFrame>;
     type RollbackStream = Answers<pb::Progress>;
+    type ExecStream = Answers<pb::SessionResponse>;
+    type RunOnceStream = Answers<pb::SessionResponse>;
     type EventsStream = Answers<pb::Event>;
     type ReconcileStream = Answers<pb::Progress>;
+    type ReleaseStream = Answers<pb::Progress>;
+    type PlanSyncStream = Answers<pb::SyncAnswer>;
     type RecoverStream = Answers<pb::RecoverEvent>;
     type TopStream = Answers<pb::TopSample>;
 
@@ -294,6 +315,13 @@ impl pb::agent_service_server::AgentService for Agent {
         self.answer_status(request).await
     }
 
+    async fn watch_status(
+        &self,
+        request: Request<pb::StatusRequest>,
+    ) -> Result<Response<Self::WatchStatusStream>, Status> {
+        self.answer_watch_status(request.into_inner())
+    }
+
     async fn definition(
         &self,
         request: Request<pb::ServiceRequest>,
@@ -306,6 +334,20 @@ impl pb::agent_service_server::AgentService for Agent {
         request: Request<pb::LogsRequest>,
     ) -> Result<Response<Self::LogsStream>, Status> {
         self.answer_logs(&request).await
+    }
+
+    async fn push(
+        &self,
+        request: Request<Streaming<pb::FileFrame>>,
+    ) -> Result<Response<Self::PushStream>, Status> {
+        self.answer_push(request).await
+    }
+
+    async fn pull(
+        &self,
+        request: Request<Streaming<pb::FileFrame>>,
+    ) -> Result<Response<Self::PullStream>, Status> {
+        self.answer_pull(request).await
     }
 
     async fn history(
@@ -350,6 +392,41 @@ impl pb::agent_service_server::AgentService for Agent {
         self.answer_reconcile(&request)
     }
 
+    async fn exec(
+        &self,
+        request: Request<Streaming<pb::SessionRequest>>,
+    ) -> Result<Response<Self::ExecStream>, Status> {
+        self.answer_session(session::Kind::Exec, request).await
+    }
+
+    async fn run_once(
+        &self,
+        request: Request<Streaming<pb::SessionRequest>>,
+    ) -> Result<Response<Self::RunOnceStream>, Status> {
+        self.answer_session(session::Kind::RunOnce, request).await
+    }
+
+    async fn release(
+        &self,
+        request: Request<pb::ServiceRequest>,
+    ) -> Result<Response<Self::ReleaseStream>, Status> {
+        self.answer_release(&request)
+    }
+
+    async fn plan_sync(
+        &self,
+        request: Request<pb::PlanSyncRequest>,
+    ) -> Result<Response<Self::PlanSyncStream>, Status> {
+        self.answer_plan_sync(request)
+    }
+
+    async fn purge(
+        &self,
+        request: Request<pb::PurgeRequest>,
+    ) -> Result<Response<pb::PurgeResponse>, Status> {
+        self.answer_purge(request).await
+    }
+
     async fn test_alerts(
         &self,
         request: Request<pb::TestAlertsRequest>,
@@ -362,6 +439,20 @@ impl pb::agent_service_server::AgentService for Agent {
         request: Request<pb::RecoverRequest>,
     ) -> Result<Response<Self::RecoverStream>, Status> {
         self.answer_recover(request)
+    }
+
+    async fn upgrade(
+        &self,
+        request: Request<Streaming<pb::UpgradeRequest>>,
+    ) -> Result<Response<pb::UpgradeResponse>, Status> {
+        self.answer_upgrade(request).await
+    }
+
+    async fn agent_status(
+        &self,
+        _: Request<pb::AgentStatusRequest>,
+    ) -> Result<Response<pb::AgentStatusResponse>, Status> {
+        Ok(Response::new(self.answer_agent_status().await))
     }
 
     async fn doctor(

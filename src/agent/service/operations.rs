@@ -16,6 +16,10 @@ use crate::rpc::agent_v1 as pb;
 
 type Operation = Result<Response<Answers<pb::Progress>>, Status>;
 
+const RECONCILE: &str = "only a whole service can be reconciled; leave the component out";
+/// Being stopped is kept for a service, not for one of its components.
+const STOP: &str = "only a whole service can be stopped and started; to do without one component, take it out of the definition and deploy; for a moment, use systemctl --user stop";
+
 impl Agent {
     pub(super) fn answer_undeploy(&self, request: &Request<pb::UndeployRequest>) -> Operation {
         let note = subject(request, &request.get_ref().service, "");
@@ -29,10 +33,20 @@ impl Agent {
         }))
     }
 
+    pub(super) fn answer_release(&self, request: &Request<pb::ServiceRequest>) -> Operation {
+        let note = subject(request, &request.get_ref().service, &request.get_ref().component);
+        let by = caller(request);
+        let service =
+            self.all_of(request, "only a whole service can be released; leave the component out")?;
+        Ok(self.run(note, async move |engine: Engine, progress: Progress| {
+            engine.release(&service, &by, &progress).await
+        }))
+    }
+
     pub(super) fn answer_stop(&self, request: &Request<pb::ServiceRequest>) -> Operation {
         let note = subject(request, &request.get_ref().service, &request.get_ref().component);
         let by = caller(request);
-        let service = self.whole(request)?;
+        let service = self.all_of(request, STOP)?;
         Ok(self.run(note, async move |engine: Engine, progress: Progress| {
             engine.stop(&service, &by, &progress).await
         }))
@@ -41,7 +55,7 @@ impl Agent {
     pub(super) fn answer_start(&self, request: &Request<pb::ServiceRequest>) -> Operation {
         let note = subject(request, &request.get_ref().service, &request.get_ref().component);
         let by = caller(request);
-        let service = self.whole(request)?;
+        let service = self.all_of(request, STOP)?;
         Ok(self.run(note, async move |engine: Engine, progress: Progress| {
             engine.start(&service, &by, &progress).await
         }))
@@ -61,7 +75,7 @@ impl Agent {
     pub(super) fn answer_reconcile(&self, request: &Request<pb::ServiceRequest>) -> Operation {
         let note = subject(request, &request.get_ref().service, &request.get_ref().component);
         let by = caller(request);
-        let service = self.entire(request)?;
+        let service = self.all_of(request, RECONCILE)?;
         Ok(self.run(note, async move |engine: Engine, progress: Progress| {
             engine.reconcile(&service, &by, &progress).await
         }))
@@ -71,38 +85,21 @@ impl Agent {
         &self,
         request: &Request<pb::ServiceRequest>,
     ) -> Result<Response<pb::PlanResponse>, Status> {
-        let service = self.entire(request)?;
+        let service = self.all_of(request, RECONCILE)?;
         let wanted = self.engine.plan_reconcile(&service).await.map_err(|e| status(&e))?;
         Ok(Response::new(convert::reconciliation(&wanted)))
     }
 
-    /// A service is brought back as a whole.
-    fn entire(
+    /// Takes the name of a service that is deployed, and of no component.
+    fn all_of(
         &self,
         request: &Request<pb::ServiceRequest>,
-    ) -> Result<crate::names::ServiceName, Status> {
-        let request = request.get_ref();
-        if !request.component.is_empty() {
-            return Err(status(&EngineError::WholeServiceOnly(
-                "only a whole service can be reconciled; leave the component out",
-            )));
-        }
-        let service = service_name(&request.service)?;
-        self.engine.accepted(&service).map_err(|e| status(&e))?;
-        Ok(service)
-    }
-
-    /// Being stopped is kept for a service, not for one of its components.
-    fn whole(
-        &self,
-        request: &Request<pb::ServiceRequest>,
+        refusal: &'static str,
     ) -> Result<crate::names::ServiceName, Status> {
         let request = request.get_ref();
         let service = service_name(&request.service)?;
         if !request.component.is_empty() {
-            return Err(status(&EngineError::WholeServiceOnly(
-                "only a whole service can be stopped and started; to do without one component, take it out of the definition and deploy; for a moment, use systemctl --user stop",
-            )));
+            return Err(status(&EngineError::WholeServiceOnly(refusal)));
         }
         self.engine.accepted(&service).map_err(|e| status(&e))?;
         Ok(service)

@@ -10,6 +10,7 @@ pub(super) fn status(error: &EngineError) -> Status {
     let code = match error {
         EngineError::Invalid { .. }
         | EngineError::NoComponent { .. }
+        | EngineError::WhichComponent { .. }
         | EngineError::WholeServiceOnly(_) => Code::InvalidArgument,
         EngineError::NotDeployed { .. }
         | EngineError::NoGeneration { .. }
@@ -20,6 +21,9 @@ pub(super) fn status(error: &EngineError) -> Status {
         | EngineError::Preflight { .. }
         | EngineError::ComponentFirst { .. }
         | EngineError::Needed { .. }
+        | EngineError::NotRunning { .. }
+        | EngineError::Unexpanded { .. }
+        | EngineError::NotReleasable { .. }
         | EngineError::ImageGone { .. }
         | EngineError::Boot(_)
         | EngineError::Podman(_) => Code::FailedPrecondition,
@@ -30,6 +34,8 @@ pub(super) fn status(error: &EngineError) -> Status {
         | EngineError::Generator(_)
         | EngineError::Registry(_)
         | EngineError::Units(_)
+        | EngineError::Session(_)
+        | EngineError::Random(_)
         | EngineError::Stored { .. }
         | EngineError::BootRecord(_)
         | EngineError::LoadPath(_)

@@ -1,10 +1,11 @@
 //! `mcp completions`.
 
 use clap::{Args, CommandFactory as _};
+use serde::Serialize;
 
 use crate::cli::args::Cli;
 use crate::cli::context::{Context, Exit};
-use crate::cli::error::{CliError, OutputError};
+use crate::cli::error::CliError;
 use crate::manual;
 
 /// Print a shell's completion script, which asks mcp for names as they are typed
@@ -18,6 +19,13 @@ pub struct CompletionsArgs {
     pub shell: String,
 }
 
+/// What `--json` shows.
+#[derive(Debug, Serialize)]
+struct Script<'a> {
+    shell: &'a str,
+    script: String,
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -26,6 +34,7 @@ pub struct CompletionsArgs {
 pub fn run(context: &Context<'_>, args: &CompletionsArgs) -> Result<Exit, CliError> {
     let script =
         manual::completion_script(&Cli::command(), &args.shell).map_err(CliError::failed)?;
-    context.ui.data(&script.unwrap_or_default()).map_err(OutputError::from)?;
+    let made = Script { shell: &args.shell, script: script.unwrap_or_default() };
+    context.show(&made, |made| made.script.clone())?;
     Ok(Exit::Done)
 }

@@ -69,7 +69,7 @@ pub async fn run(context: &Context<'_>, args: &LoginArgs) -> Result<Exit, CliErr
         error
     })?;
     let view = InfoView::from(info.into_inner());
-    local::write(&settings.token_path, format!("{}\n", token.reveal()).as_bytes(), 0o600)?;
+    local::write(&settings.token_path(&node), format!("{}\n", token.reveal()).as_bytes(), 0o600)?;
     if settings.token.is_some() {
         context.ui.warning("MCP_TOKEN is set and will be used instead of the token just kept");
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _};
+use serde::Serialize;
 
 use crate::cli::args::Cli;
 use crate::cli::context::{Context, Exit};
@@ -18,12 +19,20 @@ pub struct ManArgs {
     pub out: PathBuf,
 }
 
+/// What `--json` shows.
+#[derive(Debug, Serialize)]
+struct Pages {
+    files: Vec<PathBuf>,
+}
+
 /// Runs the command.
 ///
 /// # Errors
 ///
 /// The pages cannot be written.
-pub fn run(_: &Context<'_>, args: &ManArgs) -> Result<Exit, CliError> {
-    manual::write_pages(Cli::command(), Section::Commands, &args.out).map_err(CliError::failed)?;
+pub fn run(context: &Context<'_>, args: &ManArgs) -> Result<Exit, CliError> {
+    let files = manual::write_pages(Cli::command(), Section::Commands, &args.out)
+        .map_err(CliError::failed)?;
+    context.show(&Pages { files }, |_| String::new())?;
     Ok(Exit::Done)
 }

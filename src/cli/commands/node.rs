@@ -1,10 +1,11 @@
-//! `mcp node list|add|remove`.
+//! `mcp node list|add|remove`, and the way to `mcp node provision`.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
 use crate::cli::args::NodeArgs;
+use crate::cli::commands::provision::{self, ProvisionArgs};
 use crate::cli::completion;
 use crate::cli::config::settings::{is_address, path};
 use crate::cli::config::{Address, Node, edit};
@@ -35,6 +36,8 @@ pub enum NodeCommand {
     /// Remove a node from the config; nothing on it changes
     #[command(after_help = "Example:\n  mcp node remove rift")]
     Remove(RemoveArgs),
+    #[expect(missing_docs, reason = "a comment here would replace the help text")]
+    Provision(ProvisionArgs),
 }
 
 /// The arguments of `mcp node add`.
@@ -74,7 +77,8 @@ enum NodeError {
     Address(String),
 }
 
-fn address(text: &str) -> Result<String, NodeError> {
+/// Takes `host:port`, for clap.
+pub(super) fn address(text: &str) -> Result<String, impl std::error::Error + use<>> {
     if is_address(text) { Ok(text.to_owned()) } else { Err(NodeError::Address(text.to_owned())) }
 }
 
@@ -89,6 +93,7 @@ pub async fn run(context: &Context<'_>, command: &NodeCommand) -> Result<Exit, C
         NodeCommand::List(args) => list(context, args).await,
         NodeCommand::Add(args) => add(context, args).await,
         NodeCommand::Remove(args) => remove(context, args),
+        NodeCommand::Provision(args) => provision::run(context, args).await,
     }
 }
 
@@ -134,7 +139,7 @@ async fn add(context: &Context<'_>, args: &AddArgs) -> Result<Exit, CliError> {
         (None, None) => Trust::Pin(confirmed(context, args).await?),
     };
     let address = Address::Tls { addresses: vec![args.address.clone()], trust };
-    let node = Node { name: args.name.clone(), address };
+    let node = Node { name: args.name.clone(), address, token_path: None };
     let text = config_text(context)?;
     let edited = edit::add_node(&text, &node).map_err(CliError::usage)?;
     changed(context, &args.name, &edited)?;

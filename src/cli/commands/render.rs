@@ -14,11 +14,15 @@ use crate::deployment::ports::lease;
 use crate::deployment::{Leases, NodeFacts, resolve};
 use crate::names::Generation;
 use crate::quadlet::podman_version::PodmanVersion;
+use crate::quadlet::released::standalone;
 use crate::quadlet::render::Renderer;
 use crate::quadlet::unit_set::UnitSet;
 
 /// Where packages put the agent, which units call for probes.
 const AGENT: &str = "/usr/bin/mcp-agent";
+
+/// Where packages put podman.
+const PODMAN: &str = "/usr/bin/podman";
 
 /// The ports that routes are leased from.
 const PORTS: std::ops::RangeInclusive<u16> = 10_000..=60_000;
@@ -28,7 +32,7 @@ const PORTS: std::ops::RangeInclusive<u16> = 10_000..=60_000;
 /// Ports of routes are those that an empty node would lease.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  mcp render mcq.toml\n  mcp render mcq.toml --out /tmp/units --podman 5.0.0"
+    after_help = "Examples:\n  mcp render mcq.toml\n  mcp render mcq.toml --out /tmp/units --podman 5.0.0\n  mcp render mcq.toml --standalone --out ~/.config && systemctl --user daemon-reload"
 )]
 pub struct RenderArgs {
     /// The definition
@@ -36,6 +40,12 @@ pub struct RenderArgs {
     /// Write the units below this directory instead of printing them
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Write units that need nothing of MCP, its program mcp-agent neither
+    ///
+    /// A component that podman itself does not check (tcp, http, grpc) counts
+    /// as ready when it has started, and is not checked later.
+    #[arg(long)]
+    pub standalone: bool,
     /// Render for this version of podman
     #[arg(long, value_name = "VERSION", default_value_t = PodmanVersion::USUAL)]
     pub podman: PodmanVersion,
@@ -50,7 +60,12 @@ pub fn run(context: &Context<'_>, args: &RenderArgs) -> Result<Exit, CliError> {
     let file = local::required(&args.file)?;
     let service = file.service()?;
     let units = units(&service, args)?;
-    let view = RenderView::new(&units, args.podman);
+    let view = if args.standalone {
+        let alone = standalone(&units, AGENT, PODMAN).map_err(CliError::usage)?;
+        RenderView::new(&alone, args.podman, "containers/systemd")
+    } else {
+        RenderView::new(&units, args.podman, "containers/systemd/mcp")
+    };
     if let Some(out) = &args.out {
         for file in &view.files {
             let path = out.join(&file.path);

@@ -1,4 +1,4 @@
-//! `mcp service show|edit|export`.
+//! `mcp service new|show|edit|export`.
 
 use std::path::{Path, PathBuf};
 
@@ -9,15 +9,22 @@ use crate::cli::completion;
 use crate::cli::context::{Context, Exit};
 use crate::cli::editor;
 use crate::cli::error::{CliError, OutputError};
+use crate::cli::local::{self, LocalDefinition};
+use crate::cli::starter::{self, Starter};
+use crate::cli::status;
 use crate::cli::views::service::{DefinitionView, FileView};
-use crate::cli::{local, status};
-use crate::names::ServiceName;
+use crate::names::{ComponentName, ServiceName};
 use crate::rpc::agent_v1 as proto;
 use crate::ui::visible_lines;
 
 /// Look at service definitions
 #[derive(Debug, Subcommand)]
 pub enum ServiceCommand {
+    /// Write a definition to begin with, with comments on what else there is
+    #[command(
+        after_help = "Examples:\n  mcp service new web --image docker.io/library/nginx:1.27 --port 127.0.0.1:8080:80\n  mcp service new web --image localhost/web:1 --volume data:/data --stdout"
+    )]
+    New(NewArgs),
     /// Print the definition that the node accepted last
     #[command(after_help = "Example:\n  mcp service show mcq")]
     Show(ShowArgs),
@@ -31,6 +38,37 @@ pub enum ServiceCommand {
         after_help = "Examples:\n  mcp service export mcq\n  mcp service export mcq --stdout"
     )]
     Export(ExportArgs),
+}
+
+/// The arguments of `mcp service new`.
+#[derive(Debug, Args)]
+pub struct NewArgs {
+    /// The service
+    pub service: ServiceName,
+    /// Its image, with registry and tag
+    #[arg(long)]
+    pub image: String,
+    /// Name of its component, if it is not that of the service
+    #[arg(long, value_name = "NAME")]
+    pub component: Option<ComponentName>,
+    /// Publish a port: [address:]host:container; may be given several times
+    #[arg(long, value_name = "PORT")]
+    pub port: Vec<String>,
+    /// Mount a volume or a path of the node: source:target[:options]
+    #[arg(long, value_name = "VOLUME")]
+    pub volume: Vec<String>,
+    /// Set a variable: NAME=value
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// Print it instead
+    #[arg(long, conflicts_with = "force")]
+    pub stdout: bool,
+    /// Overwrite a file that is there
+    #[arg(long)]
+    pub force: bool,
+    /// The node that it is for
+    #[command(flatten)]
+    pub node: NodeArgs,
 }
 
 /// The arguments of `mcp service show`.
@@ -76,6 +114,8 @@ enum ServiceError {
     Differs(PathBuf),
     #[error("there is no {}", .0.display())]
     Missing(PathBuf),
+    #[error("there is {} already", .0.display())]
+    Exists(PathBuf),
 }
 
 /// Runs the command.
@@ -85,6 +125,7 @@ enum ServiceError {
 /// The node cannot be asked, or a file is invalid or cannot be written.
 pub async fn run(context: &Context<'_>, command: &ServiceCommand) -> Result<Exit, CliError> {
     match command {
+        ServiceCommand::New(args) => new(context, args),
         ServiceCommand::Show(args) => {
             let view = definition(context, &args.service, &args.node).await?;
             print(context, &view)
@@ -92,6 +133,35 @@ pub async fn run(context: &Context<'_>, command: &ServiceCommand) -> Result<Exit
         ServiceCommand::Edit(args) => edit(context, args),
         ServiceCommand::Export(args) => export(context, args).await,
     }
+}
+
+fn new(context: &Context<'_>, args: &NewArgs) -> Result<Exit, CliError> {
+    let settings = context.settings()?;
+    let path = local::path(&settings, &args.service);
+    let chosen = context.nodes.iter().chain(&args.node.node).next_back();
+    let wanted = Starter {
+        image: args.image.clone(),
+        component: args.component.clone(),
+        node: chosen.cloned(),
+        ports: args.port.clone(),
+        volumes: args.volume.clone(),
+        env: args.env.clone(),
+    };
+    let text = starter::text(&args.service, &wanted).map_err(CliError::usage)?;
+    let made = LocalDefinition { path: path.clone(), text };
+    made.check(&args.service)?;
+    if args.stdout {
+        context.ui.data(&made.text).map_err(OutputError::from)?;
+        return Ok(Exit::Done);
+    }
+    if local::load(&path)?.is_some() && !args.force {
+        let hint = format!("mcp service edit {}", args.service);
+        return Err(CliError::usage(ServiceError::Exists(path)).hint(hint));
+    }
+    local::save(&path, &made.text)?;
+    told(context, &args.service, &path, true)?;
+    context.ui.hint(&format!("mcp service edit {0} && mcp deploy {0} --dry-run", args.service));
+    Ok(Exit::Done)
 }
 
 async fn definition(

@@ -46,6 +46,9 @@ pub fn add_node(text: &str, node: &Node) -> Result<String, EditError> {
             };
         }
     }
+    if let Some(path) = &node.token_path {
+        table.insert("token_path", value(path.display().to_string()));
+    }
     if !text.trim().is_empty() {
         table.decor_mut().set_prefix("\n");
     }
@@ -104,6 +107,7 @@ mod tests {
                 addresses: vec!["h:1".into(), "g:2".into()],
                 trust: Trust::CaFile("/ca.pem".into()),
             },
+            token_path: None,
         }
     }
 

@@ -55,6 +55,8 @@ pub struct NodeTable {
     pub ca_cert: Option<Spanned<PathBuf>>,
     /// The Unix socket of an agent on this machine.
     pub socket: Option<Spanned<PathBuf>>,
+    /// The file that holds the token for this node.
+    pub token_path: Option<Spanned<PathBuf>>,
 }
 
 /// Reads the text of a config file.
@@ -105,7 +107,7 @@ mod tests {
         assert_eq!(
             mistake("[[nodes]]\nname = \"a\"\nfingerprnt = \"x\"\n"),
             "mcp.toml:3:1: unknown field `fingerprnt`, expected one of `name`, `address`, \
-             `addresses`, `fingerprint`, `ca_cert`, `socket` (did you mean `fingerprint`?)"
+             `addresses`, `fingerprint`, `ca_cert`, `socket`, `token_path` (did you mean `fingerprint`?)"
         );
     }
 

@@ -11,6 +11,7 @@ use toml::Spanned;
 use crate::cli::config::file::{self, ConfigFile, NodeTable};
 use crate::cli::environment::Environment;
 use crate::cli::error::{CliError, FileError};
+use crate::cli::peers::Peers;
 use crate::cli::snippet::{InvalidFile, Mistake};
 use crate::names::NodeName;
 use crate::rpc::tls::{FingerprintError, Trust};
@@ -46,6 +47,8 @@ pub struct Node {
     pub name: NodeName,
     /// How its agent is reached.
     pub address: Address,
+    /// Where the token for it is, if not with the others.
+    pub token_path: Option<PathBuf>,
 }
 
 /// The checked config.
@@ -55,7 +58,7 @@ pub struct Settings {
     pub path: PathBuf,
     /// Where the service definitions are.
     pub services_dir: PathBuf,
-    /// Where the token is.
+    /// Where the token is for nodes that have none of their own.
     pub token_path: PathBuf,
     /// The token of the environment.
     pub token: Option<Secret<String>>,
@@ -63,6 +66,8 @@ pub struct Settings {
     pub nodes: Vec<Node>,
     /// Whether `nodes` is only the local socket, because the file names none.
     pub nothing_configured: bool,
+    /// Where the versions of the agents are noted.
+    pub peers: Peers,
 }
 
 /// Returns the config file in force: `--config`, `MCP_CONFIG`, else
@@ -127,10 +132,16 @@ fn settings(
         token: environment.token.clone(),
         nodes: if nothing_configured { vec![local_node(local)] } else { nodes },
         nothing_configured,
+        peers: Peers::default(),
     }
 }
 
 impl Settings {
+    /// Returns the file that holds the token for a node.
+    pub fn token_path(&self, node: &Node) -> PathBuf {
+        node.token_path.clone().unwrap_or_else(|| self.token_path.clone())
+    }
+
     fn at(self, path: PathBuf) -> Self {
         Self { path, ..self }
     }
@@ -138,7 +149,8 @@ impl Settings {
 
 #[expect(clippy::expect_used, reason = "the name is a constant of the grammar")]
 fn local_node(socket: PathBuf) -> Node {
-    Node { name: "local".parse().expect("a DNS label"), address: Address::Socket(socket) }
+    let name = "local".parse().expect("a DNS label");
+    Node { name, address: Address::Socket(socket), token_path: None }
 }
 
 /// Checks the nodes of a file.
@@ -190,6 +202,9 @@ fn node(environment: &Environment, spanned: &Spanned<NodeTable>) -> Result<Node,
         (None, Some(ca)) => Some(Trust::CaFile(environment.expand(ca.get_ref()))),
         (None, None) => None,
     };
+    if let (Some(_), Some(token)) = (&table.socket, &table.token_path) {
+        return Err(mistake(token, "a node with a `socket` needs no token"));
+    }
     let address = match (&table.socket, addresses.is_empty(), trust) {
         (Some(socket), true, None) => Address::Socket(environment.expand(socket.get_ref())),
         (Some(socket), _, _) => {
@@ -212,7 +227,8 @@ fn node(environment: &Environment, spanned: &Spanned<NodeTable>) -> Result<Node,
             });
         }
     };
-    Ok(Node { name, address })
+    let token_path = table.token_path.as_ref().map(|path| environment.expand(path.get_ref()));
+    Ok(Node { name, address, token_path })
 }
 
 /// Tells whether a text is `host:port`.

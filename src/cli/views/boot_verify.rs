@@ -55,12 +55,21 @@ impl NodeFindings {
             "warning" => palette.paint(Tone::Unsure, "will come back"),
             _ => palette.paint(Tone::Good, "will come back"),
         };
-        let mut text = format!("{node}: {verdict}, {warnings} warnings, {looked} findings\n");
+        let mut text = format!(
+            "{node}: {verdict}, {}, {}\n",
+            counted(warnings, "warning"),
+            counted(looked, "finding")
+        );
         let shown: Vec<FindingView> =
             self.findings.iter().filter(|f| all || f.level != "ok").cloned().collect();
         text.push_str(&findings::text(&shown, palette));
         text
     }
+}
+
+fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 impl BootVerifyView {

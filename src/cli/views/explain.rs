@@ -367,7 +367,7 @@ mod tests {
         insta::assert_snapshot!(view().text(&style(true)), @r#"
         shop/api: restarting since 1970-01-01 00:16:40 (1m0s ago), restarted 7 times, next try in 22s
           It ended with exit code 1.
-          "cannot open \x1b[31mit"
+          "cannot open ^[[31mit"
           -> mcp logs shop/api
         shop/api: running since 1970-01-01 00:16:40 (1m0s ago), ready 5.0s after its start
           It runs, and its check succeeds.
@@ -380,7 +380,7 @@ mod tests {
         insta::assert_snapshot!(view.text(&style(false)), @r#"
         shop/api on rift: restarting since 1970-01-01 00:16:40 (1m0s ago), restarted 7 times, next try in 22s
           It ended with exit code 1.
-          "cannot open \x1b[31mit"
+          "cannot open ^[[31mit"
           -> mcp logs shop/api
         rift: 1 of 2 components are well
         "#);

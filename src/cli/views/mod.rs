@@ -5,6 +5,7 @@
 //! harmless here, before it is painted.
 
 pub mod age;
+pub mod agent_status;
 pub mod boot_bars;
 pub mod boot_plan;
 pub mod boot_report;
@@ -15,6 +16,7 @@ pub mod events;
 pub mod explain;
 pub mod findings;
 pub mod history;
+pub mod import;
 pub mod info;
 pub mod lint;
 pub mod list;
@@ -23,10 +25,18 @@ pub mod nodes;
 pub mod operation;
 pub mod plan;
 pub mod problem;
+pub mod provision;
 pub mod ps;
+pub mod purge;
+pub mod quickstart;
 pub mod recovery;
 pub mod render;
 pub mod service;
+pub mod session;
 pub mod status;
+pub mod sync;
 pub mod table;
 pub mod top;
+pub mod transfer;
+pub mod upgrade;
+pub mod wait;

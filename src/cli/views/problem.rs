@@ -13,7 +13,7 @@ pub struct NodeProblem {
     pub node: String,
     /// How it was to be reached.
     pub address: String,
-    /// `unreachable`, `not_allowed`, `invalid` or `failed`.
+    /// `unreachable`, `not_allowed`, `invalid`, `time_is_up` or `failed`.
     pub kind: &'static str,
     /// What happened.
     pub message: String,
@@ -38,6 +38,7 @@ fn kind_word(kind: ErrorKind) -> &'static str {
         ErrorKind::Usage => "invalid",
         ErrorKind::Unreachable => "unreachable",
         ErrorKind::NotAllowed => "not_allowed",
+        ErrorKind::TimeIsUp => "time_is_up",
     }
 }
 

@@ -27,10 +27,10 @@ pub struct RenderedFile {
 }
 
 impl RenderView {
-    /// Takes a rendered set.
-    pub fn new(units: &UnitSet, podman: PodmanVersion) -> Self {
+    /// Takes a rendered set; `quadlet` is where services have their directories.
+    pub fn new(units: &UnitSet, podman: PodmanVersion, quadlet: &str) -> Self {
         let path = |place: Place, name: &str| match place {
-            Place::Quadlet => format!("containers/systemd/mcp/{}/{name}", units.service),
+            Place::Quadlet => format!("{quadlet}/{}/{name}", units.service),
             Place::Systemd => format!("systemd/user/{name}"),
         };
         let file = |((place, name), text): (&(Place, String), &String)| RenderedFile {

@@ -135,6 +135,61 @@ pub struct StatusComponent {
     pub drift: Vec<String>,
     /// The same, in parts.
     pub drifts: Vec<DriftView>,
+    /// What runs in it by the calendar.
+    pub schedules: Vec<StatusSchedule>,
+}
+
+/// A command that runs by the calendar, and how it went.
+#[derive(Debug, Serialize)]
+pub struct StatusSchedule {
+    /// Its name.
+    pub schedule: String,
+    /// The unit that runs it.
+    pub unit: String,
+    /// Whether it runs now.
+    pub running: bool,
+    /// When it runs next, RFC 3339; `null`: not planned.
+    pub next: Option<String>,
+    /// When it ran last; `null`: not known.
+    pub last: Option<String>,
+    /// systemd's word for the last run; `null`: there was none.
+    pub result: Option<String>,
+    /// The exit status of the last run.
+    pub status: i32,
+}
+
+impl From<proto::ScheduleStatus> for StatusSchedule {
+    fn from(schedule: proto::ScheduleStatus) -> Self {
+        Self {
+            schedule: schedule.name,
+            unit: schedule.unit,
+            running: schedule.running,
+            next: age::rfc3339(schedule.next_ms),
+            last: age::rfc3339(schedule.last_ms),
+            result: some(schedule.result),
+            status: schedule.status,
+        }
+    }
+}
+
+impl StatusSchedule {
+    fn note(&self, place: &str, palette: Palette) -> String {
+        let failed = self.result.as_ref().filter(|result| *result != "success");
+        let tone = if failed.is_some() { Tone::Bad } else { Tone::Good };
+        let went = match (self.running, failed, &self.last) {
+            (true, _, _) => "runs now".to_owned(),
+            (false, Some(result), _) => {
+                let result = visible(result);
+                format!("failed ({result}, exit status {})", self.status)
+            }
+            (false, None, Some(_)) => "went well".to_owned(),
+            (false, None, None) => "has not run yet".to_owned(),
+        };
+        let last = self.last.as_ref().map(|last| format!(", last {last}")).unwrap_or_default();
+        let next = self.next.as_deref().unwrap_or("not planned");
+        let label = palette.paint(tone, "schedule:");
+        format!("{label} {place}, {}: {went}{last}, next {next}", visible(&self.schedule))
+    }
 }
 
 fn some(text: String) -> Option<String> {
@@ -162,6 +217,7 @@ impl StatusView {
             restarts: c.restarts,
             drift: c.drift,
             drifts: c.drifts.into_iter().map(DriftView::from).collect(),
+            schedules: c.schedules.into_iter().map(StatusSchedule::from).collect(),
         };
         self.undone.extend(answer.undone.into_iter().map(|undone| StatusUndone {
             service: undone.service,
@@ -250,6 +306,7 @@ impl StatusView {
                     notes.push(format!("{label} {place}: {}", why.join("; ")));
                 }
                 notes.extend(component.drifts.iter().map(|drift| drift.note(&place, palette)));
+                notes.extend(component.schedules.iter().map(|s| s.note(&place, palette)));
             }
             notes.extend(service.drifts.iter().map(|drift| drift.note(&place, palette)));
         }
@@ -310,6 +367,15 @@ mod tests {
             restarts: 2,
             health_reason: "HTTP status 503\u{1b}".into(),
             health_action: "its check has it restarted".into(),
+            schedules: vec![proto::ScheduleStatus {
+                name: "tidy".into(),
+                unit: "web-tidy-schedule.service".into(),
+                next_ms: 1_795_228_747_000,
+                last_ms: 1_795_228_687_000,
+                running: false,
+                result: "exit-code".into(),
+                status: 3,
+            }],
             ..proto::ComponentStatus::default()
         }
     }
@@ -351,7 +417,8 @@ mod tests {
         drift: mc-proxy/mc-proxy on rift: mc-proxy.container was edited^G
                mcp reconcile mc-proxy
         unhealthy: mc-proxy/web on rift: HTTP status 503^[; its check has it restarted
+        schedule: mc-proxy/web on rift, tidy: failed (exit-code, exit status 3), last 2026-11-21T02:38:07Z, next 2026-11-21T02:39:07Z
         ");
-        insta::assert_snapshot!(serde_json::to_string(&view).unwrap(), @r#"{"services":[{"service":"mc-proxy","node":"rift","active":true,"generation":2,"operation":"restart","components":[{"component":"mc-proxy","unit":"mc-proxy.service","desired":"running","state":"failed","sub_state":"","health":"none","health_reason":null,"health_action":null,"result":"exit-code","version":"latest","image":"","image_id":"9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e","image_digest":null,"since":null,"restarts":0,"drift":["mc-proxy.container was edited\u0007; mcp reconcile mc-proxy"],"drifts":[{"kind":"file_edited","subject":"mc-proxy.container","reason":"mc-proxy.container was edited\u0007","mend":"mcp reconcile mc-proxy"}]},{"component":"web","unit":"mc-proxy-web.service","desired":"running","state":"running","sub_state":"","health":"unhealthy","health_reason":"HTTP status 503\u001b","health_action":"its check has it restarted","result":null,"version":"v1","image":"","image_id":null,"image_digest":null,"since":null,"restarts":2,"drift":[],"drifts":[]}],"drifts":[]}],"undone":[{"service":"mcq","node":"rift","generation":3,"by":"kyle","at":"2026-11-21T02:39:07Z","reason":"the node went down before it was ready"}],"drifts":[],"problems":[]}"#);
+        insta::assert_snapshot!(serde_json::to_string(&view).unwrap(), @r#"{"services":[{"service":"mc-proxy","node":"rift","active":true,"generation":2,"operation":"restart","components":[{"component":"mc-proxy","unit":"mc-proxy.service","desired":"running","state":"failed","sub_state":"","health":"none","health_reason":null,"health_action":null,"result":"exit-code","version":"latest","image":"","image_id":"9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e9e","image_digest":null,"since":null,"restarts":0,"drift":["mc-proxy.container was edited\u0007; mcp reconcile mc-proxy"],"drifts":[{"kind":"file_edited","subject":"mc-proxy.container","reason":"mc-proxy.container was edited\u0007","mend":"mcp reconcile mc-proxy"}],"schedules":[]},{"component":"web","unit":"mc-proxy-web.service","desired":"running","state":"running","sub_state":"","health":"unhealthy","health_reason":"HTTP status 503\u001b","health_action":"its check has it restarted","result":null,"version":"v1","image":"","image_id":null,"image_digest":null,"since":null,"restarts":2,"drift":[],"drifts":[],"schedules":[{"schedule":"tidy","unit":"web-tidy-schedule.service","running":false,"next":"2026-11-21T02:39:07Z","last":"2026-11-21T02:38:07Z","result":"exit-code","status":3}]}],"drifts":[]}],"undone":[{"service":"mcq","node":"rift","generation":3,"by":"kyle","at":"2026-11-21T02:39:07Z","reason":"the node went down before it was ready"}],"drifts":[],"problems":[]}"#);
     }
 }

@@ -129,6 +129,7 @@ impl Checker<'_> {
             log: self.log(at, c.log),
             extra: self.extra(at, c.extra),
             routes,
+            schedules: self.schedules(at, c.schedule),
         })
     }
 

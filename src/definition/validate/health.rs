@@ -109,7 +109,7 @@ impl Checker<'_> {
         Some(Check::Grpc { port, service: service.unwrap_or_default(), tls: tls.unwrap_or(false) })
     }
 
-    fn command(&mut self, at: &str, command: model::Command) -> Option<Check> {
+    pub(super) fn command(&mut self, at: &str, command: model::Command) -> Option<Check> {
         match command {
             model::Command::Shell(line) => {
                 if line.trim().is_empty() {

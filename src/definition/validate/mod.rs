@@ -15,6 +15,7 @@ use crate::names::{ComponentName, ServiceName};
 mod component;
 mod deploy;
 mod health;
+mod schedule;
 
 /// Checks a definition and returns the service it describes.
 pub(super) fn validate(definition: model::Definition, source: &Source) -> Result<Service, Invalid> {

@@ -126,7 +126,7 @@ impl Loaded {
                 .map(|unit| specifiers(unit, &name, instance.as_deref()))
                 .collect()
         };
-        for Directive { section, key, value } in unit_file::directives(text) {
+        for Directive { section, key, value, line: _ } in unit_file::directives(text) {
             let list = match (section.as_str(), key.as_str()) {
                 ("Unit", "Wants" | "Upholds") => &mut self.wants,
                 ("Unit", "Requires" | "BindsTo") => &mut self.requires,

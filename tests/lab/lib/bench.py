@@ -546,7 +546,8 @@ def table():
     out = Table("what", "n", "mcp", "against", "took", "ratio", "goal", "")
 
     def versus(what, name, other, at_most=None, faster=None):
-        if name not in results:
+        # A run that was cut short has some contestants and not others.
+        if not {"mcp", other} <= results.get(name, {}).keys():
             return
         ours, theirs = results[name]["mcp"], results[name][other]
         ratio = statistics.median(ours) / statistics.median(theirs)

@@ -90,15 +90,6 @@ build_root() {
   tar -C "$new" --xattrs --xattrs-include='*' --numeric-owner -xpf "$tar"
   cp -a --no-preserve=ownership "$HERE/rootfs/." "$new/"
 
-  # mcp runs the containers.  Below uid 1000 journald keeps no journal of its
-  # own for a user: without the group, mcp could not read its services' logs.
-  chroot "$new" groupadd --gid "$MCP_UID" mcp
-  chroot "$new" useradd --system --uid "$MCP_UID" --gid mcp \
-    --groups systemd-journal --home-dir "$MCP_HOME" --create-home \
-    --shell /bin/bash mcp
-  echo mcp:100000:65536 | tee "$etc/subuid" >"$etc/subgid"
-  mkdir -p "$new/var/lib/systemd/linger"
-  touch "$new/var/lib/systemd/linger/mcp"
   for dir in "${SRV_DIRS[@]}"; do
     install -d -o "$MCP_UID" -g "$MCP_UID" "$new/srv/$dir"
   done
@@ -110,19 +101,19 @@ build_root() {
   rm -f "$etc"/ssh/ssh_host_* "$etc/hostname" "$etc/machine-id"
   mkdir -p "$etc"/systemd/system/{sysinit,multi-user}.target.wants
   ln -s ../lab-node.service "$etc/systemd/system/sysinit.target.wants/"
-  # Quadlet's units wait for the system to be online, and in a minimal
-  # installation nothing else pulls that target in.
-  ln -s /usr/lib/systemd/system/network-online.target \
-    "$etc/systemd/system/multi-user.target.wants/"
   for unit in "${MASKED_UNITS[@]}"; do
     ln -sfn /dev/null "$etc/systemd/system/$unit"
   done
   # Nothing of what a first boot after an upgrade would do is needed.
   touch "$etc/.updated" "$new/var/.updated"
 
-  # The images go to mcp's own store; every node gets a copy of it.
+  # The images are in mcp's own store, of which every node gets a copy, before
+  # there is a user mcp: the package makes it.
   mkdir -p "$new/usr/share/lab"
   build_images "$new/usr/bin/busybox" "$new/usr/share/lab/images.tar"
+  chroot "$new" useradd --system --uid "$MCP_UID" --user-group \
+    --home-dir "$MCP_HOME" --create-home mcp
+  chroot "$new" usermod --add-subuids 1000000-1065535 --add-subgids 1000000-1065535 mcp
   # shellcheck disable=SC2016  # expanded by the inner shell
   unshare --mount --pid --fork --mount-proc bash -ec '
     mount --bind "$1" "$1"
@@ -143,6 +134,10 @@ build_root() {
     ' - "$new" "$MCP_UID" "$MCP_HOME" >/dev/null </dev/null
   # The database would remember paths of this step; it is made again.
   rm -f "$new$MCP_HOME"/.local/share/containers/storage/db.sql*
+  [[ -z $(find "$new$MCP_HOME" ! -uid "$MCP_UID" -print -quit) ]] ||
+    die "images have files that depend on the subordinate ids of this step"
+  chroot "$new" userdel mcp
+  find "$new$MCP_HOME" -mindepth 1 -maxdepth 1 ! -name .local -exec rm -r {} +
   mv "$new" "$out"
 }
 
@@ -288,7 +283,7 @@ prune() {
       base_tar "$suite"; root_dir "$suite"; site_dir "$(root_dir "$suite")"
     done
     cat "$LAB_DIR"/nodes/*/*/lower 2>/dev/null || true)
-  for f in "$CACHE"/{base,root,site}-*; do
+  for f in "$CACHE"/{base,root,site,mirror}-*; do
     [[ ! -e $f ]] || grep -qxF "$f" <<<"$keep" || rm -rf --one-file-system "$f"
   done
 }

@@ -72,7 +72,8 @@ is_another() { local now; now=$(leader "$1") && [[ $now != "$2" ]]; }
 
 # --- settings of the host that all nodes share ---------------------------------
 # A per-user limit counts for the users of all nodes together.  Raised while
-# the lab is up, put back by `lab down`.
+# a lab is up, put back by the `lab down` of the last one: each lab that is up
+# has a record of what they were.
 readonly AT_LEAST=(fs/inotify/max_user_instances:8192
   fs/inotify/max_user_watches:1048576
   kernel/keys/maxkeys:20000 kernel/keys/maxbytes:2000000)
@@ -96,9 +97,19 @@ limits_raise() {
     { echo "$l" >"$f"; } 2>/dev/null || true
   done <"$RUN/limits"
 }
+# As long as another lab is up it keeps them, and gets what was there before.
 limits_restore() {
-  local f old
+  local f old other heir=
   [[ -e $RUN/limits ]] || return 0
+  # A lab that came up later took what this one had raised for what it was.
+  for other in /run/*/limits; do
+    [[ $other != "$RUN/limits" && -e ${other%/*}/up ]] || continue
+    grep -q "^/proc/sys/${AT_LEAST[0]%:*} " "$other" || continue
+    cp "$RUN/limits" "$other.part"
+    mv "$other.part" "$other"
+    heir=1
+  done
+  if [[ -n $heir ]]; then rm "$RUN/limits"; return; fi
   while read -r f old _; do
     { echo "$old" >"$f"; } 2>/dev/null || true
   done <"$RUN/limits"
@@ -197,14 +208,14 @@ node_boot() {
   wait_for 10 is_populated "$name" || die "$name does not start"
 }
 
-# Ready: the system finished booting and the user's manager runs.  What the
-# user's own units do meanwhile is not waited for.
+# Ready: the system finished booting and, once there is a user mcp, its manager
+# runs.  What the user's own units do meanwhile is not waited for.
 node_ready() {
   local state
   is_populated "$1" || return 0 # it ended: node_wait tells
   is_running "$1" || return 1
-  enter "$1" root timeout 5 systemctl is-active --quiet \
-    "user@$MCP_UID.service" || return 1
+  enter "$1" root sh -c '[ ! -e /var/lib/systemd/linger/mcp ] ||
+    timeout 5 systemctl is-active --quiet "user@$1.service"' - "$MCP_UID" || return 1
   state=$(enter "$1" root timeout 5 systemctl is-system-running || true)
   [[ $state == running || $state == degraded ]]
 }
@@ -239,8 +250,8 @@ teardown() {
   ip link del "${LAB_NAME}0" 2>/dev/null || true
   for name in $(ip netns list | awk '{print $1}' | grep "^$LAB_NAME-" || true)
   do ip netns del "$name"; done
-  rm -rf --one-file-system "$NODES"
-  rmdir "$LAB_DIR/nodes" 2>/dev/null || true
+  rm -rf --one-file-system "$NODES" "$PACKAGES" "$PACKAGES.lock"
+  rmdir "$LAB_DIR/nodes" "$LAB_DIR/packages" 2>/dev/null || true
   limits_restore
   rm -rf --one-file-system "$RUN"
   mkdir -p "$RUN"

@@ -45,6 +45,6 @@ pub async fn run(context: &Context<'_>, args: &VerifyArgs) -> Result<Exit, CliEr
     context.show(&view, |view| view.text(context.ui.palette(), args.all))?;
     Ok(match context.finish(&errors) {
         Exit::Done if view.failed() => Exit::Shown(ErrorKind::Failed),
-        exit @ (Exit::Done | Exit::Shown(_)) => exit,
+        exit @ (Exit::Done | Exit::Differs | Exit::Shown(_) | Exit::Status(_)) => exit,
     })
 }

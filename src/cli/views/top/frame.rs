@@ -293,7 +293,7 @@ mod tests {
         mcp top  4 nodes  1 component  by cpu  filter: shop_
         lab: its systemd has no controller for memory, io: not shown (mcp doct
         new: waiting for its first answer
-        svc: lost 1m0s ago, trying again: no agent \x1b[31manswers
+        svc: lost 1m0s ago, trying again: no agent ^[[31manswers
 
         COMPONENT      STATE       HEALTH       CPU%    MEMORY    READ/s   WRI
         rift shop/api  running     healthy     123.4    300MiB        0B    5.

@@ -1,6 +1,6 @@
 //! `mcp agent recover`.
 
-use clap::{Args, Subcommand};
+use clap::Args;
 
 use crate::cli::args::NodeArgs;
 use crate::cli::completion;
@@ -14,21 +14,14 @@ use crate::names::ServiceName;
 use crate::rpc::agent_v1::{self as proto, recover_event::Event};
 use crate::ui::visible_lines;
 
-/// Look after a node's agent itself
-#[derive(Debug, Subcommand)]
-pub enum AgentCommand {
-    /// Bring back what was lost of registry, unit files or podman's storage
-    ///
-    /// Any one of the three makes the other two again. Nothing that is newer
-    /// is overwritten. What should run is started, in order.
-    #[command(
-        after_help = "Examples:\n  mcp agent recover --dry-run\n  mcp agent recover\n  mcp agent recover mcq"
-    )]
-    Recover(RecoverArgs),
-}
-
-/// The arguments of `mcp agent recover`.
+/// Bring back what was lost of registry, unit files or podman's storage
+///
+/// Any one of the three makes the other two again. Nothing that is newer
+/// is overwritten. What should run is started, in order.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  mcp agent recover --dry-run\n  mcp agent recover\n  mcp agent recover mcq"
+)]
 pub struct RecoverArgs {
     /// For these services do also what is not clear by itself
     #[arg(add = completion::services())]
@@ -46,13 +39,7 @@ pub struct RecoverArgs {
 /// # Errors
 ///
 /// The node cannot be asked.
-pub async fn run(context: &Context<'_>, command: &AgentCommand) -> Result<Exit, CliError> {
-    match command {
-        AgentCommand::Recover(args) => recover(context, args).await,
-    }
-}
-
-async fn recover(context: &Context<'_>, args: &RecoverArgs) -> Result<Exit, CliError> {
+pub async fn run(context: &Context<'_>, args: &RecoverArgs) -> Result<Exit, CliError> {
     let settings = context.settings()?;
     let node = context.one_node(&settings, &args.node.node, None)?;
     let mut client = connection::open(&settings, &node).await?;

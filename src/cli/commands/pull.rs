@@ -1,0 +1,115 @@
+//! `mcp pull`.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueHint};
+
+use crate::cli::args::NodeArgs;
+use crate::cli::completion;
+use crate::cli::context::{Context, Exit};
+use crate::cli::error::CliError;
+use crate::cli::transfer::{self, Direction};
+use crate::cli::views::transfer::{Ends, TransferView};
+use crate::names::ServiceName;
+use crate::rpc::agent_v1 as proto;
+use crate::transfer::{Receiving, TreePath, open_directory, receive};
+
+/// Copy a file or directory out of a service's data directory
+///
+/// Each file appears whole or not at all, with its permission bits; files that
+/// are there and do not come stay. A pull of a large file that was cut off
+/// goes on where it stopped when it is given again.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  mcp pull metacrypt metacrypt.toml ./local-copy.toml\n  mcp pull web . ./backup/"
+)]
+pub struct PullArgs {
+    /// The service
+    #[arg(add = completion::services())]
+    pub service: ServiceName,
+    /// The file or directory, below the service's data directory; `.` is all
+    /// of it
+    #[arg(value_name = "PATH")]
+    pub path: OsString,
+    /// Where to, here; into it if it is a directory or ends with a slash.
+    /// Default: the name that it has there
+    #[arg(value_name = "TO", value_hint = ValueHint::AnyPath)]
+    pub to: Option<PathBuf>,
+    /// Where it is
+    #[command(flatten)]
+    pub node: NodeArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// The file cannot be written here, the node refuses, or the connection
+/// breaks.
+pub async fn run(context: &Context<'_>, args: &PullArgs) -> Result<Exit, CliError> {
+    let path = TreePath::parse(args.path.as_bytes()).map_err(CliError::usage)?;
+    let name = path.split().map_or(args.service.as_str().as_bytes(), |(_, name)| name);
+    let (directory, name) = destination(args.to.as_deref(), name)?;
+    let root = open_directory(&directory).map_err(transfer::failure)?;
+    let settings = context.settings()?;
+    let mut target = context.service(&settings, &args.service, &args.node.node).await?;
+    let begin = proto::FilesBegin {
+        service: args.service.to_string(),
+        path: path.as_bytes().to_vec(),
+        ..proto::FilesBegin::default()
+    };
+    let local = directory.join(std::ffi::OsStr::from_bytes(name.as_bytes())).display().to_string();
+    let to = Receiving { root, base: name, owner: None };
+    let work = move |link: &mut transfer::Link| receive(&to, link);
+    let node = target.node.name.clone();
+    let agent = (&node, &mut target.client);
+    let (summary, told) = transfer::run(context.ui, agent, Direction::Pull, begin, work).await?;
+    let service = args.service.to_string();
+    let ends = Ends { service, node: node.to_string(), local, pushed: false };
+    let view = TransferView::new(ends, summary, told);
+    for line in view.told() {
+        context.ui.warning(&line);
+    }
+    context.show(&view, |view| view.text(context.ui.palette()))?;
+    Ok(Exit::Done)
+}
+
+/// Returns the directory here that nothing leaves, and the name in it.
+fn destination(to: Option<&Path>, name: &[u8]) -> Result<(PathBuf, TreePath), CliError> {
+    let here = PathBuf::from(".");
+    let (directory, name) = match to {
+        None => (here, name.to_vec()),
+        Some(to) if to.is_dir() || to.as_os_str().as_bytes().ends_with(b"/") => {
+            (to.to_owned(), name.to_vec())
+        }
+        Some(to) => {
+            let above = to.parent().filter(|above| !above.as_os_str().is_empty());
+            let name = to.file_name().unwrap_or_default().as_bytes().to_vec();
+            (above.map_or(here, Path::to_owned), name)
+        }
+    };
+    Ok((directory, TreePath::default().join(&name).map_err(CliError::usage)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_pulled_gets_one_name_in_one_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |to: &Path| {
+            let (directory, name) = destination(Some(to), b"conf").unwrap();
+            (directory, name.to_string())
+        };
+        assert_eq!(at(dir.path()), (dir.path().to_owned(), "conf".to_owned()));
+        let new = dir.path().join("new");
+        assert_eq!(at(&new), (dir.path().to_owned(), "new".to_owned()));
+        assert_eq!(at(&dir.path().join("no/")), (dir.path().join("no/"), "conf".to_owned()));
+        assert_eq!(at(Path::new("x")), (".".into(), "x".to_owned()));
+        assert_eq!(destination(None, b"conf").unwrap().0, PathBuf::from("."));
+        assert!(destination(Some(Path::new("/nowhere/..")), b"conf").is_err());
+    }
+}

@@ -1,0 +1,252 @@
+//! What real files look like, and what becomes of them: every file of
+//! `tests/import/` with its definition and notes as recorded.
+
+use super::*;
+use crate::definition;
+
+/// The files of `tests/import/`, as if they stood below `/project`.
+struct Cases;
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/import");
+
+impl Files for Cases {
+    fn text(&mut self, path: &str) -> Result<Option<String>, String> {
+        let Some(rest) = path.strip_prefix("/project") else { return Ok(None) };
+        match std::fs::read_to_string(format!("{ROOT}{rest}")) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn exists(&self, path: &str) -> bool {
+        matches!(path, "/etc" | "/dev/null" | "/etc/localtime" | "/project/compose/config")
+    }
+}
+
+fn shown(imported: &Imported, read: &[String]) -> String {
+    definition::load(&imported.text).unwrap();
+    let notes: Vec<String> = imported.notes.iter().map(ToString::to_string).collect();
+    let read = if read.is_empty() { String::new() } else { format!("\n\nread {}", read.join(" ")) };
+    format!("{}\n---\n{}{read}", imported.text, notes.join("\n"))
+}
+
+/// Returns where a file of a case seems to stand.
+fn seen(path: &std::path::Path) -> String {
+    let text = path.to_str().unwrap();
+    format!("/project/{}", text.split_once("tests/import/").unwrap().1)
+}
+
+fn compose_options() -> compose::Options {
+    compose::Options { home: "/home/user".to_owned(), ..compose::Options::default() }
+}
+
+#[test]
+fn compose_files_become_what_is_recorded() {
+    insta::glob!("../../tests/import/compose", "*.yaml", |path| {
+        let (imported, read) =
+            compose::import(&[seen(path)], &mut Cases, &compose_options()).unwrap();
+        insta::assert_snapshot!(shown(&imported, &read));
+    });
+}
+
+#[test]
+fn quadlet_files_become_what_is_recorded() {
+    insta::glob!("../../tests/import/quadlet", "{caddy,every}.container", |path| {
+        let (imported, read) = quadlet::import(&[seen(path)], &mut Cases, None).unwrap();
+        insta::assert_snapshot!(shown(&imported, &read));
+    });
+    let blog = ["app", "db", "cache"].map(|part| format!("/project/quadlet/blog-{part}.container"));
+    let (imported, read) = quadlet::import(&blog, &mut Cases, None).unwrap();
+    insta::assert_snapshot!("a_pod_of_three", shown(&imported, &read));
+}
+
+#[test]
+fn command_lines_become_what_is_recorded() {
+    let options = run::Options {
+        name: None,
+        directory: "/project/run".to_owned(),
+        home: "/home/user".to_owned(),
+    };
+    let text = std::fs::read_to_string(format!("{ROOT}/run/start.sh")).unwrap();
+    let source = run::Source::Text { name: "start.sh".to_owned(), text };
+    let imported = run::import(&source, &mut Cases, &options).unwrap();
+    insta::assert_snapshot!("a_script", shown(&imported, &[]));
+    let words = "podman run --rm -v ./x:/x -p 80 -e A --bogus b docker.io/library/busybox ls -l";
+    let words = words.split(' ').map(str::to_owned).collect();
+    let imported = run::import(&run::Source::Words(words), &mut Cases, &options).unwrap();
+    insta::assert_snapshot!("a_command_line", shown(&imported, &[]));
+}
+
+/// Files that are made up in a test.
+struct Made(std::collections::BTreeMap<String, String>);
+
+impl Files for Made {
+    fn text(&mut self, path: &str) -> Result<Option<String>, String> {
+        Ok(self.0.get(path).cloned())
+    }
+
+    fn exists(&self, _: &str) -> bool {
+        true
+    }
+}
+
+fn made(files: &[(&str, &str)]) -> Made {
+    Made(files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect())
+}
+
+fn compose(files: &[(&str, &str)]) -> Result<Imported, compose::ComposeError> {
+    let paths = vec![files[0].0.to_owned()];
+    compose::import(&paths, &mut made(files), &compose_options()).map(|(imported, _)| imported)
+}
+
+#[test]
+fn several_compose_files_are_laid_over_each_other() {
+    let mut files = made(&[
+        ("/a/compose.yaml", "services: {web: {image: x, command: [a], ports: ['1:1']}}"),
+        (
+            "/a/b/prod.yaml",
+            "services: {web: {command: [b], env_file: x.env, ports: !override ['2:2']}, db: {image: $IMG}}",
+        ),
+        ("/a/x.env", "A=1\n"),
+        ("/a/.env", "IMG=postgres:${V:-17}\n"),
+    ]);
+    let paths = ["/a/compose.yaml", "/a/b/prod.yaml"].map(str::to_owned);
+    let (imported, read) = compose::import(&paths, &mut files, &compose_options()).unwrap();
+    let service = definition::load(&imported.text).unwrap();
+    assert_eq!(service.name.as_str(), "a");
+    let web = &service.components[0];
+    assert_eq!(
+        (web.cmd.as_slice(), web.ports.len(), web.ports[0].host),
+        (&["b".to_owned()][..], 1, 2)
+    );
+    assert_eq!(web.env_files, ["/a/x.env"]);
+    let image = service.components[1].image.as_ref().unwrap();
+    assert_eq!(image.as_str(), "docker.io/library/postgres:17");
+    assert_eq!(read, ["/a/.env", "/a/compose.yaml", "/a/b/prod.yaml", "/a/x.env"]);
+}
+
+#[test]
+fn variables_that_must_be_set_are_told_all_at_once() {
+    let error = compose(&[(
+        "/a/c.yaml",
+        "services: {web: {image: '${IMG:?}', user: '${WHO?who runs it}'}}",
+    )])
+    .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "/a/c.yaml:1:25: IMG must be set\n/a/c.yaml:1:43: WHO must be set: who runs it"
+    );
+}
+
+#[test]
+fn what_compose_would_refuse_is_refused_with_its_place() {
+    for (text, says) in [
+        ("services: {a: {extends: b, image: x}, b: {extends: a}}", "extends itself"),
+        ("services: {a: {extends: {service: a}}}", "extends itself"),
+        ("services: {a: {extends: zz}}", "no service zz to extend"),
+        ("include: [c.yaml]\nservices: {a: {image: x}}", "included within itself"),
+        ("services: [a]", "has no services"),
+        ("services: {a: 5}", "is no mapping"),
+        ("5", "is a mapping"),
+        ("services: {a: {image: '${'}}", "without its }"),
+        ("services: {a: {image: x, profiles: [p]}}", "no service is left"),
+    ] {
+        let error = compose(&[("/a/c.yaml", text)]).unwrap_err().to_string();
+        assert!(error.contains(says) && error.starts_with("/a/c.yaml:"), "{text}: {error}");
+    }
+}
+
+#[test]
+fn nothing_that_is_imported_can_break_out_of_its_place() {
+    let evil = "\"x\\n[Service]\\nExecStartPre=/bin/evil %n \\\\\"";
+    let keys = [
+        "image",
+        "user",
+        "working_dir",
+        "hostname",
+        "command",
+        "entrypoint",
+        "stop_signal",
+        "container_name",
+        "cgroup_parent",
+        "pid",
+        "security_opt",
+        "dns_search",
+        "group_add",
+        "devices",
+        "volumes",
+        "tmpfs",
+        "environment",
+        "labels",
+        "extra_hosts",
+        "network_mode",
+        "networks",
+        "ports",
+        "restart",
+        "userns_mode",
+        "shm_size",
+        "platform",
+        "secrets",
+    ];
+    for key in keys {
+        for value in [
+            evil.to_owned(),
+            format!("[{evil}]"),
+            format!("{{{evil}: {evil}}}"),
+            "[[{}]]".to_owned(),
+            "\"\\0\"".to_owned(),
+        ] {
+            let text = format!("services: {{web: {{image: x, {key}: {value}}}}}");
+            let text = if key == "image" { text.replace("image: x, ", "") } else { text };
+            match compose(&[("/a/c.yaml", &text)]) {
+                Ok(imported) => {
+                    let service = definition::load(&imported.text).unwrap();
+                    for extra in &service.components[0].extra {
+                        assert!(!extra.value.contains('\n'), "{text}");
+                    }
+                }
+                Err(error) => assert!(!error.to_string().is_empty(), "{text}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_definition_cannot_say_is_taken_out_and_told() {
+    let imported = compose(&[(
+        "/a/c.yaml",
+        "services: {web: {image: x, ports: ['80:80', '80:81'], user: 'a b', hostname: ok, stop_signal: '?'}}",
+    )])
+    .unwrap();
+    let service = definition::load(&imported.text).unwrap();
+    assert_eq!(service.components[0].ports.len(), 1);
+    assert_eq!(service.components[0].hostname.as_deref(), Some("ok"));
+    let lost: Vec<&str> = imported
+        .notes
+        .iter()
+        .filter(|note| note.kind == NoteKind::Lost)
+        .map(|note| note.what.as_str())
+        .collect();
+    assert_eq!(lost, ["services.web: user", "services.web: ports[1]", "services.web: stop_signal"]);
+    assert!(imported.text.contains("# Not carried over: user:"), "{}", imported.text);
+}
+
+#[test]
+fn files_that_are_none_are_told() {
+    let mut none = made(&[]);
+    let path = vec!["/a/x.container".to_owned()];
+    assert!(quadlet::import(&path, &mut none, None).is_err());
+    let mut files = made(&[("/a/x@.container", "[Container]\nImage=x\n"), ("/a/y.kube", "")]);
+    let paths = ["/a/x@.container", "/a/y.kube"].map(str::to_owned);
+    assert_eq!(
+        quadlet::import(&paths, &mut files, None).unwrap_err(),
+        quadlet::QuadletError::NoContainer
+    );
+    let garbage = "\u{0}\u{1}[Container\n[Container]\nImage\n=x\nExec=\"\nEnvironment='\nVolume=:\nPublishPort=::::\n";
+    let mut files = made(&[("/a/x.container", garbage)]);
+    let (imported, _) = quadlet::import(&path, &mut files, None).unwrap();
+    definition::load(&imported.text).unwrap();
+    let words = vec!["podman".to_owned(), "run".to_owned()];
+    assert!(run::import(&run::Source::Words(words), &mut none, &run::Options::default()).is_err());
+}

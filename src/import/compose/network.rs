@@ -1,0 +1,240 @@
+//! `networks`, `network_mode`, `links` and `ports`.
+
+use std::collections::BTreeSet;
+
+use super::convert::Scope;
+use super::yaml::{Key, Node};
+use crate::definition::model::OneOrMany;
+use crate::import::note::NoteKind::{Changed, Lost, Todo};
+use crate::import::note::Place;
+use crate::import::sheet::{Part, Section, push};
+use crate::import::values::{Ports, label, ports};
+use crate::names::NetworkName;
+
+/// The first port that an ordinary user may listen on (`ip-sysctl`,
+/// `ip_unprivileged_port_start`).
+const FIRST_FREE: u16 = 1024;
+
+/// Notes the names that services give each other by `links`.
+pub(super) fn collect_links(scope: &mut Scope<'_>, services: &[(&Key, &Node)]) {
+    for (_, node) in services {
+        for (text, _) in node.get("links").map(Node::texts).unwrap_or_default() {
+            if let Some((service, alias)) = text.split_once(':') {
+                scope.links.entry(service.to_owned()).or_default().insert(alias.to_owned());
+            }
+        }
+    }
+}
+
+/// Reads these keys.
+pub(super) fn convert(
+    scope: &mut Scope<'_>,
+    part: &mut Part,
+    (service, node): (&str, &Node),
+    is_alone: bool,
+) {
+    for (text, place) in node.get("links").map(Node::texts).unwrap_or_default() {
+        let other = text.split(':').next().unwrap_or_default();
+        match scope.names.get(other).map(ToString::to_string) {
+            Some(name) => part.depend(&name),
+            None => scope.tell(part, Lost, (place, "links"), format!("{other} is not imported")),
+        }
+    }
+    let is_open = if let Some(mode) = node.get("network_mode") {
+        network_mode(scope, part, mode)
+    } else {
+        networks(scope, part, (service, node), is_alone);
+        true
+    };
+    for port in node.get("ports").and_then(Node::list).unwrap_or_default() {
+        let at = (&port.place.clone(), "ports");
+        if !is_open {
+            scope.tell(part, Lost, at, "with this network_mode nothing is published");
+            continue;
+        }
+        match port_text(port) {
+            Ok(text) => publish(scope, part, &port.place, &text),
+            Err(why) => scope.tell(part, Lost, at, why),
+        }
+    }
+}
+
+/// Reads `network_mode`; tells whether ports can be published.
+fn network_mode(scope: &mut Scope<'_>, part: &mut Part, mode: &Node) -> bool {
+    let at = (&mode.place.clone(), "network_mode");
+    match mode.text().unwrap_or_default() {
+        word @ ("host" | "none") => {
+            part.component.network = Some(OneOrMany::One(word.to_owned()));
+            return false;
+        }
+        "bridge" | "default" => return true,
+        text => {
+            if let Some(other) = text.strip_prefix("service:") {
+                let other = other.to_owned();
+                match (scope.container(&other), scope.names.get(&other).map(ToString::to_string)) {
+                    (Some(container), Some(name)) => {
+                        part.extra(Section::Container, "Network", format!("{container}.container"));
+                        part.depend(&name);
+                        return false;
+                    }
+                    _ => scope.tell(part, Lost, at, format!("{other} is not imported")),
+                }
+            } else if text.starts_with("container:") {
+                let text = text.to_owned();
+                part.extra(Section::Container, "Network", text);
+                return false;
+            } else {
+                let message = format!("{text:?} is no mode that podman has");
+                scope.tell(part, Lost, at, message);
+            }
+        }
+    }
+    true
+}
+
+fn networks(
+    scope: &mut Scope<'_>,
+    part: &mut Part,
+    (service, node): (&str, &Node),
+    is_alone: bool,
+) {
+    let mut wanted: Vec<(String, Option<Node>, Place)> = Vec::new();
+    match node.get("networks") {
+        None => wanted.push(("default".to_owned(), None, part.place.clone())),
+        Some(list) => {
+            for (text, place) in list.list().map(|_| list.texts()).unwrap_or_default() {
+                wanted.push((text.to_owned(), None, place.clone()));
+            }
+            for (key, node) in list.map().unwrap_or_default() {
+                wanted.push((key.text.clone(), Some(node.clone()), key.place.clone()));
+            }
+        }
+    }
+    let is_default = wanted.len() == 1
+        && wanted.iter().all(|(name, ..)| name == "default")
+        && scope.top("networks", "default").is_none();
+    if is_alone && is_default {
+        return;
+    }
+    let mut names = Vec::new();
+    let mut aliases = BTreeSet::from([service.to_owned()]);
+    aliases.extend(scope.links.get(service).into_iter().flatten().cloned());
+    if let Some(name) = node.get("container_name").and_then(Node::text) {
+        aliases.insert(name.to_owned());
+    }
+    for (name, options, place) in wanted {
+        let network = network_name(scope, part, &name, &place);
+        if !names.contains(&network) {
+            names.push(network);
+        }
+        for (key, value) in options.iter().filter_map(Node::map).flatten() {
+            if key.text == "aliases" {
+                aliases.extend(value.texts().iter().map(|(text, _)| (*text).to_owned()));
+            } else if !value.is_null() && !key.text.starts_with("x-") && key.text != "priority" {
+                let what = format!("networks.{name}.{}", key.text);
+                scope.tell(part, Lost, (&key.place, &what), "podman chooses it");
+            }
+        }
+    }
+    if let Some(own) = scope.container(service) {
+        aliases.remove(&own);
+    }
+    let aliases: Vec<String> = aliases.into_iter().filter(|alias| is_alias(alias)).collect();
+    part.component.aliases = (!aliases.is_empty()).then_some(aliases);
+    part.component.network = match names.len() {
+        1 => names.pop().map(OneOrMany::One),
+        _ => Some(OneOrMany::Many(names)),
+    };
+}
+
+fn is_alias(text: &str) -> bool {
+    !text.starts_with('-') && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+}
+
+/// Returns what a network of the project is called, and tells of its options.
+fn network_name(scope: &mut Scope<'_>, part: &mut Part, name: &str, place: &Place) -> String {
+    let own = scope.top("networks", name).cloned();
+    let external = own.as_ref().and_then(|own| own.get("external"));
+    let is_external =
+        external.is_some_and(|node| node.truth() == Some(true) || node.map().is_some());
+    let named = own
+        .as_ref()
+        .and_then(|own| own.get("name").or(external.and_then(|node| node.get("name"))))
+        .and_then(Node::text);
+    let wish = match named {
+        Some(named) => named.to_owned(),
+        None if is_external => name.to_owned(),
+        None if name == "default" => scope.service.to_string(),
+        None => format!("{}-{name}", scope.service),
+    };
+    let mut found = label(&wish);
+    if found.parse::<NetworkName>().is_err() {
+        found = format!("{}-{found}", scope.service);
+    }
+    let what = format!("networks.{name}");
+    if found != wish && (named.is_some() || is_external) {
+        let message = format!("the network {wish} is called {found} here; it is another one");
+        scope.tell(part, Changed, (place, &what), message);
+    }
+    for (key, value) in own.iter().filter_map(Node::map).flatten() {
+        let what = format!("{what}.{}", key.text);
+        let at = (&key.place, what.as_str());
+        let text = value.text().unwrap_or_default();
+        let known = matches!(key.text.as_str(), "name" | "external" | "attachable")
+            || key.text.starts_with("x-")
+            || (key.text == "driver" && matches!(text, "bridge" | "default"))
+            || value.truth() == Some(false)
+            || value.is_null();
+        if !known {
+            let message =
+                "the network is made without it; one that is there already is taken as it is";
+            scope.tell(part, Lost, at, message);
+        }
+    }
+    found
+}
+
+/// Writes the long form of a port as the short one.
+fn port_text(port: &Node) -> Result<String, String> {
+    if let Some(text) = port.text() {
+        return Ok(text.to_owned());
+    }
+    let get = |key: &str| port.get(key).and_then(Node::text);
+    let target = get("target").ok_or("it names no port of the container")?;
+    let protocol = get("protocol").map(|p| format!("/{p}")).unwrap_or_default();
+    let published = get("published").map(|p| format!("{p}:")).unwrap_or_default();
+    let address = match get("host_ip") {
+        Some(ip) if ip.contains(':') && !ip.starts_with('[') => format!("[{ip}]:"),
+        Some(ip) => format!("{ip}:"),
+        None => String::new(),
+    };
+    Ok(format!("{address}{published}{target}{protocol}"))
+}
+
+fn publish(scope: &mut Scope<'_>, part: &mut Part, place: &Place, text: &str) {
+    let at = (place, "ports");
+    match ports(text) {
+        Ok(Ports::Published(list)) => {
+            let low = list.iter().find_map(|port| {
+                let host = port.rsplit(':').nth(1)?.parse::<u16>().ok()?;
+                (host < FIRST_FREE).then_some(host)
+            });
+            if let Some(port) = low {
+                let message = format!(
+                    "an ordinary user may not listen on {port} unless net.ipv4.ip_unprivileged_port_start allows it"
+                );
+                scope.tell(part, Todo, at, message);
+            }
+            for port in list {
+                push(&mut part.component.ports, port);
+            }
+        }
+        Ok(Ports::Anywhere(text)) => {
+            let message = format!(
+                "{text} names no port of the node; choose one, or use a route to have one leased"
+            );
+            scope.tell(part, Lost, at, message);
+        }
+        Err(why) => scope.tell(part, Lost, at, why),
+    }
+}

@@ -1,0 +1,53 @@
+//! Quadlet files (`podman-systemd.unit(5)`).
+//!
+//! A key that a definition has goes there, if its value can be said there and
+//! comes out as the same option of `podman run`. Every other key of
+//! `[Container]`, and every value with a specifier of systemd in it, goes into
+//! the unit as it is, through `extra`.
+
+mod container;
+mod health;
+mod mounts;
+mod network;
+mod pod;
+mod set;
+mod systemd;
+mod unit;
+
+use super::Files;
+use super::finish::{Imported, Unfinished, finish};
+
+/// Why Quadlet files are not taken.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum QuadletError {
+    /// A file cannot be read.
+    #[error("cannot read {path}: {reason}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// No container is among the files.
+    #[error("none of the files is a .container that can be imported")]
+    NoContainer,
+    /// Nothing can be made of it.
+    #[error(transparent)]
+    Unfinished(#[from] Unfinished),
+}
+
+/// Makes a definition of Quadlet files, all of them one service; the paths are
+/// absolute. Returns the files that were read as well.
+///
+/// # Errors
+///
+/// [`QuadletError`]: nothing came out.
+pub fn import(
+    paths: &[String],
+    files: &mut dyn Files,
+    name: Option<&str>,
+) -> Result<(Imported, Vec<String>), QuadletError> {
+    let mut set = set::load(paths, files)?;
+    let sheet = set::convert(&mut set, files, name)?;
+    Ok((finish(sheet)?, set.read))
+}

@@ -1,0 +1,82 @@
+//! Pods: their containers share the network of the first of them.
+
+use super::set::Scope;
+use super::unit::{Line, Unit};
+use super::{container, systemd};
+use crate::import::note::NoteKind::{Changed, Todo};
+use crate::import::sheet::{Part, Section};
+
+/// Keys of `[Pod]` that a container has as well.
+const SHARED: &[&str] = &[
+    "AddHost",
+    "DNS",
+    "DNSOption",
+    "DNSSearch",
+    "GIDMap",
+    "HostName",
+    "IP",
+    "IP6",
+    "Network",
+    "NetworkAlias",
+    "PublishPort",
+    "ShmSize",
+    "SubGIDMap",
+    "SubUIDMap",
+    "UIDMap",
+    "UserNS",
+    "Volume",
+];
+
+/// Reads the pod of a container.
+pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, all: &[&Unit]) {
+    let Some(line) = unit.last("Container", "Pod").cloned() else { return };
+    let Some(pod) = scope.set.units.get(&line.value) else {
+        let message =
+            format!("there is no {} among the files; what it says is missing", line.value);
+        scope.tell(part, Todo, &line, message);
+        return;
+    };
+    let is_in =
+        |unit: &&&Unit| unit.last("Container", "Pod").is_some_and(|l| l.value == line.value);
+    let first = all.iter().find(is_in).map(|unit| unit.stem.as_str()).unwrap_or_default();
+    if first == unit.stem {
+        whole(scope, part, pod);
+        let message = format!("{} holds the network that the pod had", part.name());
+        scope.tell(part, Changed, &line, message);
+        return;
+    }
+    if let (Some(container), Some(name)) =
+        (scope.container(first), scope.names.get(first).map(ToString::to_string))
+    {
+        part.extra(Section::Container, "Network", format!("{container}.container"));
+        part.depend(&name);
+        let message = format!("it is in the network of {name}, and starts after it");
+        scope.tell(part, Changed, &line, message);
+    }
+}
+
+/// Gives a container what its pod has.
+fn whole(scope: &mut Scope<'_>, part: &mut Part, pod: &Unit) {
+    let mut lines: Vec<Line> = Vec::new();
+    for line in &pod.lines {
+        match line.section.as_str() {
+            "Pod" if SHARED.contains(&line.key.as_str()) => {
+                lines.push(Line { section: "Container".to_owned(), ..line.clone() });
+            }
+            "Pod" if line.key == "PodName" || line.key == "ServiceName" => {
+                scope.tell(part, Changed, line, "there is no pod any more, and so no name of one");
+            }
+            "Pod" => {
+                let message = "a container has nothing like it";
+                scope.tell(part, crate::import::note::NoteKind::Lost, line, message);
+            }
+            _ => {}
+        }
+    }
+    let image = part.component.image.take();
+    // Only what the pod says; what is missing was told for the container.
+    let shared = Unit { lines, ..pod.clone() };
+    container::keys(scope, part, &shared);
+    part.component.image = image;
+    systemd::unit_section(scope, part, pod);
+}

@@ -1,0 +1,142 @@
+//! `[Unit]`, `[Service]` and `[Install]`.
+
+use super::set::Scope;
+use super::unit::{Line, Unit, plain};
+use crate::definition::model::Definition;
+use crate::import::files::file_name;
+use crate::import::note::NoteKind::{Changed, Lost, Needless};
+use crate::import::sheet::{Part, Section};
+
+/// Targets of the system, for which a user's units cannot wait.
+const OF_THE_SYSTEM: &[&str] =
+    &["network.target", "network-online.target", "local-fs.target", "remote-fs.target"];
+/// Targets that bring a container up when its user's manager starts.
+const AT_BOOT: &[&str] = &["default.target", "multi-user.target", "graphical-session.target"];
+
+/// Reads the sections.
+pub(super) fn convert(
+    scope: &mut Scope<'_>,
+    part: &mut Part,
+    unit: &Unit,
+    service: &mut Definition,
+    is_alone: bool,
+) {
+    unit_section(scope, part, unit);
+    service_section(scope, part, unit);
+    install_section(scope, part, unit);
+    if let Some(text) = unit.last("Unit", "Description").and_then(|line| plain(&line.value)) {
+        if is_alone {
+            service.comment = Some(text);
+        } else {
+            part.remark("", text);
+        }
+    }
+    for line in &unit.lines {
+        if !matches!(line.section.as_str(), "Unit" | "Container" | "Service" | "Install") {
+            let message = "MCP writes that section itself";
+            scope.tell(part, Needless, line, message);
+        }
+    }
+}
+
+/// Reads `[Unit]`.
+pub(super) fn unit_section(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) {
+    for line in unit.section("Unit") {
+        match line.key.as_str() {
+            "Description" => {}
+            "PartOf" => {
+                scope.tell(part, Changed, line, "it is part of its service's target");
+            }
+            "After" | "Requires" | "Wants" | "BindsTo" | "Requisite" | "Before" => {
+                dependency(scope, part, unit, line);
+            }
+            _ => part.extra(Section::Unit, &line.key, line.value.clone()),
+        }
+    }
+}
+
+/// Reads a list of units: those of imported containers become components.
+fn dependency(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, line: &Line) {
+    let mut rest: Vec<&str> = Vec::new();
+    for name in line.value.split_whitespace() {
+        let stem = name.strip_suffix(".service").or(name.strip_suffix(".container"));
+        let own = stem.and_then(|stem| scope.names.get(stem)).map(ToString::to_string);
+        let is_thing = ["-network", "-volume", "-image", "-pod"].iter().any(|end| {
+            let stem = stem.and_then(|stem| stem.strip_suffix(end));
+            let kind = end.trim_start_matches('-');
+            stem.is_some_and(|stem| scope.set.units.contains_key(&format!("{stem}.{kind}")))
+        }) || scope.set.units.contains_key(name);
+        match own {
+            Some(other) if line.key != "Before" => {
+                let is_required = ["Requires", "BindsTo", "Requisite"].iter().any(|key| {
+                    unit.section("Unit").iter().any(|line| {
+                        line.key == *key && line.value.split_whitespace().any(|n| n == name)
+                    })
+                });
+                if !is_required {
+                    let message = format!("it also requires {other}, not only starts after it");
+                    scope.tell(part, Changed, line, message);
+                }
+                part.depend(&other);
+            }
+            Some(other) => {
+                let message = format!("write depends_on into {other} instead");
+                scope.tell(part, Lost, line, message);
+            }
+            None if is_thing => {
+                scope.tell(part, Needless, line, "podman's generator sees to it");
+            }
+            None if OF_THE_SYSTEM.contains(&name) => {
+                let message = format!("a user's units cannot wait for {name}");
+                scope.tell(part, Needless, line, message);
+            }
+            None => rest.push(name),
+        }
+    }
+    if !rest.is_empty() {
+        part.extra(Section::Unit, &line.key, rest.join(" "));
+    }
+}
+
+fn service_section(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) {
+    let mut restart = "no".to_owned();
+    for line in unit.section("Service") {
+        match line.key.as_str() {
+            "Restart" if matches!(line.value.as_str(), "always" | "on-failure" | "no") => {
+                restart.clone_from(&line.value);
+            }
+            "Restart" => {
+                "on-failure".clone_into(&mut restart);
+                part.extra(Section::Service, "Restart", line.value.clone());
+            }
+            "Type" if line.value == "notify" => {
+                scope.tell(part, Needless, line, "podman's generator writes it");
+            }
+            "ExecStart" | "Type" | "KillMode" | "NotifyAccess" => {
+                scope.tell(part, Lost, line, "podman's generator writes it");
+            }
+            _ => part.extra(Section::Service, &line.key, line.value.clone()),
+        }
+    }
+    part.component.restart = Some(restart);
+}
+
+fn install_section(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) {
+    let mut at_boot = false;
+    for line in unit.section("Install") {
+        let is_boot = line.value.split_whitespace().any(|name| AT_BOOT.contains(&name));
+        match line.key.as_str() {
+            "WantedBy" | "RequiredBy" | "UpheldBy" if is_boot => at_boot = true,
+            _ => {
+                let message = "only the service as a whole is brought up, by its target";
+                scope.tell(part, Lost, line, message);
+            }
+        }
+    }
+    if !at_boot {
+        let place = unit.place.clone();
+        let file = file_name(&unit.path);
+        let message = format!("{file} does not start at a boot; a service that is active does");
+        part.tell(&mut scope.notes, Changed, (&place, "Install"), message);
+    }
+}

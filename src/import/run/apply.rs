@@ -1,0 +1,502 @@
+//! The options of a run to the keys of a component.
+
+use super::Scope;
+use super::parse::{Flag, Run};
+use crate::definition::is_mount_option;
+use crate::definition::model::{Command, Limit, Log, OneOrMany, Scalar};
+use crate::import::check::{INTERVAL, RETRIES, TIMEOUT, Times, check_words, health, on_failure};
+use crate::import::env::add_env;
+use crate::import::files::absolute;
+use crate::import::note::NoteKind::{Changed, Lost, Needless, Todo};
+use crate::import::options::{cpus, security};
+use crate::import::sheet::{Part, Section, push};
+use crate::import::values::{Ports, duration, image, label, names_registry, ports, size};
+use crate::names::NetworkName;
+use crate::quadlet::escape::{raw, word};
+
+/// Options that are lines of `[Container]` with the value as it is.
+const LINES: &[(&str, &str)] = &[
+    ("dns-option", "DNSOption"),
+    ("dns-search", "DNSSearch"),
+    ("gidmap", "GIDMap"),
+    ("group-add", "GroupAdd"),
+    ("ip", "IP"),
+    ("ip6", "IP6"),
+    ("secret", "Secret"),
+    ("subgidname", "SubGIDMap"),
+    ("subuidname", "SubUIDMap"),
+    ("tz", "Timezone"),
+    ("uidmap", "UIDMap"),
+];
+
+/// Options that podman takes and that have no key at all.
+const PASSED: &[&str] = &[
+    "blkio-weight",
+    "blkio-weight-device",
+    "cgroup-conf",
+    "cgroup-parent",
+    "cgroupns",
+    "chrootdirs",
+    "cpu-period",
+    "cpu-quota",
+    "cpu-rt-period",
+    "cpu-rt-runtime",
+    "cpu-shares",
+    "cpuset-cpus",
+    "cpuset-mems",
+    "device-cgroup-rule",
+    "device-read-bps",
+    "device-read-iops",
+    "device-write-bps",
+    "device-write-iops",
+    "env-merge",
+    "group-entry",
+    "hosts-file",
+    "hostuser",
+    "image-volume",
+    "init-path",
+    "ipc",
+    "mac-address",
+    "memory-reservation",
+    "memory-swap",
+    "memory-swappiness",
+    "oom-score-adj",
+    "passwd-entry",
+    "personality",
+    "pid",
+    "rdt-class",
+    "shm-size-systemd",
+    "systemd",
+    "timeout",
+    "umask",
+    "unsetenv",
+    "uts",
+    "volumes-from",
+];
+
+/// Options without a value that podman takes.
+const SWITCHES: &[&str] = &[
+    "env-host",
+    "http-proxy",
+    "interactive",
+    "no-hostname",
+    "no-hosts",
+    "oom-kill-disable",
+    "passwd",
+    "privileged",
+    "publish-all",
+    "read-only-tmpfs",
+    "tty",
+    "unsetenv-all",
+];
+
+/// Options that podman's generator or MCP gives anyway.
+const OWN: &[&str] = &[
+    "attach",
+    "cidfile",
+    "conmon-pidfile",
+    "detach",
+    "detach-keys",
+    "disable-content-trust",
+    "pidfile",
+    "quiet",
+    "replace",
+    "rm",
+    "sig-proxy",
+];
+
+/// Reads the options of one run.
+pub(super) fn apply(scope: &mut Scope<'_>, part: &mut Part, run: &Run) {
+    part.component.image =
+        Some(if scope.is_docker { image(&run.image) } else { run.image.clone() });
+    if !run.command.is_empty() {
+        part.component.cmd = Some(run.command.iter().map(|(word, _)| word.clone()).collect());
+    }
+    part.component.restart = Some("no".to_owned());
+    let driver = run.flags.iter().rfind(|flag| flag.name == "log-driver");
+    let is_json =
+        driver.map_or(scope.is_docker, |flag| matches!(flag.value.as_str(), "json-file" | "local"));
+    for flag in &run.flags {
+        if !run.is_split && flag.value.contains(['$', '`']) && !begins_here(&flag.value) {
+            let message = "what the shell fills in is plain text now";
+            scope.tell(part, Changed, (&flag.place, &format!("--{}", flag.name)), message);
+        }
+        if flag.name == "log-opt" && is_json {
+            let message = "the output goes to the journal, whose own limits hold";
+            scope.tell(part, Changed, (&flag.place, "--log-opt"), message);
+            continue;
+        }
+        let done = simple(part, flag)
+            || lists(scope, part, flag)
+            || log(scope, part, flag)
+            || mounts(scope, part, flag)
+            || network(scope, part, flag)
+            || told(scope, part, flag);
+        if !done {
+            let message = "podman run has no such option, or a definition nothing like it";
+            scope.tell(part, Lost, (&flag.place, &format!("--{}", flag.name)), message);
+        }
+    }
+    check(part, run);
+    if !scope.is_docker && !names_registry(&run.image) {
+        let message =
+            format!("{} names no registry, so podman's own settings choose one", run.image);
+        scope.tell(part, Todo, (&run.place, "image"), message);
+    }
+}
+
+/// Keys with one value.
+fn simple(part: &mut Part, flag: &Flag) -> bool {
+    let value = flag.value.clone();
+    let is_on = value == "true";
+    let c = &mut part.component;
+    match flag.name.as_str() {
+        // What the container is called was read before.
+        "name" => {}
+        "hostname" => c.hostname = Some(value),
+        "user" => c.user = Some(value),
+        "userns" => c.userns = Some(value),
+        "workdir" => c.working_dir = Some(value),
+        "stop-signal" => c.stop_signal = Some(value),
+        "init" => c.init = is_on.then_some(true),
+        "read-only" => c.read_only = is_on.then_some(true),
+        "memory" => match size(&value) {
+            Some(size) => c.resources.get_or_insert_default().memory = Some(size),
+            None => return false,
+        },
+        "cpus" => match cpus(&value) {
+            Some(cpus) => c.resources.get_or_insert_default().cpus = Some(cpus),
+            None => return false,
+        },
+        "pids-limit" => match value.parse::<u32>() {
+            Ok(pids) if pids > 0 => c.resources.get_or_insert_default().pids = Some(pids),
+            Ok(_) | Err(_) => part.extra(Section::Container, "PidsLimit", value),
+        },
+        "shm-size" => match size(&value) {
+            Some(size) => c.shm_size = Some(size),
+            None => return false,
+        },
+        "stop-timeout" => match value.parse::<u64>() {
+            Ok(seconds) => c.stop_timeout = Some(format!("{}s", seconds.max(1))),
+            Err(_) => return false,
+        },
+        "entrypoint" => {
+            let words: Option<Vec<String>> = serde_json::from_str(&value).ok();
+            c.entrypoint = Some(words.unwrap_or_else(|| vec![value]));
+        }
+        _ => return false,
+    }
+    true
+}
+
+/// Keys that are lists or tables.
+fn lists(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) -> bool {
+    let value = flag.value.clone();
+    let pair = value.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned()));
+    let c = &mut part.component;
+    match flag.name.as_str() {
+        "env" => {
+            if let Some(pair) = pair {
+                add_env(part, [pair]);
+            } else {
+                let message = format!("{value} is passed on from the shell; write its value");
+                scope.tell(part, Lost, (&flag.place, "--env"), message);
+            }
+        }
+        "label" | "annotation" => {
+            let (name, text) = pair.unwrap_or((value.clone(), String::new()));
+            let good = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+            let is_label = flag.name == "label";
+            if name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(good) {
+                let table = if is_label { &mut c.labels } else { &mut c.annotations };
+                table.get_or_insert_default().insert(name, text);
+            } else {
+                let key = if is_label { "Label" } else { "Annotation" };
+                part.extra(Section::Container, key, word(&value));
+            }
+        }
+        "sysctl" => {
+            let Some((name, value)) = pair else { return false };
+            c.sysctls.get_or_insert_default().insert(name, Scalar::Text(value));
+        }
+        "ulimit" => match pair {
+            Some((name, value)) => {
+                c.ulimits.get_or_insert_default().insert(name, Limit::Text(value));
+            }
+            None => part.extra(Section::Container, "Ulimit", value),
+        },
+        "cap-add" | "cap-drop" => {
+            let capabilities = c.capabilities.get_or_insert_default();
+            let list =
+                if flag.name == "cap-add" { &mut capabilities.add } else { &mut capabilities.drop };
+            list.get_or_insert_default().extend(value.split(',').map(str::to_owned));
+        }
+        "dns" if value.parse::<std::net::IpAddr>().is_ok() => push(&mut c.dns, value),
+        "dns" => part.extra(Section::Container, "DNS", value),
+        "add-host" => push(&mut c.hosts, value.replacen('=', ":", 1)),
+        "device" if value.starts_with('/') => push(&mut c.devices, value),
+        "device" => part.extra(Section::Container, "AddDevice", value),
+        "security-opt" => security(part, &value),
+        "env-file" => {
+            let path = absolute(&scope.options.directory, &scope.options.home, &value);
+            if !scope.files.exists(&path) {
+                let message = format!("there is no {path} here; without it a deploy is refused");
+                scope.tell(part, Todo, (&flag.place, "--env-file"), message);
+            }
+            push(&mut part.component.env_files, path);
+        }
+        _ => return false,
+    }
+    true
+}
+
+/// Where the output goes.
+fn log(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) -> bool {
+    let value = flag.value.clone();
+    let pair = value.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned()));
+    let c = &mut part.component;
+    match flag.name.as_str() {
+        "log-driver" => match value.as_str() {
+            "journald" | "k8s-file" | "none" => {
+                c.log.get_or_insert_with(Log::default).driver = Some(value);
+            }
+            "json-file" | "local" => {
+                let message = "the output goes to the journal, whose own limits hold";
+                scope.tell(part, Changed, (&flag.place, "--log-driver"), message);
+            }
+            _ => return false,
+        },
+        "log-opt" => {
+            let Some((name, value)) = pair else { return false };
+            let log = c.log.get_or_insert_with(Log::default);
+            log.options.get_or_insert_default().insert(name, Scalar::Text(value));
+        }
+        _ => return false,
+    }
+    true
+}
+
+/// Tells whether a path begins with what stands for the current directory or
+/// the home directory.
+fn begins_here(value: &str) -> bool {
+    ["$(pwd)", "`pwd`", "${PWD}", "$PWD", "${HOME}", "$HOME"]
+        .iter()
+        .any(|here| value.starts_with(here))
+}
+
+/// Writes out the current directory and the home directory at the beginning
+/// of a path.
+fn here(scope: &Scope<'_>, source: &str) -> String {
+    for (name, path) in [
+        ("$(pwd)", &scope.options.directory),
+        ("`pwd`", &scope.options.directory),
+        ("${PWD}", &scope.options.directory),
+        ("$PWD", &scope.options.directory),
+        ("${HOME}", &scope.options.home),
+        ("$HOME", &scope.options.home),
+    ] {
+        if let Some(rest) = source.strip_prefix(name) {
+            return format!("{path}{rest}");
+        }
+    }
+    source.to_owned()
+}
+
+fn mounts(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) -> bool {
+    match flag.name.as_str() {
+        "volume" => volume(scope, part, flag),
+        "tmpfs" => push(&mut part.component.tmpfs, flag.value.clone()),
+        "mount" => {
+            let parts: Vec<String> = flag
+                .value
+                .split(',')
+                .map(|part| match part.split_once('=') {
+                    Some((key @ ("source" | "src"), path)) if path.starts_with(['.', '$', '`']) => {
+                        let path = here(scope, path);
+                        let path = absolute(&scope.options.directory, &scope.options.home, &path);
+                        format!("{key}={path}")
+                    }
+                    _ => part.to_owned(),
+                })
+                .collect();
+            line(scope, part, "Mount", (&parts.join(","), flag));
+        }
+        _ => return false,
+    }
+    true
+}
+
+/// Adds a line of `[Container]` whose value is taken as it is.
+fn line(scope: &mut Scope<'_>, part: &mut Part, key: &str, (value, flag): (&str, &Flag)) {
+    match raw(value) {
+        Ok(value) => part.extra(Section::Container, key, value),
+        Err(why) => {
+            scope.tell(part, Lost, (&flag.place, &format!("--{}", flag.name)), why.to_string());
+        }
+    }
+}
+
+fn volume(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) {
+    let at = (&flag.place, "--volume");
+    let text = here(scope, &flag.value);
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, target, options) = match parts.as_slice() {
+        [target] => {
+            let name = label(&format!("{}-{target}", part.name()));
+            push(&mut part.component.volumes, format!("{name}:{target}"));
+            let message = format!("the volume at {target} has no name; it is called {name} now");
+            scope.tell(part, Changed, at, message);
+            return;
+        }
+        [source, target] => (*source, *target, ""),
+        [source, target, options] => (*source, *target, *options),
+        _ => return scope.tell(part, Lost, at, format!("{text:?} has too many parts")),
+    };
+    let is_known = options.is_empty() || options.split(',').all(is_mount_option);
+    let options = if options.is_empty() { String::new() } else { format!(":{options}") };
+    if source.starts_with(['/', '.', '~']) {
+        let path = absolute(&scope.options.directory, &scope.options.home, source);
+        if !scope.files.exists(&path) {
+            let message = format!("there is no {path} here; without it a deploy is refused");
+            scope.tell(part, Todo, at, message);
+        }
+        if is_known {
+            push(&mut part.component.volumes, format!("{path}:{target}{options}"));
+        } else {
+            line(scope, part, "Volume", (&format!("{path}:{target}{options}"), flag));
+        }
+        return;
+    }
+    let own = format!("{}-", scope.service);
+    match source.strip_prefix(&own) {
+        Some(short) if is_known && !short.is_empty() => {
+            push(&mut part.component.volumes, format!("{}:{target}{options}", label(short)));
+        }
+        Some(_) | None if scope.is_docker && is_known => {
+            push(&mut part.component.volumes, format!("{}:{target}{options}", label(source)));
+        }
+        // The volume that there is, with what is in it.
+        Some(_) | None => {
+            line(scope, part, "Volume", (&format!("{source}:{target}{options}"), flag));
+        }
+    }
+}
+
+fn network(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) -> bool {
+    let value = flag.value.as_str();
+    match flag.name.as_str() {
+        "network" => match value {
+            "host" | "none" | "private" => {
+                part.component.network = Some(OneOrMany::One(value.to_owned()));
+            }
+            "bridge" | "default" if scope.is_docker => {}
+            _ if value.parse::<NetworkName>().is_ok() => join(part, value),
+            _ if scope.is_docker && !value.contains(':') => {
+                let name = label(value);
+                join(part, &name);
+                let message = format!("the network is called {name} here");
+                scope.tell(part, Changed, (&flag.place, "--network"), message);
+            }
+            _ => line(scope, part, "Network", (value, flag)),
+        },
+        "network-alias" => push(&mut part.component.aliases, value.to_owned()),
+        "publish" => match ports(value) {
+            Ok(Ports::Published(list)) => {
+                for port in list {
+                    push(&mut part.component.ports, port);
+                }
+            }
+            Ok(Ports::Anywhere(text)) => {
+                let message =
+                    format!("{text} names no port of the node; choose one, or use a route");
+                scope.tell(part, Lost, (&flag.place, "--publish"), message);
+            }
+            Err(why) => scope.tell(part, Lost, (&flag.place, "--publish"), why),
+        },
+        _ => return false,
+    }
+    true
+}
+
+/// Adds a podman network, and the old name of the container in it.
+fn join(part: &mut Part, name: &str) {
+    part.component.network = Some(match part.component.network.take() {
+        Some(OneOrMany::One(first)) => OneOrMany::Many(vec![first, name.to_owned()]),
+        Some(OneOrMany::Many(mut names)) => {
+            names.push(name.to_owned());
+            OneOrMany::Many(names)
+        }
+        None => OneOrMany::One(name.to_owned()),
+    });
+}
+
+/// Options that are told of, or go into the unit as they are.
+fn told(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) -> bool {
+    let name = flag.name.as_str();
+    let what = format!("--{name}");
+    let at = (&flag.place, what.as_str());
+    match name {
+        "restart" => {
+            let (word, times) = flag.value.split_once(':').unwrap_or((&flag.value, ""));
+            if !times.is_empty() {
+                scope.tell(part, Changed, at, "systemd tries for ever, ever more slowly");
+            }
+            part.component.restart = Some(word.to_owned());
+        }
+        "pull" => {
+            let message =
+                "a deploy pulls only what the node does not have; mcp deploy --pull asks again";
+            scope.tell(part, Changed, at, message);
+        }
+        "gpus" => {
+            part.extra(Section::Container, "AddDevice", "nvidia.com/gpu=all");
+            let message = "the node needs the Container Device Interface for its GPUs";
+            scope.tell(part, Todo, at, message);
+        }
+        "expose" => {
+            let message = "containers in one network reach every port of each other";
+            scope.tell(part, Needless, at, message);
+        }
+        // Read together, once all are known.
+        _ if name.starts_with("health-") => {}
+        "no-healthcheck" => part.extra(Section::Container, "HealthCmd", "none"),
+        _ if OWN.contains(&name) => scope.tell(part, Needless, at, "podman's generator sees to it"),
+        _ if SWITCHES.contains(&name) => match flag.value.as_str() {
+            "true" => part.podman_arg(&what),
+            value => part.podman_arg(&format!("{what}={value}")),
+        },
+        _ => {
+            if let Some((_, key)) = LINES.iter().find(|(own, _)| *own == name) {
+                line(scope, part, key, (&flag.value, flag));
+            } else if PASSED.contains(&name) {
+                part.podman_arg(&format!("{what}={}", flag.value));
+            } else {
+                return false;
+            }
+        }
+    }
+    true
+}
+
+/// Reads the options of the check together.
+fn check(part: &mut Part, run: &Run) {
+    let get =
+        |name: &str| run.flags.iter().rfind(|flag| flag.name == name).map(|f| f.value.as_str());
+    let Some(command) = get("health-cmd") else { return };
+    if command == "none" {
+        part.extra(Section::Container, "HealthCmd", "none");
+        return;
+    }
+    let time = |name: &str| get(name).and_then(duration);
+    let times = Times {
+        interval: time("health-interval").unwrap_or(INTERVAL),
+        timeout: time("health-timeout").unwrap_or(TIMEOUT),
+        retries: get("health-retries").and_then(|text| text.parse().ok()).unwrap_or(RETRIES),
+        start_period: time("health-start-period"),
+    };
+    let command: Command = check_words(command);
+    let mut check = health(command, &times);
+    check.on_failure = on_failure(get("health-on-failure"));
+    part.component.health = Some(check);
+    part.remark("health", times.remark());
+}

@@ -1,0 +1,146 @@
+//! A definition while it is being put together.
+
+use crate::definition::model::{Component, Definition, OneOrMany};
+use crate::definition::write::Draft;
+use crate::quadlet::escape::word;
+
+use super::note::{Note, NoteKind, Notes, Place};
+
+/// A definition, and what is said of it.
+#[derive(Debug, Default)]
+pub(super) struct Sheet {
+    pub(super) service: Definition,
+    pub(super) head: Vec<String>,
+    pub(super) parts: Vec<Part>,
+    pub(super) notes: Notes,
+}
+
+/// One component of it.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) component: Component,
+    /// What it was in the source, such as `services.web`.
+    pub(super) what: String,
+    pub(super) place: Place,
+    remarks: Vec<(String, String)>,
+}
+
+/// A section that verbatim lines go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Section {
+    Unit,
+    Container,
+    Service,
+}
+
+impl Section {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Unit => "Unit",
+            Self::Container => "Container",
+            Self::Service => "Service",
+        }
+    }
+}
+
+/// The path of remarks on what a component does not have.
+const BELOW: &str = "~";
+
+impl Part {
+    pub(super) fn new(name: &str, what: impl Into<String>, place: Place) -> Self {
+        let component = Component { name: Some(name.to_owned()), ..Component::default() };
+        Self { component, what: what.into(), place, remarks: Vec::new() }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.component.name.as_deref().unwrap_or_default()
+    }
+
+    /// Adds a comment above a key; above the component for `""`.
+    pub(super) fn remark(&mut self, key: &str, line: impl Into<String>) {
+        self.remarks.push((key.to_owned(), line.into()));
+    }
+
+    /// Adds a verbatim line.
+    pub(super) fn extra(&mut self, section: Section, key: &str, value: impl Into<String>) {
+        let extra = self.component.extra.get_or_insert_default();
+        let lines = extra.entry(section.as_str().to_owned()).or_default();
+        let value = value.into();
+        match lines.entry(key.to_owned()) {
+            std::collections::btree_map::Entry::Vacant(empty) => {
+                empty.insert(OneOrMany::One(value));
+            }
+            std::collections::btree_map::Entry::Occupied(mut some) => match some.get_mut() {
+                OneOrMany::Many(values) => values.push(value),
+                OneOrMany::One(first) => {
+                    let first = std::mem::take(first);
+                    some.insert(OneOrMany::Many(vec![first, value]));
+                }
+            },
+        }
+    }
+
+    /// Adds a component that must be ready first.
+    pub(super) fn depend(&mut self, name: &str) {
+        if name == self.name() {
+            return;
+        }
+        let list = self.component.depends_on.get_or_insert_default();
+        if !list.iter().any(|own| own == name) {
+            list.push(name.to_owned());
+        }
+    }
+
+    /// Adds an option of `podman run` that has no key.
+    pub(super) fn podman_arg(&mut self, argument: &str) {
+        self.extra(Section::Container, "PodmanArgs", word(argument));
+    }
+
+    /// Tells of something of this component, in the notes and, unless it is
+    /// needless, in a comment of the definition.
+    pub(super) fn tell(
+        &mut self,
+        notes: &mut Notes,
+        kind: NoteKind,
+        (place, key): (&Place, &str),
+        message: impl Into<String>,
+    ) {
+        let message = message.into();
+        match kind {
+            NoteKind::Lost => self.remark(BELOW, format!("Not carried over: {key}: {message}.")),
+            NoteKind::Changed => self.remark(BELOW, format!("Changed: {key}: {message}.")),
+            NoteKind::Todo => self.remark(BELOW, format!("To do: {key}: {message}.")),
+            NoteKind::Needless => {}
+        }
+        notes.add(kind, place, format!("{}.{key}", self.what), message);
+    }
+}
+
+impl Sheet {
+    /// Returns the draft, the places of the components, and the notes.
+    pub(super) fn take_apart(self) -> (Draft, Vec<(String, Place)>, Vec<Note>) {
+        let Self { service, head, parts, notes } = self;
+        let mut draft = Draft { definition: service, ..Draft::default() };
+        for line in head {
+            draft.remarks.add("", line);
+        }
+        let mut places = Vec::new();
+        let mut components = Vec::new();
+        for (index, part) in parts.into_iter().enumerate() {
+            let at = format!("components[{index}]");
+            for (key, line) in part.remarks {
+                let path = if key.is_empty() { at.clone() } else { format!("{at}.{key}") };
+                draft.remarks.add(path, line);
+            }
+            places.push((part.what, part.place));
+            components.push(part.component);
+        }
+        draft.definition.components = Some(components);
+        (draft, places, notes.sorted())
+    }
+}
+
+/// Adds to a list that may not be there yet.
+pub(super) fn push<T>(list: &mut Option<Vec<T>>, item: T) {
+    list.get_or_insert_default().push(item);
+}

@@ -1,0 +1,188 @@
+//! Unit files as they are handed over to a person.
+
+use crate::names::{ServiceName, UnitName};
+
+use super::render::node_units;
+use super::unit_file::body;
+use super::unit_set::{Place, UnitSet};
+
+/// How every file of ours begins.
+const OURS: &str = "# Made by MCP";
+
+/// Returns a file of a service without its ties to the agent: the heading says
+/// whose it is, a boot brings it in without `mcp.target`, and it waits for no
+/// boot stage. What it runs stays the same. Doing it twice changes nothing.
+pub fn released(text: &str, service: &ServiceName) -> String {
+    let everything = UnitName::everything();
+    let gate = UnitName::gate(service);
+    let mut result = String::new();
+    if text.starts_with(OURS) {
+        result.push_str(&heading(service));
+    } else {
+        result.push_str(text.strip_suffix(body(text)).unwrap_or_default());
+    }
+    for line in body(text).split_inclusive('\n') {
+        let (content, end) = match line.strip_suffix('\n') {
+            Some(content) => (content, "\n"),
+            None => (line, ""),
+        };
+        match content.split_once('=') {
+            Some(("PartOf", value)) if value == everything.as_str() => {}
+            Some(("WantedBy", value)) if value == everything.as_str() => {
+                result.push_str("WantedBy=default.target");
+                result.push_str(end);
+            }
+            Some((key @ ("Wants" | "After"), value))
+                if value.split(' ').any(|unit| unit == gate.as_str()) =>
+            {
+                let rest: Vec<&str> =
+                    value.split(' ').filter(|unit| *unit != gate.as_str()).collect();
+                if !rest.is_empty() {
+                    result.extend([key, "=", &rest.join(" "), end]);
+                }
+            }
+            Some(_) | None => result.push_str(line),
+        }
+    }
+    result
+}
+
+/// Why a set cannot do without the agent's program.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{unit} holds ports for a blue-green deploy, which only mcp-agent can carry on; write `strategy = \"recreate\"`"
+)]
+pub struct NeedsAgent {
+    /// The unit that needs it.
+    pub unit: String,
+}
+
+/// Returns a set as somebody can use it who has podman and systemd and nothing
+/// of MCP: what would call `agent` is left out, and `podman`'s pause process
+/// has its unit. A component that podman itself does not check counts as ready
+/// when it has started.
+///
+/// # Errors
+///
+/// [`NeedsAgent`]
+pub fn standalone(set: &UnitSet, agent: &str, podman: &str) -> Result<UnitSet, NeedsAgent> {
+    let mut alone = UnitSet::new(set.service.clone(), set.wanted);
+    let probe = format!("ExecStartPost={agent} ");
+    let check = format!("ExecStart={agent} ");
+    // Checks: what they run is the agent's program, and a timer starts them.
+    let checks: Vec<&str> = set
+        .of(Place::Systemd)
+        .filter(|(_, text)| text.lines().any(|line| line.starts_with(&check)))
+        .filter_map(|(name, _)| name.strip_suffix(".service"))
+        .collect();
+    for ((place, name), text) in &set.files {
+        if name.ends_with(".socket") {
+            return Err(NeedsAgent { unit: name.clone() });
+        }
+        let stem = name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem);
+        if *place == Place::Systemd && checks.contains(&stem) {
+            continue;
+        }
+        let ours = |line: &&str| {
+            let line = line.trim_end_matches('\n');
+            let upheld = line.strip_prefix("Upholds=").and_then(|u| u.strip_suffix(".timer"));
+            line.starts_with(&probe) || upheld.is_some_and(|stem| checks.contains(&stem))
+        };
+        let text = released(text, &set.service);
+        let mut rest = format!(
+            "# Written by mcp render for the service {}; it needs podman and systemd alone.\n",
+            set.service
+        );
+        rest.extend(body(&text).split_inclusive('\n').filter(|line| !ours(line)));
+        alone.files.insert((*place, name.clone()), rest);
+    }
+    for (name, text) in node_units(podman, &[]) {
+        if name == UnitName::podman_ready().as_str() {
+            alone.files.insert((Place::Systemd, name), text);
+        }
+    }
+    Ok(alone)
+}
+
+fn heading(service: &ServiceName) -> String {
+    format!(
+        "# Made by MCP for the service {service}, and released: this file is yours now.\n\
+         # No agent looks at it. Lines that call mcp-agent wait until the container\n\
+         # answers, or check it; they need that program and nothing else of MCP.\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_released_file_says_so_and_is_tied_to_nothing_of_ours() {
+        let service: ServiceName = "web".parse().unwrap();
+        let container = "# Made by MCP from web.toml, generation 7.\n# x\n\n[Unit]\n\
+                         PartOf=web.target\nWants=mcp-podman.service web-gate.target\n\
+                         After=mcp-podman.service web-gate.target\n[Container]\n\
+                         Exec=PartOf=mcp.target\n[Install]\nWantedBy=web.target\n";
+        let once = released(container, &service);
+        insta::assert_snapshot!(once, @r"
+        # Made by MCP for the service web, and released: this file is yours now.
+        # No agent looks at it. Lines that call mcp-agent wait until the container
+        # answers, or check it; they need that program and nothing else of MCP.
+
+        [Unit]
+        PartOf=web.target
+        Wants=mcp-podman.service
+        After=mcp-podman.service
+        [Container]
+        Exec=PartOf=mcp.target
+        [Install]
+        WantedBy=web.target
+        ");
+        assert_eq!(released(&once, &service), once);
+        let target = "# Made by MCP from web.toml, generation 7.\n[Unit]\nPartOf=mcp.target\n\n\
+                      [Install]\nWantedBy=mcp.target\n";
+        let once = released(target, &service);
+        assert!(once.ends_with("[Unit]\n\n[Install]\nWantedBy=default.target\n"), "{once}");
+        assert_eq!(released(&once, &service), once);
+    }
+
+    #[test]
+    fn what_stands_alone_calls_nothing_of_ours_and_keeps_the_rest() {
+        let service: ServiceName = "web".parse().unwrap();
+        let mut set = UnitSet::new(service.clone(), true);
+        let files = [
+            (
+                Place::Quadlet,
+                "web.container",
+                "[Unit]\nUpholds=web-check.timer\nUpholds=own.timer\n[Service]\nExecStartPost=/a/mcp-agent probe tcp\nRestart=no\n",
+            ),
+            (Place::Systemd, "web-check.service", "[Service]\nExecStart=/a/mcp-agent check x\n"),
+            (Place::Systemd, "web-check.timer", "[Timer]\n"),
+            (Place::Systemd, "web-nightly.timer", "[Timer]\n"),
+            (Place::Systemd, "web-nightly.service", "[Service]\nExecStart=/usr/bin/podman run x\n"),
+        ];
+        for (place, name, text) in files {
+            set.files.insert((place, name.to_owned()), text.to_owned());
+        }
+        let alone = standalone(&set, "/a/mcp-agent", "/usr/bin/podman").unwrap();
+        let names: Vec<&str> = alone.files.keys().map(|(_, name)| name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["web.container", "mcp-podman.service", "web-nightly.service", "web-nightly.timer"]
+        );
+        let container = &alone.files[&(Place::Quadlet, "web.container".to_owned())];
+        assert!(
+            container.ends_with("[Unit]\nUpholds=own.timer\n[Service]\nRestart=no\n"),
+            "{container}"
+        );
+        set.files.insert((Place::Systemd, "web-80.socket".to_owned()), String::new());
+        assert!(standalone(&set, "/a/mcp-agent", "/usr/bin/podman").is_err());
+    }
+
+    #[test]
+    fn a_heading_of_a_person_and_all_else_stays() {
+        let service: ServiceName = "web".parse().unwrap();
+        let text = "# mine\n[Unit]\nAfter=web-gate.target\nAfter=a.service\nX";
+        assert_eq!(released(text, &service), "# mine\n[Unit]\nAfter=a.service\nX");
+    }
+}
