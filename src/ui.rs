@@ -192,6 +192,11 @@ impl Ui {
         self.terminals.out
     }
 
+    /// Tells whether a person reads the data and has a keyboard.
+    pub fn is_a_person(&self) -> bool {
+        self.terminals.out && self.terminals.input
+    }
+
     /// Returns how many columns the data may take.
     pub fn width(&self) -> usize {
         let known = self.terminals.columns.filter(|columns| *columns > 0);

@@ -19,6 +19,7 @@ pub mod definitions;
 pub mod editor;
 pub mod environment;
 pub mod error;
+pub mod full_screen;
 pub mod local;
 pub mod peers;
 pub mod progress;
@@ -31,7 +32,6 @@ pub mod starter;
 pub mod status;
 pub mod syncing;
 pub mod target;
-pub mod terminal;
 pub mod transfer;
 pub mod views;
 

@@ -56,7 +56,7 @@ fn is_well(node: &Machine, path: &str) {
 
 const PATH: &str = "volumes = [\"/srv/mcp/data-path:/data\"]";
 const LIMIT: &str = "volumes = [\"/srv/mcp/data-limit:/data\"]";
-const SICK: &str = "health = { http = \"/health\", interval = \"1s\", retries = 1, timeout = \"1s\" }\n[[components.routes]]\nport = 8080";
+const SICK: &str = "health = { http = \"/health\", interval = \"2s\", retries = 1, timeout = \"1s\" }\n[[components.routes]]\nport = 8080";
 const CHAIN: &str = r#"name = "chain"
 
 [[components]]

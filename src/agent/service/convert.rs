@@ -394,8 +394,8 @@ fn schedule_status(c: &Container, name: &ScheduleName, state: &TimerState) -> pb
     pb::ScheduleStatus {
         name: name.to_string(),
         unit: c.name.schedule_unit(name).to_string(),
-        next_ms: state.next.map_or(0, since_epoch),
-        last_ms: state.last.map_or(0, since_epoch),
+        next_ms: state.next.map_or(0, since_epoch_ms),
+        last_ms: state.last.map_or(0, since_epoch_ms),
         running: state.running,
         result: if ran && !state.running { state.result.clone() } else { String::new() },
         status: state.status,

@@ -14,7 +14,7 @@ use crate::cli::completion;
 use crate::cli::config::{Node, Settings};
 use crate::cli::context::{Answer, Context, Exit, harmless_json};
 use crate::cli::error::{CliError, ErrorKind, OutputError};
-use crate::cli::terminal::Terminal;
+use crate::cli::full_screen::FullScreen;
 use crate::cli::views::problem;
 use crate::cli::views::top::{Frame, Next, SampleView, Screen, SortKey, TopView, draw, frame};
 use crate::cli::{connection, status};
@@ -98,7 +98,7 @@ impl TopArgs {
 /// The config is invalid, no node has the service, or the output cannot be
 /// written.
 pub async fn run(context: &Context<'_>, args: &TopArgs) -> Result<Exit, CliError> {
-    let live = !args.once && context.ui.out_is_terminal() && !context.json;
+    let live = !args.once && context.ui.is_a_person() && !context.json;
     let stream = !args.once && context.json;
     // Also when it goes on: a mistake is told before the screen is taken.
     let answers = glance(context, args, live || stream).await?;
@@ -275,14 +275,15 @@ async fn watch(
 ) -> Result<Exit, CliError> {
     let mut resized = signal(SignalKind::window_change()).map_err(CliError::failed)?;
     let mut ended = signal(SignalKind::terminate()).map_err(CliError::failed)?;
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(CliError::failed)?;
     let mut hung_up = signal(SignalKind::hangup()).map_err(CliError::failed)?;
     let mut clock = tokio::time::interval(Duration::from_secs(1));
-    let terminal = Terminal::take(context.ui).map_err(CliError::failed)?;
+    let mut terminal = FullScreen::take(context.ui).map_err(CliError::failed)?;
     let (tell, mut told) = mpsc::channel(16);
     let mut followed =
         Box::pin(join_all(nodes.iter().map(|node| follow(watched, node, tell.clone()))));
     loop {
-        let (width, height) = terminal.size();
+        let (width, height) = FullScreen::size();
         screen.page = frame::page(&screen, height);
         let (palette, now) = (context.ui.palette(), Timestamp::now());
         let frame = Frame { width, height: Some(height), palette, now };
@@ -296,15 +297,18 @@ async fn watch(
                     screen.lose(node.as_str(), now.as_millisecond(), error.message());
                 }
             },
-            keys = terminal.keys() => for key in keys.map_err(CliError::failed)? {
-                if screen.press(key) == Next::Quit {
+            keys = terminal.keys() => {
+                let Some(keys) = keys else { return Ok(Exit::Done) };
+                if keys.into_iter().any(|key| screen.press(key) == Next::Quit) {
                     return Ok(Exit::Done);
                 }
-            },
+            }
             _ = resized.recv() => {}
             // Ages go on.
             _ = clock.tick() => {}
             _ = ended.recv() => return Ok(Exit::Done),
+            // A key gives none, but somebody may send it.
+            _ = interrupted.recv() => return Ok(Exit::Done),
             _ = hung_up.recv() => return Ok(Exit::Done),
         }
     }

@@ -2,14 +2,15 @@
 //! pressed. Dropping it gives the terminal back as it was.
 
 use std::io;
-use std::os::fd::OwnedFd;
 
-use rustix::fs::{Mode, OFlags};
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
-use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
 
 use crate::cli::views::top::Key;
+use crate::terminal::{self, RawMode};
 use crate::ui::Ui;
+
+/// What is read at once: more keys than anybody presses.
+const LONGEST: usize = 256;
 
 /// Another screen, and no cursor (`console_codes(4)`, xterm's mode 1049).
 const ENTER: &str = "\u{1b}[?1049h\u{1b}[?25l";
@@ -21,41 +22,31 @@ const CLEAR_BELOW: &str = "\u{1b}[J";
 
 /// The terminal, taken.
 #[derive(Debug)]
-pub struct Terminal<'a> {
+pub struct FullScreen<'a> {
     ui: &'a Ui,
-    tty: AsyncFd<OwnedFd>,
-    before: Termios,
+    keys: mpsc::Receiver<Vec<u8>>,
+    /// Ends after the screen has been left.
+    _raw: RawMode,
 }
 
-impl<'a> Terminal<'a> {
+impl<'a> FullScreen<'a> {
     /// Takes the terminal.
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// Standard input is no terminal.
     pub fn take(ui: &'a Ui) -> io::Result<Self> {
-        // Opened anew: what is set here must not reach the shell's own.
-        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-        let tty = rustix::fs::open("/dev/tty", flags, Mode::empty())?;
-        let before = tcgetattr(&tty)?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        #[expect(
-            deprecated,
-            reason = "its successor is unsafe; this descriptor is ours and stays open"
-        )]
-        let tty = AsyncFd::new(tty)?;
-        tcsetattr(tty.get_ref(), OptionalActions::Flush, &raw)?;
-        let taken = Self { ui, tty, before };
+        let raw = RawMode::begin()?;
+        let keys = terminal::input(LONGEST)?;
         ui.data(ENTER)?;
-        Ok(taken)
+        Ok(Self { ui, keys, _raw: raw })
     }
 
     /// Returns how many columns and lines it has.
-    pub fn size(&self) -> (usize, usize) {
-        match tcgetwinsize(self.tty.get_ref()) {
-            Ok(size) if size.ws_col > 0 => (size.ws_col.into(), size.ws_row.into()),
-            Ok(_) | Err(_) => (80, 24),
+    pub fn size() -> (usize, usize) {
+        match terminal::size() {
+            Some((lines, columns)) if columns > 0 => (columns.into(), lines.into()),
+            Some(_) | None => (80, 24),
         }
     }
 
@@ -77,33 +68,17 @@ impl<'a> Terminal<'a> {
         self.ui.data(&text)
     }
 
-    /// Waits for keys. May be cancelled: nothing is lost.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be read, or is gone.
-    pub async fn keys(&self) -> io::Result<Vec<Key>> {
-        loop {
-            let mut ready = self.tty.readable().await?;
-            let mut bytes = [0; 256];
-            let read = ready
-                .try_io(|tty| rustix::io::read(tty.get_ref(), &mut bytes).map_err(io::Error::from));
-            match read {
-                // Nothing to read after all.
-                Err(_) => {}
-                Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(Ok(count)) => return Ok(decode(bytes.get(..count).unwrap_or_default())),
-                Ok(Err(error)) => return Err(error),
-            }
-        }
+    /// Waits for keys; none when the terminal is gone. May be cancelled:
+    /// nothing is lost.
+    pub async fn keys(&mut self) -> Option<Vec<Key>> {
+        self.keys.recv().await.map(|octets| decode(&octets))
     }
 }
 
-impl Drop for Terminal<'_> {
+impl Drop for FullScreen<'_> {
     fn drop(&mut self) {
         // There is nobody to tell that it did not work.
         self.ui.data(LEAVE).unwrap_or_default();
-        tcsetattr(self.tty.get_ref(), OptionalActions::Flush, &self.before).unwrap_or_default();
     }
 }
 
