@@ -238,12 +238,6 @@ pub async fn record_handshake(registry: &Registry, refused: &crate::rpc::server:
     write(registry, row).await;
 }
 
-/// Returns a time in milliseconds since the Unix epoch; 0 for what was before.
-pub fn since_epoch_ms(time: std::time::SystemTime) -> i64 {
-    let since = time.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
 /// Records that a session begins, with its command line. That is kept from
 /// the log: more people read it.
 pub async fn record_session(
@@ -269,6 +263,12 @@ pub async fn record_session(
 /// Returns the word of the audit for how a command ended: `exit_0`.
 pub fn exit_word(status: i32) -> String {
     format!("{EXIT}{status}")
+}
+
+/// Returns a time in milliseconds since the Unix epoch; 0 for what was before.
+pub fn since_epoch_ms(time: std::time::SystemTime) -> i64 {
+    let since = time.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Returns the time as the registry stores it: milliseconds since the Unix

@@ -445,7 +445,6 @@ mod tests {
         type ReleaseStream = Progress;
         type PlanSyncStream = ReceiverStream<Result<pb::SyncAnswer, Status>>;
         type RecoverStream = ReceiverStream<Result<pb::RecoverEvent, Status>>;
-        type TopStream = ReceiverStream<Result<pb::TopSample, Status>>;
         type PushStream = ReceiverStream<Result<pb::FileFrame, Status>>;
         type PullStream = ReceiverStream<Result<pb::FileFrame, Status>>;
         type WatchStatusStream = ReceiverStream<Result<pb::StatusResponse, Status>>;
@@ -470,6 +469,7 @@ mod tests {
         ) -> Result<Response<Self::WatchStatusStream>, Status> {
             Err(Status::unimplemented("watch_status"))
         }
+        type TopStream = ReceiverStream<Result<pb::TopSample, Status>>;
 
         async fn info(
             &self,
@@ -631,18 +631,6 @@ mod tests {
         ) -> Result<Response<Self::RecoverStream>, Status> {
             Err(Status::unimplemented("recover"))
         }
-        async fn explain(
-            &self,
-            _: Request<pb::ServiceRequest>,
-        ) -> Result<Response<pb::ExplainResponse>, Status> {
-            Err(Status::unimplemented("explain"))
-        }
-        async fn top(
-            &self,
-            _: Request<pb::TopRequest>,
-        ) -> Result<Response<Self::TopStream>, Status> {
-            Err(Status::unimplemented("top"))
-        }
         async fn upgrade(
             &self,
             _: Request<tonic::Streaming<pb::UpgradeRequest>>,
@@ -654,6 +642,18 @@ mod tests {
             _: Request<pb::AgentStatusRequest>,
         ) -> Result<Response<pb::AgentStatusResponse>, Status> {
             Err(Status::unimplemented("agent_status"))
+        }
+        async fn explain(
+            &self,
+            _: Request<pb::ServiceRequest>,
+        ) -> Result<Response<pb::ExplainResponse>, Status> {
+            Err(Status::unimplemented("explain"))
+        }
+        async fn top(
+            &self,
+            _: Request<pb::TopRequest>,
+        ) -> Result<Response<Self::TopStream>, Status> {
+            Err(Status::unimplemented("top"))
         }
         async fn doctor(
             &self,

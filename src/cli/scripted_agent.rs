@@ -111,7 +111,6 @@ impl AgentService for Scripted {
     type ReleaseStream = Answers<proto::Progress>;
     type PlanSyncStream = Answers<proto::SyncAnswer>;
     type RecoverStream = Answers<proto::RecoverEvent>;
-    type TopStream = Answers<proto::TopSample>;
     type PushStream = Answers<proto::FileFrame>;
     type PullStream = Answers<proto::FileFrame>;
     type WatchStatusStream = Answers<proto::StatusResponse>;
@@ -217,6 +216,7 @@ impl AgentService for Scripted {
         let results = vec![result("mcq"), result("old")];
         Ok(Response::new(proto::PurgeResponse { results }))
     }
+    type TopStream = Answers<proto::TopSample>;
 
     async fn info(&self, _: Request<proto::InfoRequest>) -> Answer<proto::InfoResponse> {
         Ok(Response::new(proto::InfoResponse {
@@ -496,6 +496,57 @@ impl AgentService for Scripted {
         Ok(answers(events.into_iter().map(event).collect()))
     }
 
+    async fn upgrade(
+        &self,
+        request: Request<Streaming<proto::UpgradeRequest>>,
+    ) -> Answer<proto::UpgradeResponse> {
+        use proto::upgrade_request::Part;
+        let (mut parts, mut head, mut size) = (request.into_inner(), None, 0);
+        while let Some(message) = parts.message().await? {
+            match message.part {
+                Some(Part::Head(first)) => head = Some(first),
+                Some(Part::Data(data)) => size += data.len() as u64,
+                None => {}
+            }
+        }
+        let head = head.filter(|head| head.size == size).ok_or_else(|| Status::data_loss("cut"))?;
+        if !head.dry_run {
+            *self.sent.lock().unwrap() = Some(head.sha256);
+        }
+        let (from, to) = ("0.3.0".into(), "0.3.1".into());
+        Ok(Response::new(proto::UpgradeResponse { from, to, schema_from: 3, schema_to: 4 }))
+    }
+
+    async fn agent_status(
+        &self,
+        _: Request<proto::AgentStatusRequest>,
+    ) -> Answer<proto::AgentStatusResponse> {
+        let sent = self.sent.lock().unwrap().clone();
+        let returned = |sha256| proto::UpgradeEnd {
+            program: Some(proto::UpgradedProgram {
+                version: "0.3.1".into(),
+                sha256,
+                ..Default::default()
+            }),
+            outcome: "returned".into(),
+            reason: "it ended before it answered".into(),
+            journal: vec!["boom \u{1b}[31m".into()],
+            ..Default::default()
+        };
+        let mut response = Response::new(proto::AgentStatusResponse {
+            version: "0.3.0".into(),
+            started_at_ms: if sent.is_some() { 2 } else { 1 },
+            program: "/usr/bin/mcp-agent".into(),
+            installed: "/usr/bin/mcp-agent".into(),
+            arch: std::env::consts::ARCH.into(),
+            schema: 3,
+            last: sent.map(returned),
+            ..Default::default()
+        });
+        response.metadata_mut().insert("mcp-version", "0.3.0".parse().unwrap());
+        Ok(response)
+    }
+
     async fn explain(
         &self,
         request: Request<proto::ServiceRequest>,
@@ -547,57 +598,6 @@ impl AgentService for Scripted {
             ..proto::TopSample::default()
         };
         Ok(answers(vec![sample(None), sample(Some(0.25))]))
-    }
-
-    async fn upgrade(
-        &self,
-        request: Request<Streaming<proto::UpgradeRequest>>,
-    ) -> Answer<proto::UpgradeResponse> {
-        use proto::upgrade_request::Part;
-        let (mut parts, mut head, mut size) = (request.into_inner(), None, 0);
-        while let Some(message) = parts.message().await? {
-            match message.part {
-                Some(Part::Head(first)) => head = Some(first),
-                Some(Part::Data(data)) => size += data.len() as u64,
-                None => {}
-            }
-        }
-        let head = head.filter(|head| head.size == size).ok_or_else(|| Status::data_loss("cut"))?;
-        if !head.dry_run {
-            *self.sent.lock().unwrap() = Some(head.sha256);
-        }
-        let (from, to) = ("0.3.0".into(), "0.3.1".into());
-        Ok(Response::new(proto::UpgradeResponse { from, to, schema_from: 3, schema_to: 4 }))
-    }
-
-    async fn agent_status(
-        &self,
-        _: Request<proto::AgentStatusRequest>,
-    ) -> Answer<proto::AgentStatusResponse> {
-        let sent = self.sent.lock().unwrap().clone();
-        let returned = |sha256| proto::UpgradeEnd {
-            program: Some(proto::UpgradedProgram {
-                version: "0.3.1".into(),
-                sha256,
-                ..Default::default()
-            }),
-            outcome: "returned".into(),
-            reason: "it ended before it answered".into(),
-            journal: vec!["boom \u{1b}[31m".into()],
-            ..Default::default()
-        };
-        let mut response = Response::new(proto::AgentStatusResponse {
-            version: "0.3.0".into(),
-            started_at_ms: if sent.is_some() { 2 } else { 1 },
-            program: "/usr/bin/mcp-agent".into(),
-            installed: "/usr/bin/mcp-agent".into(),
-            arch: std::env::consts::ARCH.into(),
-            schema: 3,
-            last: sent.map(returned),
-            ..Default::default()
-        });
-        response.metadata_mut().insert("mcp-version", "0.3.0".parse().unwrap());
-        Ok(response)
     }
 
     async fn doctor(&self, _: Request<proto::DoctorRequest>) -> Answer<proto::DoctorResponse> {

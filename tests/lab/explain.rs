@@ -222,9 +222,9 @@ fn what_is_not_there_is_explained_as_well() {
 
 #[test]
 fn every_node_is_asked_by_explain_and_by_doctor() {
+    let (one, two, someone) = two_known_machines("viewer");
     // A viewer may ask all of this.
-    let (one, two, somebody) = two_known_machines("viewer");
-    let person = |script: &str| somebody.run(script);
+    let person = |script: &str| someone.run(script);
     one.deploy(LONE).ok();
     two.deploy(&with(LONE, "name = \"lone\"", "name = \"other\"")).ok();
     person("mcp explain lone").ok().says("lone/lone on one: running since");

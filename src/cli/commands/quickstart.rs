@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::cli::completion;
 use crate::cli::context::{Context, Exit};
 use crate::cli::error::CliError;
 use crate::cli::quickstart::{example, make, remove};
@@ -20,7 +21,13 @@ use crate::ui::visible;
 )]
 pub struct QuickstartArgs {
     /// Call the example so
-    #[arg(long, value_name = "SERVICE", default_value = "hello", conflicts_with = "remove")]
+    #[arg(
+        long,
+        value_name = "SERVICE",
+        default_value = "hello",
+        conflicts_with = "remove",
+        add = completion::services()
+    )]
     pub name: ServiceName,
     /// Run this image, which answers HTTP on its port 8080
     #[arg(long, default_value = example::IMAGE, conflicts_with = "remove")]
