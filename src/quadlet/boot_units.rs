@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::arguments::seconds;
 use super::checks::probe_command;
-use super::escape::exec_word;
+use super::escape::exec_line;
 use super::render::{RenderError, Renderer};
 use crate::deployment::model::Timing;
 use crate::deployment::{Deployment, Sequence, Stage};
@@ -100,10 +100,10 @@ impl Renderer {
             .filter_map(|service| services.get(service).copied().flatten())
             .filter(|deployment| deployment.active);
         let probes = running.flat_map(|deployment| &deployment.containers).flat_map(|container| {
-            stage.probes(container).into_iter().map(|probe| {
-                let words = probe_command(&probe, &PROBE, self.agent());
-                words.iter().map(|word| exec_word(word)).collect::<Vec<_>>().join(" ")
-            })
+            stage
+                .probes(container)
+                .into_iter()
+                .map(|probe| exec_line(&probe_command(&probe, &PROBE, self.agent())))
         });
         StageView {
             header: header(&format!("the stage {}", stage.name)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::arguments::seconds;
-use super::view::exec_line;
+use super::escape::exec_line;
 use crate::deployment::model::{Probe, Timing};
 use crate::deployment::{Container, Readiness};
 use crate::names::{ServiceName, UnitName};

@@ -99,6 +99,11 @@ pub fn exec_word(text: &str) -> String {
     }
 }
 
+/// Writes a command line of systemd's own: words as [`exec_word`] has them.
+pub fn exec_line(words: &[String]) -> String {
+    words.iter().map(|w| exec_word(w)).collect::<Vec<_>>().join(" ")
+}
+
 /// Writes a line of a comment: without control characters, which could end
 /// it.
 pub fn comment(text: &str) -> String {

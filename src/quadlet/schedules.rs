@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::arguments::seconds;
-use super::view::exec_line;
+use super::escape::exec_line;
 use crate::definition::service::Schedule;
 use crate::deployment::Container;
 use crate::names::{ServiceName, UnitName};

@@ -9,7 +9,7 @@ use super::arguments::{
     volume_argument, with_options,
 };
 use super::checks::probe_words;
-use super::escape::{self, EscapeError, exec_word, raw, word};
+use super::escape::{self, EscapeError, exec_line, exec_word, raw, word};
 use super::podman_version::PodmanVersion;
 use crate::definition::service::{Component, ExtraSection, MountSource, Network, Restart};
 use crate::deployment::{Container, Deployment, Forward, Readiness};
@@ -210,11 +210,6 @@ impl ContainerView {
 pub(super) struct Context<'a> {
     pub(super) podman: PodmanVersion,
     pub(super) agent: &'a str,
-}
-
-/// Writes a command line of systemd's own.
-pub(super) fn exec_line(words: &[String]) -> String {
-    words.iter().map(|w| exec_word(w)).collect::<Vec<_>>().join(" ")
 }
 
 fn raws<'a>(items: impl Iterator<Item = &'a String>) -> Result<Vec<String>, EscapeError> {

@@ -9,7 +9,7 @@ use crate::definition::service::{
     Route, RouteMode,
 };
 use crate::definition::{model, values};
-use crate::names::{ComponentName, NetworkName, RouteName};
+use crate::names::{ComponentName, RouteName};
 
 /// Keys that MCP itself writes, or that would undo what it promises.
 const OWNED: &[(ExtraSection, &str, &str)] = &[
@@ -141,70 +141,6 @@ impl Checker<'_> {
                 format!("runtime {runtime:?} is not offered; only \"container\" is"),
             );
         }
-    }
-
-    /// Reads the first network, and those after it.
-    fn networks(
-        &mut self,
-        at: &str,
-        network: Option<model::OneOrMany>,
-    ) -> (Network, Vec<NetworkName>) {
-        let path = format!("{at}.network");
-        match network {
-            None => (Network::Private, Vec::new()),
-            Some(model::OneOrMany::One(name)) => (self.network(&path, &name), Vec::new()),
-            Some(model::OneOrMany::Many(list)) => {
-                let mut named = Vec::new();
-                for (index, name) in list.iter().enumerate() {
-                    let path = format!("{path}[{index}]");
-                    match self.network(&path, name) {
-                        Network::Named(name) => named.push(name),
-                        Network::Private | Network::Host | Network::None
-                            if matches!(name.as_str(), "private" | "host" | "none") =>
-                        {
-                            self.complain(
-                                &path,
-                                format!(
-                                    "{name:?} does not go together with other networks; write `network = {name:?}`"
-                                ),
-                            );
-                        }
-                        Network::Private | Network::Host | Network::None => {}
-                    }
-                }
-                let mut named = unique(named).into_iter();
-                let first = named.next().map_or(Network::Private, Network::Named);
-                (first, named.collect())
-            }
-        }
-    }
-
-    fn network(&mut self, path: &str, network: &str) -> Network {
-        match network {
-            "private" => Network::Private,
-            "host" => Network::Host,
-            "none" => Network::None,
-            name => self.keep(path, name.parse()).map_or(Network::Private, Network::Named),
-        }
-    }
-
-    fn aliases(
-        &mut self,
-        at: &str,
-        aliases: Option<Vec<String>>,
-        network: &Network,
-    ) -> Vec<String> {
-        let path = format!("{at}.aliases");
-        let aliases = self.list(&path, aliases, |alias| {
-            values::word(alias, "a name in a network", "._-").map(|()| alias.to_owned())
-        });
-        if !aliases.is_empty() && !matches!(network, Network::Named(_)) {
-            self.complain(
-                &path,
-                "only a podman network has names; add `network = \"NAME\"`, or take `aliases` out",
-            );
-        }
-        unique(aliases)
     }
 
     /// Reads words of a command line.

@@ -15,6 +15,7 @@ use crate::names::{ComponentName, ServiceName};
 mod component;
 mod deploy;
 mod health;
+mod network;
 mod schedule;
 
 /// Checks a definition and returns the service it describes.

@@ -1,16 +1,16 @@
 //! The options of a run to the keys of a component.
 
 use super::Scope;
+use super::check::check;
 use super::parse::{Flag, Run};
 use crate::definition::is_mount_option;
-use crate::definition::model::{Command, Limit, Log, OneOrMany, Scalar};
-use crate::import::check::{INTERVAL, RETRIES, TIMEOUT, Times, check_words, health, on_failure};
+use crate::definition::model::{Limit, Log, OneOrMany, Scalar};
 use crate::import::env::add_env;
 use crate::import::files::absolute;
 use crate::import::note::NoteKind::{Changed, Lost, Needless, Todo};
 use crate::import::options::{cpus, security};
 use crate::import::sheet::{Part, Section, push};
-use crate::import::values::{Ports, duration, image, label, names_registry, ports, size};
+use crate::import::values::{Ports, image, label, names_registry, ports, size};
 use crate::names::NetworkName;
 use crate::quadlet::escape::{raw, word};
 
@@ -476,27 +476,4 @@ fn told(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) -> bool {
         }
     }
     true
-}
-
-/// Reads the options of the check together.
-fn check(part: &mut Part, run: &Run) {
-    let get =
-        |name: &str| run.flags.iter().rfind(|flag| flag.name == name).map(|f| f.value.as_str());
-    let Some(command) = get("health-cmd") else { return };
-    if command == "none" {
-        part.extra(Section::Container, "HealthCmd", "none");
-        return;
-    }
-    let time = |name: &str| get(name).and_then(duration);
-    let times = Times {
-        interval: time("health-interval").unwrap_or(INTERVAL),
-        timeout: time("health-timeout").unwrap_or(TIMEOUT),
-        retries: get("health-retries").and_then(|text| text.parse().ok()).unwrap_or(RETRIES),
-        start_period: time("health-start-period"),
-    };
-    let command: Command = check_words(command);
-    let mut check = health(command, &times);
-    check.on_failure = on_failure(get("health-on-failure"));
-    part.component.health = Some(check);
-    part.remark("health", times.remark());
 }

@@ -1,6 +1,7 @@
 //! Command lines of `podman run` and `docker run` (`podman-run(1)`).
 
 mod apply;
+mod check;
 mod parse;
 mod split;
 

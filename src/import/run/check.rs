@@ -1,0 +1,30 @@
+//! The options of a health check.
+
+use super::parse::Run;
+use crate::definition::model::Command;
+use crate::import::check::{INTERVAL, RETRIES, TIMEOUT, Times, check_words, health, on_failure};
+use crate::import::sheet::{Part, Section};
+use crate::import::values::duration;
+
+/// Reads the options of the check together.
+pub(super) fn check(part: &mut Part, run: &Run) {
+    let get =
+        |name: &str| run.flags.iter().rfind(|flag| flag.name == name).map(|f| f.value.as_str());
+    let Some(command) = get("health-cmd") else { return };
+    if command == "none" {
+        part.extra(Section::Container, "HealthCmd", "none");
+        return;
+    }
+    let time = |name: &str| get(name).and_then(duration);
+    let times = Times {
+        interval: time("health-interval").unwrap_or(INTERVAL),
+        timeout: time("health-timeout").unwrap_or(TIMEOUT),
+        retries: get("health-retries").and_then(|text| text.parse().ok()).unwrap_or(RETRIES),
+        start_period: time("health-start-period"),
+    };
+    let command: Command = check_words(command);
+    let mut check = health(command, &times);
+    check.on_failure = on_failure(get("health-on-failure"));
+    part.component.health = Some(check);
+    part.remark("health", times.remark());
+}
