@@ -65,7 +65,7 @@ fn sample(found: Sample) -> pb::TopSample {
     pb::TopSample {
         at_ms: found.at_ms,
         cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
-        memory: u64::from(system.totalram).saturating_mul(u64::from(system.mem_unit)),
+        memory: system.totalram.saturating_mul(u64::from(system.mem_unit)),
         missing: found.missing.into_iter().map(str::to_owned).collect(),
         components: found.components.into_iter().map(component).collect(),
     }

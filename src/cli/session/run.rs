@@ -281,15 +281,12 @@ impl Session<'_> {
     }
 
     async fn pass_on(&mut self, chunk: Option<Vec<u8>>) {
-        match chunk {
-            Some(chunk) => {
-                self.granted -= 1;
-                self.ask(Ask::Input(chunk)).await;
-            }
-            None => {
-                self.input = None;
-                self.ask(Ask::InputEnd(proto::SessionEmpty {})).await;
-            }
+        if let Some(chunk) = chunk {
+            self.granted -= 1;
+            self.ask(Ask::Input(chunk)).await;
+        } else {
+            self.input = None;
+            self.ask(Ask::InputEnd(proto::SessionEmpty {})).await;
         }
     }
 

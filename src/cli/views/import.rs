@@ -46,7 +46,7 @@ impl ImportView {
     pub fn new(imported: &Imported, read: Vec<String>) -> Self {
         let note = |note: &crate::import::Note| NoteView {
             kind: note.kind.as_str().to_owned(),
-            file: note.place.file.to_string(),
+            file: note.place.file.clone(),
             line: note.place.line,
             column: note.place.column,
             what: note.what.clone(),

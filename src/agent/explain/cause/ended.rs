@@ -124,7 +124,7 @@ fn by_signal(evidence: &Evidence, number: i32) -> Explanation {
         6 => "it gave up on a mistake of its own",
         7 | 11 => "it used memory that it does not have, a mistake of its own",
         15 => "it was asked to end, and not by systemd",
-        2 | 1 | 3 => "somebody asked it to end",
+        1..=3 => "somebody asked it to end",
         _ => "somebody sent it, or it did so itself",
     };
     let reason = format!("{} ended it ({}): {meaning}.", name(number), number + 128);
