@@ -135,7 +135,7 @@ fn fifty_services_become_what_the_directory_says_and_an_interrupted_sync_ends_ri
     let after = node.invocations(&running);
     let restarted: BTreeSet<String> = before
         .iter()
-        .zip(node.invocations(&running))
+        .zip(after)
         .filter(|((unit, old), (_, new))| {
             !gone.contains(unit.trim_end_matches(".service")) && old != new
         })
