@@ -20,8 +20,9 @@ pub struct TransientService {
     pub description: String,
     /// The program and its arguments. systemd expands `$` and `%` in them.
     pub command: Vec<String>,
-    /// What is run when it has ended, however that came.
-    pub after_end: Option<Vec<String>>,
+    /// Commands that are run when it has ended, however that came. The failure
+    /// of one keeps none of the rest from running.
+    pub after_end: Vec<Vec<String>>,
     /// Its standard input.
     pub input: OwnedFd,
     /// A directory below `$XDG_RUNTIME_DIR` that it has to itself.
@@ -70,7 +71,7 @@ fn properties(service: TransientService) -> Vec<Property> {
     let mut properties: Vec<Property> = vec![
         ("Description", Variant::from(description)),
         ("Type", Variant::from("exec")),
-        ("ExecStart", exec(command)),
+        ("ExecStart", exec(vec![(command, false)])),
         ("StandardInputFileDescriptor", Variant::from(Fd::from(input))),
         ("StandardOutput", Variant::from("journal")),
         ("StandardError", Variant::from("journal")),
@@ -85,13 +86,20 @@ fn properties(service: TransientService) -> Vec<Property> {
         ("Requires", Variant::from(requires.clone())),
         ("After", Variant::from(requires)),
     ];
-    properties.extend(after_end.map(|command| ("ExecStopPost", exec(command))));
+    if !after_end.is_empty() {
+        let last = after_end.len() - 1;
+        let commands = after_end.into_iter().enumerate();
+        let commands = commands.map(|(at, command)| (command, at < last)).collect();
+        properties.push(("ExecStopPost", exec(commands)));
+    }
     properties
 }
 
-/// A command line as `ExecStart` has it: program, argument vector, and whether
+/// Command lines as `ExecStart` has them: program, argument vector, and whether
 /// a failure of it is none.
-fn exec(command: Vec<String>) -> Variant<'static> {
-    let program = command.first().cloned().unwrap_or_default();
-    Variant::from(vec![(program, command, false)])
+fn exec(commands: Vec<(Vec<String>, bool)>) -> Variant<'static> {
+    let of = |(command, may_fail): (Vec<String>, bool)| {
+        (command.first().cloned().unwrap_or_default(), command, may_fail)
+    };
+    Variant::from(commands.into_iter().map(of).collect::<Vec<_>>())
 }

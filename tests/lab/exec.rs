@@ -117,6 +117,29 @@ fn nothing_left(node: &Machine) {
 }
 
 #[test]
+fn a_slow_reader_holds_the_command_up_and_fills_no_memory() {
+    let node = machine();
+    node.deploy(LONE).ok();
+    let script = r#"
+        rm -f /tmp/go
+        mcp exec lone -- sh -c 'exec head -c 60000000 /dev/zero' |
+            { until [ -e /tmp/go ]; do sleep 0.1; done; wc -c; } >/tmp/count &
+        until writer=$(pgrep -f '^sh -c exec head -c 60000000'); do sleep 0.1; done
+        written() { podman unshare sed -n 's/^wchar: //p' "/proc/$writer/io"; }
+        before=-1
+        until now=$(written); [ "$now" = "$before" ] && [ "$now" -gt 0 ]; do before=$now; sleep 0.3; done
+        [ "$now" -lt 20000000 ] || { echo "it wrote $now octets that nobody read"; exit 1; }
+        for process in $(pgrep -f '^mcp exec') $(pgrep -f 'mcp-agent sessio[n]') $(pgrep -f 'mcp-agent serve[r]'); do
+            kb=$(sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' /proc/$process/status)
+            [ "$kb" -lt 100000 ] || { echo "process $process has $kb KiB"; exit 1; }
+        done
+        touch /tmp/go; wait
+        [ "$(cat /tmp/count)" = 60000000 ]
+    "#;
+    node.as_mcp(script, "").ok();
+}
+
+#[test]
 fn a_command_ends_with_its_client_and_a_client_with_its_agent() {
     let node = machine();
     node.spoil();

@@ -37,6 +37,55 @@ fn clean(node: &Machine) {
 }
 
 #[test]
+fn a_file_is_the_components_that_mounts_it() {
+    let node = machine();
+    clean(&node);
+    node.as_mcp("cd /tmp; rm -rf conf; mkdir -p conf/deep; echo one >conf/a; echo two >conf/deep/b; chmod 640 conf/a; ln -s /etc/passwd conf/link; mkfifo conf/pipe", "").ok();
+    // Before anything is deployed the local definition says whose it is.
+    node.write_as_mcp("/srv/mcp/.config/mcp/services/mcq.toml", TWO);
+    node.mcp(&["push", "/tmp/conf/a", "mcq", "web/"]).ok();
+    let subids = subids(&node);
+    assert_eq!(owner(&node, "/srv/mcq/web/a"), format!("{}:{} 640", subids + 33, subids + 44));
+    node.mcp(&["push", "/tmp/conf/a", "mcq", "a"]).code(2).says("web, root");
+    node.mcp(&["push", "/tmp/conf/a", "mcq/root", "a"]).ok();
+    assert_eq!(owner(&node, "/srv/mcq/a"), "850:850 640");
+
+    node.deploy(TWO).ok();
+    let runs = || ["web", "root"].map(|c| node.invocations(&[&format!("mcq-{c}.service")]));
+    let before = runs();
+    let pushed = node.mcp(&["push", "/tmp/conf", "mcq", "web/conf", "--restart", "--json"]).ok();
+    let told = pushed.json();
+    assert_eq!((told["files"].as_u64(), told["left_out_count"].as_u64()), (Some(2), Some(2)));
+    assert_eq!(told["owner"], "33:44");
+    assert_eq!(told["restarts"][0]["changed"], serde_json::json!(["web"]));
+    let after = runs();
+    assert!(before[0] != after[0] && before[1] == after[1], "{before:?} {after:?}");
+    // The component itself can read what nobody else may.
+    node.as_mcp("podman exec mcq-web cat /web/conf/a /web/conf/deep/b", "").ok().says("two");
+    let again = node.mcp(&["push", "/tmp/conf", "mcq", "web/conf", "--restart", "--json"]).ok();
+    let told = again.json();
+    assert_eq!((told["files"].as_u64(), told["unchanged"].as_u64()), (Some(0), Some(2)));
+    assert_eq!(told["restarts"], serde_json::json!([]));
+    // A name of the image's own.
+    node.mcp(&["push", "/tmp/conf/a", "mcq", "root/n", "--owner", "app"]).ok();
+    let app = format!("{}:{} 640", subids + 1000, subids + 1000);
+    assert_eq!(owner(&node, "/srv/mcq/root/n"), app);
+    node.mcp(&["push", "/tmp/conf/a", "mcq", "root/n", "--owner", "nosuch"])
+        .code(2)
+        .says("no user \"nosuch\"");
+    node.mcp(&["push", "/tmp/conf/a", "mcq", "root/n", "--owner", "70000:70000"])
+        .code(1)
+        .says("subordinate ids");
+
+    // What only the component may read comes out as well.
+    let make = "umask 077; echo own >/web/own; chown 33:44 /web/own";
+    node.as_mcp(&format!("podman exec -u 0 mcq-web sh -c '{make}'"), "").ok();
+    node.as_mcp("rm -rf /tmp/out; mkdir /tmp/out; mcp pull mcq . /tmp/out", "").ok();
+    node.as_mcp("cat /tmp/out/mcq/web/own; cmp /tmp/conf/a /tmp/out/mcq/web/conf/a", "").ok();
+    assert_eq!(owner(&node, "/tmp/out/mcq/web/own"), "850:850 600");
+}
+
+#[test]
 fn nothing_leads_out_of_the_data_directory() {
     let node = machine();
     clean(&node);
@@ -136,4 +185,24 @@ fn a_full_or_read_only_disk_is_told_and_leaves_nothing() {
     node.as_root("mount -o remount,ro /srv/mcq").ok();
     node.as_mcp("podman system migrate >/dev/null 2>&1 || true", "").ok();
     node.mcp(&["push", "/var/tmp/f", "mcq", "s"]).code(1).says("read-only");
+}
+
+#[test]
+fn viewers_have_no_files() {
+    let node = machine();
+    node.spoil();
+    clean(&node);
+    node.write_as_mcp("/srv/mcp/mcp-agent.toml", "[socket]\nviewers = [\"alice\"]\n");
+    node.as_root("systemctl restart mcp-agent").ok();
+    until("the agent is back", || (node.mcp(&["list"]).code == 0).then_some(()));
+    node.as_mcp("echo x >/srv/mcq/x", "").ok();
+    let audited = || {
+        let count = node.sql("SELECT count(*) FROM audit WHERE method IN ('Push', 'Pull')");
+        count.parse::<u32>().unwrap()
+    };
+    let before = audited();
+    node.as_alice("mcp pull mcq x /tmp/y", "").code(4);
+    node.as_alice("mcp push /etc/hostname mcq", "").code(4);
+    node.as_alice("test ! -e /tmp/y; mcp list", "").ok();
+    assert_eq!(audited() - before, 2);
 }

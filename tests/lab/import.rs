@@ -53,6 +53,32 @@ networks:
   back:
 "#;
 
+#[test]
+fn a_compose_project_is_imported_and_its_services_find_each_other() {
+    let node = machine();
+    node.write_as_mcp("/srv/mcp/trio/compose.yaml", COMPOSE);
+    node.write_as_mcp("/srv/mcp/trio/.env", "DB_VERSION='seven of nine'\n");
+    node.write_as_mcp("/srv/mcp/trio/api.env", "WANTED=seven of nine\n");
+    node.write_as_mcp("/srv/mcp/trio/conf/file", "kept\n");
+    let import = ["import", "compose", "/srv/mcp/trio/compose.yaml", "--out", "/tmp/imported"];
+    let view = node.mcp(&[&import[..], &["--force", "--json"]].concat()).ok().json();
+    assert_eq!(view["components"], serde_json::json!(["the-db", "api", "web"]));
+    // It is there, and is not written again; a change of it is not lost.
+    node.mcp(&import).ok().says("unchanged");
+    node.as_mcp("echo '# mine' >>/tmp/imported/trio.toml", "").ok();
+    node.mcp(&import).code(1).says("--force");
+    node.mcp(&["lint", "/tmp/imported/trio.toml"]).ok();
+
+    node.mcp(&["deploy", "trio", "-f", "/tmp/imported/trio.toml"]).ok().says("generation 1");
+    let answer = node.get(18080, "/version").unwrap();
+    assert_eq!(answer.trim(), "v1");
+    let db = node.as_mcp("podman exec trio-the-db cat /tmp/www/version /conf/file", "").ok();
+    assert_eq!(db.text(), "seven of nine\nkept");
+    // The network of the front is not that of the data base.
+    node.as_mcp("podman exec trio-web wget -q -T 3 -O - http://the_db:8080/", "").code(1);
+    node.mcp(&["deploy", "trio", "-f", "/tmp/imported/trio.toml"]).ok().says("nothing to do");
+}
+
 /// Quadlets with many keys, by file name.
 const FILES: &[(&str, &str)] = &[
     ("caddy.container", include_str!("../import/quadlet/caddy.container")),
@@ -119,4 +145,44 @@ fn essence(arguments: &Arguments) -> Vec<String> {
     lines
         .extend(arguments.command.iter().map(|word| format!("word {}", command_line::shown(word))));
     lines
+}
+
+#[test]
+fn podmans_generator_makes_the_same_of_a_quadlet_and_of_its_import() {
+    let node = machine();
+    node.as_mcp("rm -rf /tmp/was /tmp/is /tmp/units", "").ok();
+    for (name, text) in FILES {
+        // A definition waits for a check in its own way, and has one image
+        // and one name; all other keys are the same.
+        let text: String = text
+            .lines()
+            .filter(|line| !["Notify=healthy", "Rootfs=/x", "ContainerName=%p-x"].contains(line))
+            // The options of a network are those of the container.
+            .map(|line| line.replace("blog.network:alias=mysql", "blog.network") + "\n")
+            .collect();
+        node.write_as_mcp(&format!("/tmp/was/{name}"), &text);
+    }
+    let before = generated(&node, "/tmp/was");
+    let import = |files: &[&str]| {
+        let files: Vec<String> = files.iter().map(|file| format!("/tmp/was/{file}")).collect();
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        node.mcp(&[&["import", "quadlet", "--out", "/tmp/is"][..], &files].concat()).ok();
+    };
+    import(&["caddy.container"]);
+    import(&["every.container"]);
+    import(&["blog-app.container", "blog-db.container", "blog-cache.container"]);
+    for service in ["caddy", "every", "blog"] {
+        let file = format!("/tmp/is/{service}.toml");
+        node.mcp(&["render", &file, "--podman", "5.4.2", "--out", "/tmp/units"]).ok();
+    }
+    let after = generated(&node, "/tmp/units/containers/systemd");
+    for (old, new) in [
+        ("caddy.service", "caddy.service"),
+        ("other.service", "every.service"),
+        ("blog-db.service", "blog-db.service"),
+        ("blog-cache.service", "blog-cache.service"),
+    ] {
+        let (was, is) = (essence(&before[old]), essence(&after[new]));
+        assert_eq!(was, is, "{old} became {new}");
+    }
 }

@@ -5,3 +5,101 @@ use crate::fixture::machine;
 use crate::wait::until;
 
 const API: &str = "pair-api.service";
+
+#[test]
+fn a_one_off_has_the_spec_of_its_component_and_leaves_nothing() {
+    let node = machine();
+    let pair = with_component(
+        PAIR,
+        "api",
+        &[
+            ("user", "\"1:1\""),
+            ("hostname", "\"apihost\""),
+            ("read_only", "true"),
+            ("tmpfs", "[\"/tmp\"]"),
+        ],
+    );
+    node.deploy(&pair).ok();
+    let before = node.invocations(&[API]);
+    let script = r#"
+        run() { mcp run --rm --entrypoint sh pair/api -- -c "$1"; }
+        [ "$(run 'echo $COLOUR $(id -u) $(hostname)')" = "red 1 apihost" ]
+        # It is on the network of its component, which has its name to itself.
+        port=$(mcp exec pair/front -- sh -c 'echo $PORT')
+        [ "$(run "wget -qO- http://pair-front:$port/version")" = v1 ]
+        code=0; run 'echo no >&2; touch /x || exit 3' >/tmp/out 2>/tmp/err || code=$?
+        [ $code = 3 ] && grep -q no /tmp/err && ! [ -s /tmp/out ]
+        mcp run --rm -u 0 --entrypoint sh pair/api -- -c 'echo kept >/data/one-off'
+        [ "$(mcp exec pair/api -- cat /data/one-off)" = kept ]
+        mcp run --rm -e COLOUR=blue -e MORE='$x "y"' --entrypoint sh pair/api -- -c 'echo "$COLOUR|$MORE"' >/tmp/out
+        [ "$(cat /tmp/out)" = 'blue|$x "y"' ]
+        head -c 5000000 /dev/urandom >/tmp/big
+        [ "$(mcp run --rm -i --entrypoint cat pair/api </tmp/big | sha256sum)" = "$(sha256sum </tmp/big)" ]
+        code=0; run 'sh -c "kill -9 \$\$"; exit $?' || code=$?; echo "code $code"
+    "#;
+    node.as_mcp(script, "").ok().says("code 137");
+    let terminal = r#"script -qec "mcp run --rm -it --entrypoint sh pair/api -- -c 'test -t 0 && tty && stty size'" /dev/null"#;
+    node.as_mcp(terminal, "").ok().says("/dev/pts/0");
+    node.mcp(&["run", "--rm", "--entrypoint", "nonsense", "pair/api"]).code(127);
+    node.mcp(&["run", "--rm", "pair", "--", "x"]).code(125).says("pair/api, pair/front");
+    assert_eq!(node.invocations(&[API]), before);
+    assert!(!node.podman_things().contains("-run-"));
+}
+
+#[test]
+fn a_one_off_is_no_stranger_and_ends_with_its_client_or_the_agent() {
+    let node = machine();
+    node.spoil();
+    node.deploy(PAIR).ok();
+    // What has never run is there for a one-off all the same.
+    node.mcp(&["stop", "pair"]).ok();
+    let begin = |number: u32| {
+        // The first process of a container ignores what it does not handle.
+        let script =
+            format!("exec mcp run --rm --entrypoint sh pair/api -- -c 'sleep {number}; true'");
+        let client = node.in_background(&script);
+        until("the one-off runs", || {
+            (node.as_root(&format!("pgrep -f '^sleep {number}'")).code == 0).then_some(())
+        });
+        client
+    };
+    let gone = || {
+        until("the one-off is gone", || {
+            let units = "systemctl --user list-units -a --no-legend '*-run-*'";
+            let left = node.as_mcp(units, "").ok();
+            (left.text().is_empty() && !node.podman_things().contains("-run-")).then_some(())
+        });
+    };
+    let client = begin(6001);
+    let status = node.mcp(&["status", "--json"]).ok().json();
+    assert_eq!(status["drifts"], serde_json::json!([]), "{status}");
+    node.as_root("kill -INT $(pgrep -f '^mcp run')").ok();
+    assert!(client.end() > 128);
+    gone();
+
+    let client = begin(6002);
+    node.as_root("kill -9 $(pgrep -f '^mcp run')").ok();
+    gone();
+    drop(client);
+
+    let client = begin(6003);
+    node.as_root("systemctl kill -s KILL mcp-agent").ok();
+    assert_eq!(client.end(), 125);
+    gone();
+    until("the agent is back", || (node.mcp(&["ps"]).code == 0).then_some(()));
+
+    // Podman itself is killed, then what holds it.
+    for killed in ["podman run --name=pair-api-ru[n]", "mcp-agent sessio[n]"] {
+        let client = begin(6004);
+        node.as_root(&format!("kill -9 $(pgrep -f '{killed}')")).ok();
+        assert_ne!(client.end(), 0);
+        gone();
+    }
+    node.mcp(&["status", "pair"]).ok().says("stopped");
+
+    let client = begin(6005);
+    node.mcp(&["undeploy", "pair", "--purge-data", "--yes"]).ok();
+    assert_ne!(client.end(), 0);
+    gone();
+    assert!(!node.podman_things().contains("pair"));
+}

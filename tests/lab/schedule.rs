@@ -45,6 +45,72 @@ fn timers(node: &Machine) -> String {
 }
 
 #[test]
+fn schedules_run_in_the_container_and_come_and_go_with_it() {
+    let node = machine();
+    node.deploy(BUSY).ok();
+    until("all have run", || {
+        let (tick, fail, long) =
+            (schedule(&node, "tick"), schedule(&node, "fail"), schedule(&node, "long"));
+        (tick["result"] == "success"
+            && fail["result"] == "exit-code"
+            && fail["status"] == 3
+            && long["result"] == "timeout")
+            .then_some(())
+    });
+    // A command that was ended is gone from the container as well: one at
+    // most, that of a run under way.
+    let sleeping =
+        node.as_mcp("podman exec busy sh -c 'ps | grep -c \"[s]leep 1000\"' || true", "");
+    assert!(matches!(sleeping.text(), "0" | "1"), "{sleeping:?}");
+    let logs = node.mcp(&["logs", "busy"]).ok();
+    logs.clone().says("tick 100% a b by 33");
+    logs.says("this went wrong");
+    until("the failure is told", || {
+        let status = node.mcp(&["status", "busy"]).ok();
+        assert!(!status.out.contains("drift:"), "{status:?}");
+        status.out.contains("fail: failed (exit-code, exit status 3)").then_some(())
+    });
+
+    // Without the agent.
+    node.as_root("systemctl stop mcp-agent").ok();
+    let ticks = || node.as_mcp("podman exec busy wc -l /tmp/ticks", "").ok().out;
+    let before = ticks();
+    until("it ticks on", || (ticks() != before).then_some(()));
+    node.as_mcp("systemctl --user stop busy.service", "").ok();
+    until("nothing is scheduled", || timers(&node).is_empty().then_some(()));
+    node.as_mcp("systemctl --user start busy.service", "").ok();
+    until("they are back", || timers(&node).contains("busy-tick-schedule.timer").then_some(()));
+    node.as_root("systemctl start mcp-agent").ok();
+    until("the agent is back", || (node.mcp(&["list"]).code == 0).then_some(()));
+
+    // A change restarts nothing; what left the definition is gone.
+    let run = node.invocations(&["busy.service"]);
+    let fewer = with(BUSY, "name = \"fail\"", "name = \"other\"");
+    node.deploy(&with(&fewer, "exit 3", "exit 0")).ok();
+    assert_eq!(node.invocations(&["busy.service"]), run);
+    until("the new one runs", || (schedule(&node, "other")["result"] == "success").then_some(()));
+    assert!(!timers(&node).contains("busy-fail-schedule"), "{}", timers(&node));
+    node.as_mcp("! systemctl --user cat busy-fail-schedule.timer", "").ok();
+
+    node.mcp(&["stop", "busy"]).ok();
+    // systemd stops what is bound to the container once that is down.
+    until("nothing is scheduled", || timers(&node).is_empty().then_some(()));
+    node.mcp(&["start", "busy"]).ok();
+    until("they run again", || timers(&node).contains("busy-tick-schedule.timer").then_some(()));
+    // A change by hand is drift.
+    let unit = "/srv/mcp/.config/systemd/user/busy-tick-schedule.timer";
+    node.as_mcp(&format!("sed -i 's/^OnCalendar=.*/OnCalendar=daily/' {unit}"), "").ok();
+    until("it is told", || {
+        let status = node.mcp(&["status", "busy"]);
+        status.out.contains("busy-tick-schedule.timer").then_some(())
+    });
+    node.mcp(&["reconcile", "busy"]).ok();
+    node.mcp(&["undeploy", "busy", "--yes"]).ok();
+    assert_eq!(timers(&node), "");
+    node.as_mcp("test -z \"$(ls /srv/mcp/.config/systemd/user | grep schedule)\"", "").ok();
+}
+
+#[test]
 fn a_calendar_is_checked_before_anything_changes() {
     let node = machine();
     let bad = with(

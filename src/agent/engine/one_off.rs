@@ -58,11 +58,13 @@ impl Engine {
             grace: container.spec.stop_timeout,
         };
         let remove = ["podman", "rm", "--force", "--ignore", "--time=0", name.as_str()];
+        let remove = remove.map(str::to_owned).to_vec();
         let holder = Holder {
             unit: name.unit(),
             description: format!("A one-off command of {}", container.name),
-            // Where podman itself was killed.
-            after_end: Some(remove.map(str::to_owned).to_vec()),
+            // Where podman itself was killed. Where conmon was too, the first
+            // time only notes that the container has ended, and fails.
+            after_end: vec![remove.clone(), remove],
             requires: needs(&accepted.deployment, container),
             delegate: true,
         };

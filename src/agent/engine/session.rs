@@ -57,7 +57,7 @@ pub struct Session {
 pub(super) struct Holder {
     pub(super) unit: UnitName,
     pub(super) description: String,
-    pub(super) after_end: Option<Vec<String>>,
+    pub(super) after_end: Vec<Vec<String>>,
     pub(super) requires: Vec<UnitName>,
     pub(super) delegate: bool,
 }
@@ -89,7 +89,7 @@ impl Engine {
         let holder = Holder {
             unit: UnitName::session(&number()?),
             description: format!("A command in {}", container.name),
-            after_end: None,
+            after_end: Vec::new(),
             requires: Vec::new(),
             delegate: false,
         };
