@@ -54,7 +54,7 @@ impl<'a> Display<'a> {
         }
     }
 
-    fn show(&mut self, told: Told<'_>) {
+    fn show(&mut self, told: &Told<'_>) {
         match told {
             Told::Step(step) => self.step(step),
             Told::Warning(text) => self.above(|ui| ui.warning(&visible_lines(text))),
@@ -114,7 +114,7 @@ pub async fn outcome(
     stream: Streaming<proto::Progress>,
 ) -> Result<OperationView, CliError> {
     let mut display = Display::new(context.ui);
-    let view = heard(node, stream, |told| display.show(told)).await?;
+    let view = heard(node, stream, |told| display.show(&told)).await?;
     drop(display);
     show_failures(context.ui, &view);
     Ok(view)

@@ -196,6 +196,11 @@ fn a_node_that_is_down_is_part_of_the_document() {
     error: cannot talk to node svc: no agent answers at ~/svc.sock: No such file or directory (os error 2)
     -- 3
     "#);
+}
+
+#[test]
+fn what_the_other_nodes_say_is_shown_all_the_same() {
+    let home = Home::new();
     insta::assert_snapshot!(home.run("list --json -n rift -n svc"), @r#"
     {
       "services": [

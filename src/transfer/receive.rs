@@ -45,7 +45,8 @@ pub fn receive(to: &Receiving, wire: &mut impl Wire) -> Result<Summary, Transfer
         match wire.receive()? {
             Frame::Directory { path, mode } => receiver.directory(&path, mode)?,
             Frame::File { path, mode, size, asks } => {
-                receiver.file(Incoming { path: to.base.append(&path)?, mode, size, asks }, wire)?;
+                receiver
+                    .file(&Incoming { path: to.base.append(&path)?, mode, size, asks }, wire)?;
             }
             // Told to whoever asked for it, on the way here.
             Frame::LeftOut { .. } => {}
@@ -139,32 +140,32 @@ impl Receiver<'_> {
         directory.try_clone().map_err(TransferError::io("open", path))
     }
 
-    fn file(&mut self, file: Incoming, wire: &mut impl Wire) -> Result<(), TransferError> {
+    fn file(&mut self, file: &Incoming, wire: &mut impl Wire) -> Result<(), TransferError> {
         self.leave(&file.path, false)?;
         let Some((above, name)) = file.path.split() else {
             let path = file.path.to_string();
             return Err(TransferError::InTheWay { path, found: "a directory", wanted: "a file" });
         };
         let directory = self.enter(&above)?;
-        let target = Target { directory, name, file: &file, owner: self.to.owner };
+        let target = Target { directory, name, file, owner: self.to.owner };
         let there = target.there()?;
         let mut part = target.part()?;
         match target.fill(&mut part, there.as_ref(), wire) {
             Ok(Filled::Same) => {
                 target.discard();
                 let changed = target.dress(there.as_ref())?;
-                self.count(changed, &file, 0);
+                self.count(changed, file, 0);
                 Ok(())
             }
             Ok(Filled::Whole { hash, resumed }) => {
                 if target.is_same(there.as_ref(), &hash)? {
                     target.discard();
                     let changed = target.dress(there.as_ref())?;
-                    self.count(changed, &file, resumed);
+                    self.count(changed, file, resumed);
                     return Ok(());
                 }
                 target.finish(&part).inspect_err(|_| target.discard())?;
-                self.count(true, &file, resumed);
+                self.count(true, file, resumed);
                 Ok(())
             }
             Err(TransferError::Wire(gone)) if file.asks => Err(gone.into()),

@@ -257,7 +257,6 @@ fn a_sender_that_lies_gets_nothing_written() {
 
 #[test]
 fn two_transfers_do_not_write_the_same_file_at_once() {
-    let root = tempfile::tempdir().unwrap();
     struct Nested<'a>(&'a Path, Script, Option<TransferError>);
     impl Wire for Nested<'_> {
         fn send(&mut self, frame: Frame) -> Result<(), WireError> {
@@ -271,6 +270,7 @@ fn two_transfers_do_not_write_the_same_file_at_once() {
             Ok(next)
         }
     }
+    let root = tempfile::tempdir().unwrap();
     let says = file("f", b"mine").into();
     let mut wire = Nested(root.path(), Script { says, heard: Vec::new() }, None);
     receive(&receiving(root.path(), "."), &mut wire).unwrap();

@@ -117,14 +117,18 @@ fn check(node: &Machine, needs: &Needs) {
         );
     };
     for (service, on) in needs {
-        on.iter().for_each(|on| after(service, &unit_of(on)));
+        for on in on {
+            after(service, &unit_of(on));
+        }
         let before: &[&str] = match service.as_str() {
             "registry" | "names" => &[],
             "certs" | "proxy" => &["registry", "names"],
             "control" => &["registry", "names", "certs", "proxy"],
             _ => &["registry", "names", "certs", "proxy", "control"],
         };
-        before.iter().for_each(|before| after(service, &unit_of(before)));
+        for before in before {
+            after(service, &unit_of(before));
+        }
         let place = match before.len() {
             0 => 0,
             2 => 1,

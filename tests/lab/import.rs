@@ -126,13 +126,17 @@ fn essence(arguments: &Arguments) -> Vec<String> {
         .options
         .iter()
         .filter(|(flag, value)| {
-            !OURS.contains(&flag.as_str())
-                && !(flag == "--label" && value.starts_with("mcp."))
-                && !(flag == "--log-driver" && value == "journald")
-                && !(flag == "--stop-timeout" && value == "10")
-                && !(flag == "--network-alias" && value.starts_with("systemd-"))
+            let is_ours = match flag.as_str() {
                 // Updates are deploys: told as lost.
-                && !(flag == "--label" && value.starts_with("io.containers.autoupdate"))
+                "--label" => {
+                    ["mcp.", "io.containers.autoupdate"].iter().any(|p| value.starts_with(p))
+                }
+                "--log-driver" => value == "journald",
+                "--stop-timeout" => value == "10",
+                "--network-alias" => value.starts_with("systemd-"),
+                flag => OURS.contains(&flag),
+            };
+            !is_ours
         })
         .map(|(flag, value)| {
             // A list in JSON may have blanks.

@@ -13,6 +13,12 @@
 //! machines may run at the same time.
 
 #![cfg(test)]
+#![expect(clippy::too_many_lines, reason = "a test is one story; parts of it mean nothing")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "figures, and how to repeat what was left to chance"
+)]
 
 mod boot_node;
 mod definitions;

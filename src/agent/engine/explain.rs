@@ -312,7 +312,7 @@ impl Engine {
             return Ok(());
         }
         let journal = read_journal(unit).await;
-        link.why = journal.last_words().unwrap_or_default().to_owned();
+        journal.last_words().unwrap_or_default().clone_into(&mut link.why);
         let owner = self.owner();
         link.mend = vec![
             owner.systemctl(&format!("status {unit}")),

@@ -56,7 +56,7 @@ pub struct Watcher {
 #[derive(Debug, Default)]
 struct Counted {
     newest: Option<i64>,
-    counted_at_ms: i64,
+    looked_at_ms: i64,
     by_component: BTreeMap<(String, String), (u32, String)>,
 }
 
@@ -123,7 +123,7 @@ impl Watcher {
     async fn count_events(&mut self) -> Result<(), EngineError> {
         let newest = self.engine.tools().events.last().await?;
         let now = now_ms();
-        let fresh = now.saturating_sub(self.events.counted_at_ms) < LATELY_MS / 60;
+        let fresh = now.saturating_sub(self.events.looked_at_ms) < LATELY_MS / 60;
         if self.events.newest == Some(newest) && fresh {
             return Ok(());
         }
@@ -140,7 +140,7 @@ impl Watcher {
             counted.0 = counted.0.saturating_add(row.count.max(1));
             counted.1 = row.kind;
         }
-        self.events = Counted { newest: Some(newest), counted_at_ms: now, by_component };
+        self.events = Counted { newest: Some(newest), looked_at_ms: now, by_component };
         Ok(())
     }
 }

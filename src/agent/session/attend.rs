@@ -149,7 +149,7 @@ async fn attend(
             status = attached.child.wait() => break status?,
             control = asked.recv(), if is_there => {
                 if let Some(control) = control {
-                    act(control, task, &attached, &mut ending);
+                    act(&control, task, &attached, &mut ending);
                 } else {
                     is_there = false;
                     ending.get_or_insert_with(|| Ending::new(task));
@@ -176,8 +176,8 @@ async fn attend(
     Ok(pb::SessionEnd { status: code(status), message: String::new() })
 }
 
-fn act(control: Control, task: &Task, attached: &Attached, ending: &mut Option<Ending>) {
-    match control {
+fn act(control: &Control, task: &Task, attached: &Attached, ending: &mut Option<Ending>) {
+    match *control {
         Control::Stop => match ending {
             // Asked for twice, it is to be over.
             Some(ending) => ending.hurry(),

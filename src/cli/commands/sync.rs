@@ -28,6 +28,7 @@ use crate::names::NodeName;
 #[command(
     after_help = "Examples:\n  mcp sync --dry-run\n  mcp sync --dry-run --exit-code -q >/dev/null || echo not in sync\n  mcp sync --prune --yes -n rift\n\nExit codes besides the usual: 5 with --exit-code, if something would change"
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct SyncArgs {
     /// Show what would be done, and change nothing
     #[arg(long)]

@@ -80,6 +80,7 @@ pub struct NodeState {
 
 /// The screen.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is switched by a key of its own")]
 pub struct Screen {
     /// The nodes.
     pub nodes: BTreeMap<String, NodeState>,
