@@ -56,6 +56,10 @@ deb: deps ## Build the Debian packages into target/debian (ARCH=arm64, VERSION=.
 debcheck: deb ## Build them, and have lintian read them
 	@deploy/debian/check target/debian/*.deb
 
+.PHONY: dist
+dist: deps ## Make a release in target/dist: built twice and compared, with checksums and SBOM
+	@deploy/dist
+
 .PHONY: lint
 lint: ## Check formatting, lints, documentation and dependencies
 	@cargo fmt --check
