@@ -155,7 +155,8 @@ pub(super) async fn run_with(
     input: &[u8],
 ) -> Result<Output, PodmanError> {
     let mut command = Command::new("podman");
-    command.args(arguments).kill_on_drop(true);
+    // podman refuses to run where its user may not be, as under `sudo -u mcp`.
+    command.args(arguments).current_dir("/").kill_on_drop(true);
     command.stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() });
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let ended = async {

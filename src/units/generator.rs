@@ -316,7 +316,8 @@ pub async fn podman_version() -> Result<(u32, u32, u32), GeneratorError> {
 }
 
 async fn output(mut command: Command, program: &Path) -> Result<Output, GeneratorError> {
-    command.stdin(Stdio::null()).kill_on_drop(true);
+    // podman refuses to run where its user may not be, as under `sudo -u mcp`.
+    command.stdin(Stdio::null()).current_dir("/").kill_on_drop(true);
     tokio::time::timeout(DEADLINE, command.output())
         .await
         .map_err(|_| GeneratorError::Deadline {

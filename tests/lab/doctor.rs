@@ -219,3 +219,38 @@ fn a_clock_that_was_set_back_stops_nothing_and_is_told() {
     node.as_root("rm -r /etc/systemd/system/mcp-agent.service.d; systemctl daemon-reload; systemctl restart mcp-agent").ok();
     assert_eq!(node.sql("SELECT count(*) FROM services"), "0");
 }
+
+#[test]
+fn a_node_of_cgroup_v1_and_a_read_only_directory_are_refused() {
+    let node = machine();
+    let doctor = "cd /root && runuser -u mcp -- env HOME=/srv/mcp XDG_RUNTIME_DIR=/run/user/850 mcp-agent doctor";
+    // From a directory that is not the user's: podman itself would not run there.
+    node.as_root(doctor).ok();
+    node.as_root(&format!("unshare -m sh -c 'mount -t tmpfs none /sys/fs/cgroup; {doctor}'"))
+        .code(1)
+        .says("This node does not use cgroup v2 alone");
+    let read_only = "mount --bind /srv/mcp /srv/mcp; mount -o remount,bind,ro /srv/mcp";
+    node.as_root(&format!("unshare -m sh -c '{read_only}; {doctor}'"))
+        .code(1)
+        .says("/srv/mcp, which holds the registry, cannot be written to");
+
+    // The agent says so too, and what runs is left alone.
+    node.spoil();
+    node.deploy(LONE).ok();
+    let before = node.invocations(&["lone.service"]);
+    node.as_root(
+        "mkdir -p /run/systemd/system/mcp-agent.service.d
+        printf '[Service]\\nReadOnlyPaths=/srv/mcp\\n' >/run/systemd/system/mcp-agent.service.d/ro.conf
+        systemctl daemon-reload; ! systemctl restart mcp-agent",
+    )
+    .ok();
+    let journal = node.as_root("journalctl -u mcp-agent -n 30 -o cat").ok();
+    journal.says("cannot use the state directory /srv/mcp");
+    node.as_root(
+        "rm -r /run/systemd/system/mcp-agent.service.d; systemctl daemon-reload
+        systemctl reset-failed mcp-agent; systemctl restart mcp-agent",
+    )
+    .ok();
+    until("the agent is back", || (node.mcp(&["list"]).code == 0).then_some(()));
+    assert_eq!(node.invocations(&["lone.service"]), before);
+}

@@ -38,9 +38,12 @@ pub fn missing(controllers: &Controllers) -> Vec<&'static str> {
 pub fn judge(user: &str, uid: u32, controllers: &Controllers) -> Finding {
     let check = "cgroups";
     let Some(kernel) = &controllers.kernel else {
-        let text = "This node does not use cgroup v2 alone: limits of containers have no effect.";
-        return Finding::warning(check, "", text)
-            .mend("sudo grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1");
+        let text = "This node does not use cgroup v2 alone: limits of containers have no effect. \
+            Take systemd.unified_cgroup_hierarchy=0 out of the kernel's command line, and reboot.";
+        // On Debian; other boot loaders have other files.
+        return Finding::failed(check, "", text).mend(
+            "sudo sed -i 's/ *systemd.unified_cgroup_hierarchy=0//' /etc/default/grub && sudo update-grub && sudo reboot",
+        );
     };
     let has = |list: &str, name: &str| list.split_whitespace().any(|word| word == name);
     let absent: Vec<&str> = WANTED.into_iter().filter(|name| !has(kernel, name)).collect();
@@ -98,7 +101,9 @@ mod tests {
         assert_eq!(some.level, Level::Failed);
         assert!(some.message.contains("mcp: cpu."), "{some:?}");
         assert!(judged(all, None).mend.contains("start user@850"));
-        assert_eq!(judged(None, None).level, Level::Warning);
+        let first_version = judged(None, None);
+        assert_eq!(first_version.level, Level::Failed);
+        assert!(first_version.mend.contains("unified_cgroup_hierarchy"), "{first_version:?}");
         assert_eq!(judged(Some("cpu\n"), Some("cpu\n")).level, Level::Warning);
     }
 }
