@@ -32,7 +32,7 @@ fn subids(node: &Machine) -> u32 {
 }
 
 fn clean(node: &Machine) {
-    node.as_root("rm -rf /srv/mcq; install -d -o mcp -g mcp /srv/mcq /srv/mcq/web /srv/mcq/root")
+    node.as_root("rm -rf /srv/mcq /srv/mcp/.config/mcp/services/mcq.toml; install -d -o mcp -g mcp /srv/mcq /srv/mcq/web /srv/mcq/root")
         .ok();
 }
 

@@ -72,9 +72,16 @@ fn lose(node: &Machine, what: &str) {
     node.as_root(script).ok();
 }
 
+/// Waits until all is the same again; the agent may be writing still.
+#[track_caller]
+fn is_the_same(node: &Machine, before: &str, lost: &[&str]) {
+    let what = format!("all is as it was before {lost:?} were lost");
+    until(&what, || (shape(node) == before).then_some(()));
+}
+
 /// What must be the same again: files but for their comments, links, ports.
 fn shape(node: &Machine) -> String {
-    let script = "cd ~/.config; for f in $(find containers systemd -type f ! -name .mcp-record.json | sort); do
+    let script = "cd ~/.config; for f in $(find containers systemd -type f ! -name '.*' | sort); do
             echo \"== $f\"; grep -v '^#' $f; done
         find . -type l -printf '%l  %p\n' | sort";
     let files = node.as_mcp(script, "").ok().out;
@@ -139,7 +146,7 @@ fn whichever_one_is_left_the_node_comes_back_in_order_after_a_reboot() {
         node.lab("reboot");
         all_run(&node);
         nothing_is_missing(&node);
-        assert_eq!(shape(&node), before, "after {lost:?} were lost");
+        is_the_same(&node, &before, lost);
         assert_eq!(node.served("shop", "api"), "v2");
         assert_eq!(node.property("idle.service", "ActiveState"), "inactive", "{lost:?}");
         let us = |unit: &str, moment: &str| -> u64 {
@@ -166,7 +173,7 @@ fn files_and_registry_come_back_under_running_containers() {
         }
         node.as_root("systemctl start mcp-agent").ok();
         nothing_is_missing(&node);
-        assert_eq!(shape(&node), before, "after {lost:?} were lost");
+        is_the_same(&node, &before, lost);
         assert_eq!(node.invocations(&UNITS), running, "{lost:?}: nothing was restarted");
     }
     // With the agent up, a person asks.
