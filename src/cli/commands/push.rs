@@ -37,8 +37,8 @@ pub struct PushArgs {
     /// into that directory. Default: the name that it has here
     #[arg(value_name = "PATH")]
     pub path: Option<OsString>,
-    /// Give the files to USER[:GROUP] as the component sees it, by name or
-    /// number
+    /// Give the files to USER or USER:GROUP as the component sees them, by
+    /// name or number
     #[arg(long, value_name = "OWNER")]
     pub owner: Option<String>,
     /// Restart the components that mount the path, if anything has changed

@@ -51,10 +51,10 @@ pub struct NewArgs {
     /// Name of its component, if it is not that of the service
     #[arg(long, value_name = "NAME")]
     pub component: Option<ComponentName>,
-    /// Publish a port: [address:]host:container; may be given several times
+    /// Publish a port, host:container or address:host:container; may be given several times
     #[arg(long, value_name = "PORT")]
     pub port: Vec<String>,
-    /// Mount a volume or a path of the node: source:target[:options]
+    /// Mount a volume or a path of the node, source:target or source:target:options
     #[arg(long, value_name = "VOLUME")]
     pub volume: Vec<String>,
     /// Set a variable: NAME=value

@@ -68,7 +68,7 @@ impl From<HereError> for CliError {
 }
 
 /// Has a command run and returns its status as the exit; what goes wrong
-/// besides is shown, and is [`NOT_RUN`].
+/// besides is shown, and is `NOT_RUN`.
 pub async fn run(
     context: &Context<'_>,
     call: Call,
