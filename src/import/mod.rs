@@ -1,10 +1,11 @@
 //! Definitions out of what people already have: compose files, Quadlet files,
-//! and command lines of `podman run` and `docker run`.
+//! command lines of `podman run` and `docker run`, and containers that run.
 //!
 //! ```text
 //!  compose files --compose--+
 //!  Quadlet files --quadlet--+--> Sheet --finish--> text of a definition, notes
 //!  podman run ... ----run---+
+//!  containers that run ----+
 //! ```
 //!
 //! Pure: what files hold comes through [`Files`]. Whatever cannot be carried
@@ -13,6 +14,7 @@
 
 mod check;
 pub mod compose;
+pub mod containers;
 mod env;
 pub mod files;
 mod finish;

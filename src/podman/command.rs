@@ -29,6 +29,15 @@ pub enum PodmanError {
         /// How long we waited.
         seconds: u64,
     },
+    /// It printed something else than is known of it.
+    #[error("what podman {verb} printed cannot be read")]
+    Unread {
+        /// What was asked.
+        verb: &'static str,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
     /// It refused.
     #[error("podman {verb} failed: {said}")]
     Failed {
@@ -154,6 +163,16 @@ pub(super) async fn run_with(
     arguments: &[&str],
     input: &[u8],
 ) -> Result<Output, PodmanError> {
+    run_within(verb, arguments, input, DEADLINE).await
+}
+
+/// Runs podman with something to read, for no longer than this.
+pub(super) async fn run_within(
+    verb: &'static str,
+    arguments: &[&str],
+    input: &[u8],
+    deadline: Duration,
+) -> Result<Output, PodmanError> {
     let mut command = Command::new("podman");
     // podman refuses to run where its user may not be, as under `sudo -u mcp`.
     command.args(arguments).current_dir("/").kill_on_drop(true);
@@ -170,9 +189,9 @@ pub(super) async fn run_with(
         }
         child.wait_with_output().await
     };
-    tokio::time::timeout(DEADLINE, ended)
+    tokio::time::timeout(deadline, ended)
         .await
-        .map_err(|_| PodmanError::Deadline { verb, seconds: DEADLINE.as_secs() })?
+        .map_err(|_| PodmanError::Deadline { verb, seconds: deadline.as_secs() })?
         .map_err(PodmanError::Run)
 }
 

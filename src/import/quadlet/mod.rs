@@ -14,8 +14,14 @@ mod set;
 mod systemd;
 mod unit;
 
+use std::collections::BTreeMap;
+
 use super::Files;
 use super::finish::{Imported, Unfinished, finish};
+use super::note::Notes;
+use super::sheet::Part;
+use crate::definition::model::Definition;
+use crate::names::{ComponentName, ServiceName};
 
 /// Why Quadlet files are not taken.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -50,4 +56,35 @@ pub fn import(
     let mut set = set::load(paths, files)?;
     let sheet = set::convert(&mut set, files, name)?;
     Ok((finish(sheet)?, set.read))
+}
+
+/// What is known of the services around a unit.
+pub(super) struct Around<'a> {
+    pub(super) service: &'a ServiceName,
+    /// The components by their units' names, suffix left out.
+    pub(super) names: &'a BTreeMap<String, ComponentName>,
+    pub(super) files: &'a dyn Files,
+}
+
+/// Reads what a unit says besides its container: `[Unit]`, `[Service]` and
+/// `[Install]`. The keys in `own` are what the tool that wrote it always
+/// writes there.
+pub(super) fn surroundings(
+    (part, service, notes): (&mut Part, &mut Definition, Notes),
+    around: &Around<'_>,
+    (path, text): (&str, &str),
+    (is_alone, own): (bool, &[&str]),
+) -> Notes {
+    let mut unit = unit::Unit::new(path, text);
+    unit.lines.retain(|line| !own.contains(&line.key.as_str()));
+    let set = set::Set::empty();
+    let mut scope = set::Scope {
+        set: &set,
+        files: around.files,
+        notes,
+        service: around.service.clone(),
+        names: around.names.clone(),
+    };
+    systemd::convert(&mut scope, part, &unit, service, is_alone);
+    scope.notes
 }

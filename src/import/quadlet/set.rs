@@ -66,12 +66,7 @@ impl Scope<'_> {
 ///
 /// [`QuadletError::Unreadable`].
 pub(super) fn load(paths: &[String], files: &mut dyn Files) -> Result<Set, QuadletError> {
-    let mut set = Set {
-        units: BTreeMap::new(),
-        containers: Vec::new(),
-        read: Vec::new(),
-        notes: Notes::default(),
-    };
+    let mut set = Set::empty();
     for path in paths {
         let unreadable = |reason: String| QuadletError::Unreadable { path: path.clone(), reason };
         let text = files.text(path).map_err(unreadable)?;
@@ -94,6 +89,15 @@ pub(super) fn load(paths: &[String], files: &mut dyn Files) -> Result<Set, Quadl
 }
 
 impl Set {
+    pub(super) fn empty() -> Self {
+        Self {
+            units: BTreeMap::new(),
+            containers: Vec::new(),
+            read: Vec::new(),
+            notes: Notes::default(),
+        }
+    }
+
     fn add(&mut self, path: &str, text: &str) {
         let unit = Unit::new(path, text);
         let name = file_name(path).to_owned();

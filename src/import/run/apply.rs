@@ -106,7 +106,7 @@ const OWN: &[&str] = &[
 ];
 
 /// Reads the options of one run.
-pub(super) fn apply(scope: &mut Scope<'_>, part: &mut Part, run: &Run) {
+pub(in crate::import) fn apply(scope: &mut Scope<'_>, part: &mut Part, run: &Run) {
     part.component.image =
         Some(if scope.is_docker { image(&run.image) } else { run.image.clone() });
     if !run.command.is_empty() {

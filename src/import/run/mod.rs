@@ -1,9 +1,9 @@
 //! Command lines of `podman run` and `docker run` (`podman-run(1)`).
 
-mod apply;
+pub(super) mod apply;
 mod check;
-mod parse;
-mod split;
+pub(super) mod parse;
+pub(super) mod split;
 
 use super::Files;
 use super::finish::{Imported, Unfinished, finish};
@@ -64,12 +64,12 @@ pub enum RunError {
 }
 
 /// What applying the options of one run knows.
-struct Scope<'a> {
-    options: &'a Options,
-    files: &'a dyn Files,
-    notes: Notes,
-    service: ServiceName,
-    is_docker: bool,
+pub(super) struct Scope<'a> {
+    pub(super) options: &'a Options,
+    pub(super) files: &'a dyn Files,
+    pub(super) notes: Notes,
+    pub(super) service: ServiceName,
+    pub(super) is_docker: bool,
 }
 
 impl Scope<'_> {
@@ -139,7 +139,7 @@ pub fn import(
 
 /// The container has another name: those in its networks find it by the old
 /// one too.
-fn renamed(part: &mut Part, old: &str, service: &ServiceName) {
+pub(super) fn renamed(part: &mut Part, old: &str, service: &ServiceName) {
     let Ok(name) = part.name().parse::<ComponentName>() else { return };
     let is_mode = |name: &str| matches!(name, "host" | "none" | "private");
     let is_named = match &part.component.network {

@@ -8,29 +8,29 @@ use crate::quadlet::arguments::WITHOUT_VALUE;
 
 /// A call of `run` or `create`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Run {
-    pub(super) is_docker: bool,
-    pub(super) place: Place,
-    pub(super) flags: Vec<Flag>,
-    pub(super) image: String,
-    pub(super) command: Vec<(String, Place)>,
+pub(in crate::import) struct Run {
+    pub(in crate::import) is_docker: bool,
+    pub(in crate::import) place: Place,
+    pub(in crate::import) flags: Vec<Flag>,
+    pub(in crate::import) image: String,
+    pub(in crate::import) command: Vec<(String, Place)>,
     /// Whether a shell has filled in what it does.
-    pub(super) is_split: bool,
+    pub(in crate::import) is_split: bool,
 }
 
 /// One option.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Flag {
+pub(in crate::import) struct Flag {
     /// Its long name without hyphens.
-    pub(super) name: String,
+    pub(in crate::import) name: String,
     /// Its value; `true` or `false` for those without one.
-    pub(super) value: String,
-    pub(super) place: Place,
+    pub(in crate::import) value: String,
+    pub(in crate::import) place: Place,
 }
 
 impl Run {
     /// Returns what the container is called: its name, or what its image is.
-    pub(super) fn name(&self) -> String {
+    pub(in crate::import) fn name(&self) -> String {
         let given = self.flags.iter().rfind(|flag| flag.name == "name");
         if let Some(flag) = given {
             flag.value.clone()
@@ -78,7 +78,7 @@ fn takes_value(name: &str) -> bool {
 /// # Errors
 ///
 /// A run without an image, or an option without its value.
-pub(super) fn parse(command: &Command) -> Result<Option<Run>, Wrong> {
+pub(in crate::import) fn parse(command: &Command) -> Result<Option<Run>, Wrong> {
     let words = &command.words;
     let program = words
         .iter()

@@ -6,17 +6,23 @@ use crate::import::values::shell_words;
 
 /// One command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Command {
-    pub(super) place: Place,
+pub(in crate::import) struct Command {
+    pub(in crate::import) place: Place,
     /// The words with their places: columns count words.
-    pub(super) words: Vec<(String, Place)>,
+    pub(in crate::import) words: Vec<(String, Place)>,
     /// Whether a shell has been at it: then a `$` is one.
-    pub(super) is_split: bool,
+    pub(in crate::import) is_split: bool,
 }
 
 /// Takes words that the shell has split.
-pub(super) fn of_words(words: &[String]) -> Command {
+pub(in crate::import) fn of_words(words: &[String]) -> Command {
     let place = Place { file: "command line".into(), line: 1, column: 1 };
+    command(&place, words.to_vec(), true)
+}
+
+/// Takes the words that a container was made with.
+pub(in crate::import) fn of_container(name: &str, words: &[String]) -> Command {
+    let place = Place { file: format!("container {name}"), line: 1, column: 1 };
     command(&place, words.to_vec(), true)
 }
 
@@ -32,7 +38,7 @@ fn command(place: &Place, words: Vec<String>, is_split: bool) -> Command {
 /// # Errors
 ///
 /// A quote that is not closed.
-pub(super) fn of_text(name: &str, text: &str) -> Result<Vec<Command>, Wrong> {
+pub(in crate::import) fn of_text(name: &str, text: &str) -> Result<Vec<Command>, Wrong> {
     let mut commands = Vec::new();
     for (line, piece) in pieces(text) {
         let place = Place { file: name.to_owned(), line, column: 1 };

@@ -1,0 +1,257 @@
+//! How what would run differs from what runs.
+
+use std::collections::BTreeMap;
+
+use super::settle::published;
+use super::{ContainersError, Live};
+use crate::import::check::check_words;
+use crate::import::run::parse::{Run, parse};
+use crate::import::run::split::of_container;
+use crate::import::values::{Ports, duration, duration_text, ports, size};
+
+/// What only one of two calls of podman has, each as a person would write it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Difference {
+    /// What runs has it, and what would run has not.
+    pub gone: Vec<String>,
+    /// What would run has it, and what runs has not.
+    pub new: Vec<String>,
+}
+
+impl Difference {
+    /// Tells whether the two are alike.
+    pub fn is_empty(&self) -> bool {
+        self.gone.is_empty() && self.new.is_empty()
+    }
+}
+
+/// Options that say how podman and systemd hold a container; they are not
+/// what is in it.
+const HELD: &[&str] = &[
+    "attach",
+    "authfile",
+    "cgroups",
+    "cidfile",
+    "conmon-pidfile",
+    "detach",
+    "detach-keys",
+    "env-file",
+    "env-host",
+    "env-merge",
+    "pidfile",
+    "pull",
+    "publish-all",
+    "quiet",
+    "replace",
+    "requires",
+    "restart",
+    "rm",
+    "rmi",
+    "sdnotify",
+    "sig-proxy",
+    "tls-verify",
+];
+
+/// Labels that say who looks after a container.
+const KEEPERS: &[&str] = &["PODMAN_SYSTEMD_UNIT=", "mcp.service=", "mcp.component="];
+
+/// Compares a container with the words of the call that would make the next
+/// one.
+///
+/// # Errors
+///
+/// One of the two is no call of `podman run`.
+pub fn difference(live: &Live, next: &[String]) -> Result<Difference, ContainersError> {
+    let name = &live.container.name;
+    let read = |words: &[String]| -> Result<Run, ContainersError> {
+        let run = parse(&of_container(name, words))?;
+        run.ok_or_else(|| ContainersError::NoCommand { container: name.clone() })
+    };
+    let mut old = read(&live.container.config.create_command)?;
+    let new = read(next)?;
+    // What the call left open is as the container has it.
+    old.flags.retain(|f| !matches!(f.name.as_str(), "env" | "publish"));
+    let mut old_lines = lines(&old);
+    let named = |flag: &str| old.flags.iter().any(|f| f.name == flag);
+    let mut add = |line: String| *old_lines.entry(line).or_default() += 1;
+    let mut given = read(&live.container.config.create_command)?.flags;
+    given.retain(|f| f.name == "env");
+    let from_file = named("env-file") || named("env-host");
+    let is_given = |name: &str| from_file || given.iter().any(|f| f.value.split('=').next() == Some(name));
+    for (name, value) in live.container.own_env(&live.image_env, is_given) {
+        add(shown("env", &format!("{name}={value}")));
+    }
+    for port in published(live) {
+        add(shown("publish", &port_line(&port)));
+    }
+    let config = &live.container;
+    if !named("name") {
+        add(shown("name", name));
+    }
+    if !named("log-driver") {
+        add(shown("log-driver", &config.host_config.log_config.driver));
+    }
+    if !named("stop-timeout") {
+        add(shown("stop-timeout", &config.config.stop_timeout.to_string()));
+    }
+    let mut difference = Difference::default();
+    // A path may have begun where somebody stood: what is mounted counts.
+    let mut mounted = old_lines;
+    settle_mounts(&mut mounted, live);
+    compare(&mounted, &lines(&new), &mut difference);
+    if old.image != new.image && live.image != new.image {
+        difference.gone.push(live.image.clone());
+        difference.new.push(new.image.clone());
+    }
+    let words = |run: &Run| run.command.iter().map(|(word, _)| word.clone()).collect::<Vec<_>>();
+    if words(&old) != words(&new) {
+        let line = |run: &Run| {
+            let words = words(run);
+            let plain = || words.join(" ");
+            shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| plain())
+        };
+        difference.gone.push(line(&old));
+        difference.new.push(line(&new));
+    }
+    Ok(difference)
+}
+
+type Lines = BTreeMap<String, usize>;
+
+fn compare(old: &Lines, new: &Lines, difference: &mut Difference) {
+    for (line, count) in old {
+        let missing = count.saturating_sub(new.get(line).copied().unwrap_or_default());
+        difference.gone.extend(std::iter::repeat_n(line.clone(), missing));
+    }
+    for (line, count) in new {
+        let more = count.saturating_sub(old.get(line).copied().unwrap_or_default());
+        difference.new.extend(std::iter::repeat_n(line.clone(), more));
+    }
+}
+
+/// Puts what is mounted in the place of what was asked for.
+fn settle_mounts(lines: &mut Lines, live: &Live) {
+    let mut asked: Vec<String> = Vec::new();
+    for mounted in &live.container.mounts {
+        let at = |line: &str| {
+            let value = line.strip_prefix("--volume=")?;
+            let (source, rest) = value.split_once(':').unwrap_or(("", value));
+            let target = rest.split(':').next()?.trim_end_matches('/');
+            let open = source.is_empty() || source.starts_with(['.', '~']);
+            (target == mounted.destination && open).then(|| rest.to_owned())
+        };
+        let found = lines.keys().find_map(|line| Some((line.clone(), at(line)?)));
+        let source = if mounted.kind == "bind" { &mounted.source } else { &mounted.name };
+        if let Some((line, rest)) = found {
+            lines.remove(&line);
+            asked.push(format!("--volume={source}:{rest}"));
+        } else if live.container.anonymous_volumes().any(|own| own == mounted) {
+            asked.push(format!("--volume={source}:{}", mounted.destination));
+        }
+    }
+    for line in asked {
+        *lines.entry(line).or_default() += 1;
+    }
+}
+
+/// Returns the options of a run in one form each.
+fn lines(run: &Run) -> Lines {
+    let mut lines = Lines::new();
+    for flag in &run.flags {
+        let (name, value) = (flag.name.as_str(), flag.value.as_str());
+        if HELD.contains(&name) || (name == "label" && KEEPERS.iter().any(|k| value.starts_with(k)))
+        {
+            continue;
+        }
+        let mut add = |value: &str| *lines.entry(shown(name, value)).or_default() += 1;
+        match name {
+            "cap-add" | "cap-drop" => value
+                .split(',')
+                .map(str::to_ascii_lowercase)
+                .for_each(|one| add(one.trim_start_matches("cap_"))),
+            "memory" | "shm-size" | "memory-swap" | "memory-reservation" => {
+                add(&size(value).unwrap_or_else(|| value.to_owned()));
+            }
+            "cpus" => match value.parse::<f64>() {
+                Ok(cpus) => add(&cpus.to_string()),
+                Err(_) => add(value),
+            },
+            "publish" => match ports(value) {
+                Ok(Ports::Published(all)) => all.iter().for_each(|port| add(&port_line(port))),
+                Ok(Ports::Anywhere(_)) | Err(_) => add(value),
+            },
+            "add-host" => add(&value.replacen('=', ":", 1)),
+            "entrypoint" => {
+                let words: Option<Vec<String>> = serde_json::from_str(value).ok();
+                let words = words.unwrap_or_else(|| vec![value.to_owned()]);
+                add(&serde_json::Value::from(words).to_string());
+            }
+            "health-cmd" | "health-startup-cmd" => add(&format!("{:?}", check_words(value))),
+            _ if name.starts_with("health-") => {
+                add(&duration(value).map_or_else(|| value.to_owned(), duration_text));
+            }
+            _ => add(value),
+        }
+    }
+    lines
+}
+
+/// Writes a port in one form: no address is any, no protocol is TCP.
+fn port_line(port: &str) -> String {
+    let (numbers, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
+    let numbers = numbers.strip_prefix("0.0.0.0:").unwrap_or(numbers);
+    format!("{numbers}/{protocol}")
+}
+
+fn shown(name: &str, value: &str) -> String {
+    if value == "true" { format!("--{name}") } else { format!("--{name}={value}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::podman::inspect::{Binding, Inspected};
+
+    fn live(command: &str, more: &str) -> Live {
+        let words: Vec<&str> = command.split(' ').collect();
+        let words = serde_json::to_string(&words).unwrap();
+        let text = format!(
+            r#"{{"Id": "{}", "Name": "web-a", "ImageName": "localhost/a:1", {more}
+            "Config": {{"CreateCommand": {words}, "Env": ["PATH=/bin", "HOME=/", "X=1"], "StopTimeout": 10}},
+            "HostConfig": {{"LogConfig": {{"Type": "journald"}}}}}}"#,
+            "ab".repeat(32)
+        );
+        let container: Inspected = serde_json::from_str(&text).unwrap();
+        let image_env = vec!["PATH=/bin".to_owned()];
+        Live { container, image_env, image: "localhost/a:1".to_owned(), unit: None }
+    }
+
+    fn differ(live: &Live, next: &str) -> (String, String) {
+        let words: Vec<String> = next.split(' ').map(str::to_owned).collect();
+        let found = difference(live, &words).unwrap();
+        (found.gone.join(" "), found.new.join(" "))
+    }
+
+    #[test]
+    fn the_same_in_other_words_is_no_difference() {
+        let old = live(
+            "podman run -d --name web-a -e X --cap-add NET_RAW,CAP_CHOWN -m 1024m --restart=always -p 80 localhost/a:1 go",
+            "",
+        );
+        let mut old = old;
+        let bound = Binding { host_ip: "0.0.0.0".to_owned(), host_port: "8080".to_owned() };
+        old.container.host_config.port_bindings.insert("80/tcp".to_owned(), Some(vec![bound]));
+        let next = "/usr/bin/podman run --name web-a --replace --rm --cgroups=split --sdnotify=conmon -d --env X=1 --cap-add net_raw --cap-add chown --memory 1g --publish 8080:80 --log-driver journald --stop-timeout 10 --pull never --label mcp.service=web localhost/a:1 go";
+        assert_eq!(differ(&old, next), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn what_differs_is_told() {
+        let mount = r#""Mounts": [{"Type": "bind", "Source": "/srv/d", "Destination": "/d"}],"#;
+        let old = live("podman run --name web-a -v ./d:/d:ro --privileged localhost/a:1", mount);
+        let next = "podman run --name web-b --env X=2 --log-driver none --stop-timeout 10 -v /srv/d:/d:ro localhost/a:1 x";
+        let (gone, new) = differ(&old, next);
+        assert_eq!(gone, "--env=X=1 --log-driver=journald --name=web-a --privileged ");
+        assert_eq!(new, "--env=X=2 --log-driver=none --name=web-b x");
+    }
+}

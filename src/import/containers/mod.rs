@@ -1,0 +1,187 @@
+//! Containers that run: what podman knows of them becomes a definition, as
+//! `mcp import run` makes one of the command line, with what the command line
+//! left open filled in from the container itself.
+
+mod arguments;
+mod settle;
+mod surroundings;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+pub use arguments::{Difference, difference};
+
+use super::Files;
+use super::finish::{Imported, Unfinished, finish};
+use super::naming::short;
+use super::note::{NoteKind, Notes};
+use super::quadlet::Around;
+use super::run::apply::apply;
+use super::run::parse::parse;
+use super::run::split::of_container;
+use super::run::{Options, Scope, Wrong, renamed};
+use super::sheet::{Part, Sheet};
+use crate::names::{ComponentName, ServiceName};
+use crate::podman::inspect::Inspected;
+
+/// A container that runs.
+#[derive(Debug, Clone)]
+pub struct Live {
+    /// What podman knows of it.
+    pub container: Inspected,
+    /// The variables of its image.
+    pub image_env: Vec<String>,
+    /// A name that means its image.
+    pub image: String,
+    /// The unit that looks after it.
+    pub unit: Option<LiveUnit>,
+}
+
+/// The unit that looks after a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveUnit {
+    /// Its name, such as `web.service`.
+    pub name: String,
+    /// The file that somebody wrote for it.
+    pub path: String,
+    /// Its text.
+    pub text: String,
+    /// Whether that is a Quadlet file.
+    pub is_quadlet: bool,
+}
+
+impl LiveUnit {
+    /// Returns the name without its suffix.
+    fn stem(&self) -> &str {
+        self.name.strip_suffix(".service").unwrap_or(&self.name)
+    }
+}
+
+/// A volume without a name, and the one that gets its data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeCopy {
+    /// Podman's number of it.
+    pub from: String,
+    /// Podman's name of the new one.
+    pub to: String,
+    /// Where it is in the container.
+    pub target: String,
+}
+
+/// What becomes of one container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// The name that it has.
+    pub container: String,
+    /// The component that it becomes.
+    pub component: ComponentName,
+    /// The volumes that get a name.
+    pub volumes: Vec<VolumeCopy>,
+}
+
+/// What came out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Adoption {
+    /// The definition, and what there is to tell.
+    pub imported: Imported,
+    /// The containers, in the order given.
+    pub taken: Vec<Taken>,
+}
+
+/// Why nothing came out.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ContainersError {
+    /// What podman says of a container is no command line.
+    #[error(transparent)]
+    Wrong(#[from] Wrong),
+    /// Nobody knows how a container was made.
+    #[error(
+        "{container} was made through podman's interface for programs, which keeps no command line; write a definition by hand, or make it anew with podman run"
+    )]
+    NoCommand {
+        /// Its name.
+        container: String,
+    },
+    /// No component can be called like it.
+    #[error("no component can be called like {container}; podman rename gives it another name")]
+    NoName {
+        /// Its name.
+        container: String,
+    },
+    /// Nothing can be made of it.
+    #[error(transparent)]
+    Unfinished(#[from] Unfinished),
+}
+
+/// Makes a definition of containers; each becomes a component.
+///
+/// # Errors
+///
+/// [`ContainersError`]: nothing came out.
+pub fn import(
+    service: &ServiceName,
+    live: &[Live],
+    files: &mut dyn Files,
+) -> Result<Adoption, ContainersError> {
+    let mut names: Vec<ComponentName> = Vec::new();
+    for live in live {
+        let container = &live.container.name;
+        // What podman's generator calls a container that has no name.
+        let plain = container.strip_prefix("systemd-").unwrap_or(container);
+        let is_taken = |name: &str| names.iter().any(|own| own.as_str() == name);
+        let Some(name) = short(plain, service, is_taken) else {
+            return Err(ContainersError::NoName { container: container.clone() });
+        };
+        names.push(name);
+    }
+    let units: BTreeMap<String, ComponentName> = live
+        .iter()
+        .zip(&names)
+        .filter_map(|(live, name)| Some((live.unit.as_ref()?.stem().to_owned(), name.clone())))
+        .collect();
+    let by_container: Vec<(&str, &ComponentName)> =
+        live.iter().map(|live| live.container.name.as_str()).zip(&names).collect();
+    let options = Options::default();
+    let mut scope = Scope {
+        options: &options,
+        files,
+        notes: Notes::default(),
+        service: service.clone(),
+        is_docker: false,
+    };
+    let mut sheet = Sheet::default();
+    let mut taken = Vec::new();
+    for (live, name) in live.iter().zip(&names) {
+        let container = live.container.name.clone();
+        let command = of_container(&container, &live.container.config.create_command);
+        let Some(mut run) = parse(&command)? else {
+            return Err(ContainersError::NoCommand { container });
+        };
+        let required = settle::required(&mut run);
+        let volumes = settle::settle(&mut run, live, (service, name));
+        let mut part = Part::new(name.as_str(), &container, run.place.clone());
+        part.remark("", format!("From the container {container}."));
+        apply(&mut scope, &mut part, &run);
+        for other in required {
+            if let Some((_, other)) = by_container.iter().find(|(own, _)| **own == other) {
+                part.depend(other.as_str());
+            }
+        }
+        if let Some(unit) = &live.unit {
+            let around = Around { service, names: &units, files: scope.files };
+            let notes = std::mem::take(&mut scope.notes);
+            scope.notes =
+                surroundings::read((&mut part, &mut sheet.service, notes), &around, unit, units.len() == 1);
+        }
+        renamed(&mut part, &container, service);
+        sheet.parts.push(part);
+        taken.push(Taken { container, component: name.clone(), volumes });
+    }
+    sheet.service.name = Some(service.to_string());
+    sheet.notes = scope.notes;
+    sheet.head.push("Made from containers that ran, by mcp adopt.".to_owned());
+    let mut imported = finish(sheet)?;
+    imported.notes.retain(|note| note.kind != NoteKind::Needless);
+    Ok(Adoption { imported, taken })
+}

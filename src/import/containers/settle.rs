@@ -1,0 +1,196 @@
+//! What a command line left open, filled in from the container that it made:
+//! variables of the shell, ports and paths that somebody else chose, volumes
+//! without a name.
+
+use super::{Live, VolumeCopy};
+use crate::import::run::parse::{Flag, Run};
+use crate::import::values::label;
+use crate::names::{ComponentName, ServiceName};
+
+/// Options that say how podman and systemd hold a container: its new unit has
+/// its own.
+const HELD: &[&str] = &[
+    "attach",
+    "authfile",
+    "cgroups",
+    "cidfile",
+    "conmon-pidfile",
+    "detach",
+    "detach-keys",
+    "pidfile",
+    "pod-id-file",
+    "pull",
+    "quiet",
+    "replace",
+    "rm",
+    "rmi",
+    "sdnotify",
+    "sig-proxy",
+    "tls-verify",
+];
+
+/// Takes the containers out that a run says must run first.
+pub(super) fn required(run: &mut Run) -> Vec<String> {
+    let values: Vec<String> =
+        run.flags.extract_if(.., |flag| flag.name == "requires").map(|flag| flag.value).collect();
+    values.iter().flat_map(|value| value.split(',')).map(str::to_owned).collect()
+}
+
+/// Fills in what the container says; returns the volumes that get a name.
+pub(super) fn settle(
+    run: &mut Run,
+    live: &Live,
+    (service, component): (&ServiceName, &ComponentName),
+) -> Vec<VolumeCopy> {
+    run.is_docker = false;
+    run.image.clone_from(&live.image);
+    run.flags.retain(|flag| !HELD.contains(&flag.name.as_str()));
+    run.flags.retain(|flag| !(flag.name == "label" && is_systemds(&flag.value)));
+    env(run, live);
+    ports(run, live);
+    defaults(run, live);
+    mounts(run, live, (service, component))
+}
+
+fn is_systemds(label: &str) -> bool {
+    label.starts_with("PODMAN_SYSTEMD_UNIT=")
+}
+
+fn add(run: &mut Run, name: &str, value: String) {
+    run.flags.push(Flag { name: name.to_owned(), value, place: run.place.clone() });
+}
+
+/// The variables as they are: files and the shell may say something else now.
+fn env(run: &mut Run, live: &Live) {
+    let from_file = run.flags.iter().any(|f| matches!(f.name.as_str(), "env-file" | "env-host"));
+    let named: Vec<String> = run
+        .flags
+        .extract_if(.., |f| matches!(f.name.as_str(), "env" | "env-file" | "env-host" | "env-merge"))
+        .filter(|flag| flag.name == "env")
+        .map(|flag| flag.value.split('=').next().unwrap_or_default().to_owned())
+        .collect();
+    let given = |name: &str| from_file || named.iter().any(|own| own == name);
+    let own: Vec<String> = live
+        .container
+        .own_env(&live.image_env, given)
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    for pair in own {
+        add(run, "env", pair);
+    }
+}
+
+/// The ports as they are: podman may have chosen those of the node.
+fn ports(run: &mut Run, live: &Live) {
+    run.flags.retain(|flag| !matches!(flag.name.as_str(), "publish" | "publish-all"));
+    for port in published(live) {
+        add(run, "publish", port);
+    }
+}
+
+/// Returns the published ports, `[address:]host:container/protocol`.
+pub(super) fn published(live: &Live) -> Vec<String> {
+    let mut ports = Vec::new();
+    for (inner, bindings) in &live.container.host_config.port_bindings {
+        for bound in bindings.iter().flatten() {
+            let address = match bound.host_ip.as_str() {
+                "" | "0.0.0.0" => String::new(),
+                address if address.contains(':') => format!("[{address}]:"),
+                address => format!("{address}:"),
+            };
+            ports.push(format!("{address}{}:{inner}", bound.host_port));
+        }
+    }
+    ports
+}
+
+/// What podman has filled in where nothing was said, and a definition would
+/// otherwise.
+fn defaults(run: &mut Run, live: &Live) {
+    let says = |run: &Run, name: &str| run.flags.iter().any(|flag| flag.name == name);
+    let driver = &live.container.host_config.log_config.driver;
+    if !says(run, "log-driver") && matches!(driver.as_str(), "k8s-file" | "none") {
+        add(run, "log-driver", driver.clone());
+    }
+    if !says(run, "stop-timeout") && live.container.config.stop_timeout > 0 {
+        add(run, "stop-timeout", live.container.config.stop_timeout.to_string());
+    }
+}
+
+/// The mounts as they are: paths that began where somebody stood, and volumes
+/// without a name, which get one.
+fn mounts(
+    run: &mut Run,
+    live: &Live,
+    (service, component): (&ServiceName, &ComponentName),
+) -> Vec<VolumeCopy> {
+    for flag in &mut run.flags {
+        match flag.name.as_str() {
+            "volume" => volume(flag, live),
+            "mount" => mount(flag, live),
+            _ => {}
+        }
+    }
+    let mut copies = Vec::new();
+    for volume in live.container.anonymous_volumes() {
+        let target = &volume.destination;
+        run.flags.retain(|flag| !is_at(flag, target));
+        let name = label(&format!("{component}-{target}"));
+        let to = format!("{service}-{name}");
+        add(run, "volume", format!("{to}:{target}"));
+        copies.push(VolumeCopy { from: volume.name.clone(), to, target: target.clone() });
+    }
+    copies
+}
+
+fn source_at<'a>(live: &'a Live, target: &str) -> Option<&'a str> {
+    let target = target.trim_end_matches('/');
+    let mounted = live.container.mounts.iter().find(|m| m.destination == target)?;
+    (mounted.kind == "bind").then_some(mounted.source.as_str())
+}
+
+fn volume(flag: &mut Flag, live: &Live) {
+    let Some((source, rest)) = flag.value.split_once(':') else { return };
+    let target = rest.split(':').next().unwrap_or_default();
+    if source.starts_with(['.', '~'])
+        && let Some(path) = source_at(live, target)
+    {
+        flag.value = format!("{path}:{rest}");
+    }
+}
+
+fn target_of(mount: &str) -> Option<&str> {
+    mount.split(',').find_map(|part| match part.split_once('=') {
+        Some(("target" | "destination" | "dst", target)) => Some(target),
+        Some(_) | None => None,
+    })
+}
+
+fn mount(flag: &mut Flag, live: &Live) {
+    let path = target_of(&flag.value).and_then(|target| source_at(live, target));
+    let Some(path) = path else { return };
+    let parts: Vec<String> = flag
+        .value
+        .split(',')
+        .map(|part| match part.split_once('=') {
+            Some((key @ ("source" | "src"), own)) if own.starts_with(['.', '~']) => {
+                format!("{key}={path}")
+            }
+            Some(_) | None => part.to_owned(),
+        })
+        .collect();
+    flag.value = parts.join(",");
+}
+
+/// Tells whether a flag mounts something at a path.
+fn is_at(flag: &Flag, target: &str) -> bool {
+    let own = match flag.name.as_str() {
+        "volume" => match flag.value.split_once(':') {
+            Some((_, rest)) => rest.split(':').next(),
+            None => Some(flag.value.as_str()),
+        },
+        "mount" => target_of(&flag.value),
+        _ => None,
+    };
+    own.is_some_and(|own| own.trim_end_matches('/') == target.trim_end_matches('/'))
+}

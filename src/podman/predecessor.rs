@@ -1,0 +1,207 @@
+//! Containers that others have made with podman, while they are taken over:
+//! they are stopped and renamed, and come back if that goes wrong.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::process::Command;
+
+use super::command::{PodmanError, failed, run, run_within};
+
+/// Longest time for the data of a volume to be copied.
+const COPY: Duration = Duration::from_secs(3600);
+/// What a container gets for its end and for podman's own work beyond its
+/// stop timeout.
+const MARGIN: Duration = Duration::from_secs(60);
+
+/// Lists the names of all containers of the user, running or not
+/// (`podman-ps(1)`).
+///
+/// # Errors
+///
+/// [`PodmanError`]
+pub async fn names() -> Result<Vec<String>, PodmanError> {
+    let output = run("ps", &["ps", "--all", "--format", "{{.Names}}"]).await?;
+    if !output.status.success() {
+        return Err(failed("ps", &output));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+}
+
+/// Stops a container (`podman-stop(1)`); one that is down, or not there, is
+/// fine.
+///
+/// # Errors
+///
+/// [`PodmanError`]
+pub async fn stop(name: &str, timeout: Duration) -> Result<(), PodmanError> {
+    let arguments = ["stop", "--ignore", "--", name];
+    let output = run_within("stop", &arguments, b"", timeout + MARGIN).await?;
+    if output.status.success() { Ok(()) } else { Err(failed("stop", &output)) }
+}
+
+/// Starts a container that is there (`podman-start(1)`); one that runs is
+/// fine.
+///
+/// # Errors
+///
+/// [`PodmanError`]
+pub async fn start(name: &str) -> Result<(), PodmanError> {
+    done("start", &["start", "--", name]).await
+}
+
+/// Gives a container another name (`podman-rename(1)`).
+///
+/// # Errors
+///
+/// [`PodmanError`]
+pub async fn rename(from: &str, to: &str) -> Result<(), PodmanError> {
+    done("rename", &["rename", "--", from, to]).await
+}
+
+/// Has podman start a container at a boot, or not (`podman-update(1)`, 5.1
+/// and newer).
+///
+/// # Errors
+///
+/// [`PodmanError`]
+pub async fn restart_policy(name: &str, policy: &str) -> Result<(), PodmanError> {
+    done("update", &["update", "--restart", policy, "--", name]).await
+}
+
+/// Tells whether a volume is there (`podman-volume-exists(1)`).
+///
+/// # Errors
+///
+/// [`PodmanError`]
+pub async fn volume_exists(name: &str) -> Result<bool, PodmanError> {
+    let output = run("volume exists", &["volume", "exists", "--", name]).await?;
+    match output.status.code() {
+        Some(0) => Ok(true),
+        Some(1) => Ok(false),
+        Some(_) | None => Err(failed("volume exists", &output)),
+    }
+}
+
+/// Makes a container that never runs and uses a volume: podman removes no
+/// volume that is in use.
+///
+/// # Errors
+///
+/// [`PodmanError`]
+pub async fn hold_volume(holder: &str, volume: &str, image: &str) -> Result<(), PodmanError> {
+    let mount = format!("{volume}:/held");
+    let arguments =
+        ["create", "--replace", "--pull", "never", "--name", holder, "--volume", &mount, "--", image, "held"];
+    done("create", &arguments).await
+}
+
+/// Removes a container that [`hold_volume`] has made; the volume stays.
+///
+/// # Errors
+///
+/// [`PodmanError`]
+pub async fn drop_holder(holder: &str) -> Result<(), PodmanError> {
+    done("rm", &["rm", "--force", "--ignore", "--", holder]).await
+}
+
+/// Copies what is in a volume into a new one (`podman-volume-export(1)`,
+/// `podman-volume-import(1)`): podman cannot rename volumes, and those without
+/// a name go with the containers that use them.
+///
+/// # Errors
+///
+/// [`PodmanError`]; the new volume is there then, with a part of the data.
+pub async fn copy_volume(from: &str, to: &str) -> Result<(), PodmanError> {
+    done("volume create", &["volume", "create", "--ignore", "--", to]).await?;
+    let piped = async {
+        let mut export = podman(&["volume", "export", "--", from]).stdout(Stdio::piped()).spawn()?;
+        let data: Stdio = match export.stdout.take() {
+            Some(data) => data.try_into()?,
+            None => Stdio::null(),
+        };
+        let import = podman(&["volume", "import", "--", to, "-"]).stdin(data).spawn()?;
+        tokio::try_join!(export.wait_with_output(), import.wait_with_output())
+    };
+    let (export, import) = tokio::time::timeout(COPY, piped)
+        .await
+        .map_err(|_| PodmanError::Deadline { verb: "volume import", seconds: COPY.as_secs() })?
+        .map_err(PodmanError::Run)?;
+    if !import.status.success() {
+        return Err(failed("volume import", &import));
+    }
+    if export.status.success() { Ok(()) } else { Err(failed("volume export", &export)) }
+}
+
+/// Returns a call of podman that ends with the one who asks.
+fn podman(arguments: &[&str]) -> Command {
+    let mut command = Command::new("podman");
+    command.args(arguments).current_dir("/").kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+#[derive(Deserialize)]
+struct Changes {
+    #[serde(default)]
+    added: Option<Vec<String>>,
+    #[serde(default)]
+    changed: Option<Vec<String>>,
+    #[serde(default)]
+    deleted: Option<Vec<String>>,
+}
+
+/// Returns the paths that a container has changed in itself, outside of what
+/// is mounted into it (`podman-diff(1)`).
+///
+/// # Errors
+///
+/// [`PodmanError`]
+pub async fn changes(name: &str) -> Result<Vec<String>, PodmanError> {
+    let output = run("diff", &["diff", "--format", "json", "--", name]).await?;
+    if !output.status.success() {
+        return Err(failed("diff", &output));
+    }
+    let read: Changes = serde_json::from_slice(&output.stdout)
+        .map_err(|source| PodmanError::Unread { verb: "diff", source })?;
+    let all: Vec<String> =
+        [read.added, read.changed, read.deleted].into_iter().flatten().flatten().collect();
+    Ok(worth_telling(&all))
+}
+
+/// Leaves out the directories above what has changed, and what podman and
+/// programs make anew at each start.
+fn worth_telling(all: &[String]) -> Vec<String> {
+    const ANEW: &[&str] = &["/run", "/tmp", "/var/run", "/dev", "/proc", "/sys"];
+    const PODMANS: &[&str] = &["/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/mtab", "/etc/passwd", "/etc/group"];
+    let below = |path: &str, above: &str| {
+        path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    all.iter()
+        .filter(|path| !ANEW.iter().any(|own| below(path, own)))
+        .filter(|path| !PODMANS.contains(&path.as_str()))
+        .filter(|path| !all.iter().any(|other| other != *path && below(other, path)))
+        .cloned()
+        .collect()
+}
+
+async fn done(verb: &'static str, arguments: &[&str]) -> Result<(), PodmanError> {
+    let output = run(verb, arguments).await?;
+    if output.status.success() { Ok(()) } else { Err(failed(verb, &output)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_every_start_makes_anew_is_not_told() {
+        let all = [
+            "/etc", "/etc/hosts", "/run", "/run/.containerenv", "/tmp/x", "/app", "/app/cache",
+            "/app/cache/a", "/runner",
+        ];
+        let all: Vec<String> = all.iter().map(|path| (*path).to_owned()).collect();
+        assert_eq!(worth_telling(&all), ["/app/cache/a", "/runner"]);
+    }
+}
