@@ -443,6 +443,7 @@ mod tests {
         type EventsStream = ReceiverStream<Result<pb::Event, Status>>;
         type ReconcileStream = Progress;
         type ReleaseStream = Progress;
+        type AdoptStream = Progress;
         type PlanSyncStream = ReceiverStream<Result<pb::SyncAnswer, Status>>;
         type RecoverStream = ReceiverStream<Result<pb::RecoverEvent, Status>>;
         type PushStream = ReceiverStream<Result<pb::FileFrame, Status>>;
@@ -543,6 +544,18 @@ mod tests {
             _: Request<pb::ServiceRequest>,
         ) -> Result<Response<Progress>, Status> {
             Err(Status::unimplemented("release"))
+        }
+        async fn plan_adopt(
+            &self,
+            _: Request<pb::PlanAdoptRequest>,
+        ) -> Result<Response<pb::PlanAdoptResponse>, Status> {
+            Err(Status::unimplemented("plan_adopt"))
+        }
+        async fn adopt(
+            &self,
+            _: Request<pb::AdoptRequest>,
+        ) -> Result<Response<Progress>, Status> {
+            Err(Status::unimplemented("adopt"))
         }
         async fn plan_sync(
             &self,

@@ -86,6 +86,7 @@ pub enum Command {
     Pull(commands::pull::PullArgs),
     History(commands::history::HistoryArgs),
     Release(commands::release::ReleaseArgs),
+    Adopt(commands::adopt::AdoptArgs),
     Sync(commands::sync::SyncArgs),
     Purge(commands::purge::PurgeArgs),
     Diff(commands::diff::DiffArgs),

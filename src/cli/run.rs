@@ -82,6 +82,7 @@ async fn dispatch(context: &Context<'_>, command: &Command) -> Result<Exit, CliE
         Command::Push(args) => commands::push::run(context, args).await,
         Command::Pull(args) => commands::pull::run(context, args).await,
         Command::History(args) => commands::history::run(context, args).await,
+        Command::Adopt(args) => commands::adopt::run(context, args).await,
         Command::Release(args) => commands::release::run(context, args).await,
         Command::Sync(args) => commands::sync::run(context, args).await,
         Command::Purge(args) => commands::purge::run(context, args).await,

@@ -109,6 +109,7 @@ impl AgentService for Scripted {
     type EventsStream = Answers<proto::Event>;
     type ReconcileStream = Answers<proto::Progress>;
     type ReleaseStream = Answers<proto::Progress>;
+    type AdoptStream = Answers<proto::Progress>;
     type PlanSyncStream = Answers<proto::SyncAnswer>;
     type RecoverStream = Answers<proto::RecoverEvent>;
     type PushStream = Answers<proto::FileFrame>;
@@ -163,6 +164,32 @@ impl AgentService for Scripted {
         &self,
         request: Request<proto::ServiceRequest>,
     ) -> Answer<Self::ReleaseStream> {
+        known(&request.into_inner().service)?;
+        Ok(operation(proto::OutcomeKind::Done, Vec::new()))
+    }
+
+    async fn plan_adopt(
+        &self,
+        request: Request<proto::PlanAdoptRequest>,
+    ) -> Answer<proto::PlanAdoptResponse> {
+        known(&request.into_inner().service)?;
+        Ok(Response::new(proto::PlanAdoptResponse {
+            definition: "name = \"mcq\"\n\n[[components]]\nname = \"mcq\"\nimage = \"localhost/mcq:1\"\n".into(),
+            containers: vec![proto::AdoptedContainer {
+                container: "mcq".into(),
+                component: "mcq".into(),
+                restarts: vec!["podman runs it".into()],
+                gone: vec!["--volume=0a:/d".into()],
+                added: vec!["--volume=mcq-d:/d".into()],
+                ..proto::AdoptedContainer::default()
+            }],
+            plan: Some(proto::PlanResponse::default()),
+            fingerprint: "f".into(),
+            ..proto::PlanAdoptResponse::default()
+        }))
+    }
+
+    async fn adopt(&self, request: Request<proto::AdoptRequest>) -> Answer<Self::AdoptStream> {
         known(&request.into_inner().service)?;
         Ok(operation(proto::OutcomeKind::Done, Vec::new()))
     }

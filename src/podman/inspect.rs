@@ -75,6 +75,9 @@ pub struct HostConfig {
     /// Where its output goes.
     #[serde(default)]
     pub log_config: LogConfig,
+    /// Whether podman starts it again by itself.
+    #[serde(default)]
+    pub restart_policy: RestartPolicy,
     /// Whether it goes with its end, anonymous volumes included.
     #[serde(default)]
     pub auto_remove: bool,
@@ -127,6 +130,15 @@ pub struct Mounted {
     pub destination: String,
 }
 
+/// Whether podman starts a container again by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RestartPolicy {
+    /// `no`, `always`, `unless-stopped`, `on-failure`; empty: `no`.
+    #[serde(default)]
+    pub name: String,
+}
+
 /// An image, as `podman image inspect` tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -165,6 +177,15 @@ impl Inspected {
     /// that number.
     pub fn anonymous_volumes(&self) -> impl Iterator<Item = &Mounted> {
         self.mounts.iter().filter(|m| m.kind == "volume" && super::health::is_number(&m.name))
+    }
+
+    /// Returns the ports of the node that it publishes, UDP or not.
+    pub fn node_ports(&self) -> impl Iterator<Item = (u16, bool)> {
+        self.host_config.port_bindings.iter().flat_map(|(inner, bound)| {
+            let is_udp = inner.ends_with("/udp");
+            let ports = bound.iter().flatten().filter_map(|b| b.host_port.parse().ok());
+            ports.map(move |port| (port, is_udp))
+        })
     }
 
     /// Returns the unit that looks after it, if one has made it.

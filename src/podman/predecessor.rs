@@ -29,6 +29,25 @@ pub async fn names() -> Result<Vec<String>, PodmanError> {
     Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
 }
 
+/// Tells whether a container is there, running or not
+/// (`podman-container-exists(1)`).
+///
+/// # Errors
+///
+/// [`PodmanError`]
+pub async fn exists(name: &str) -> Result<bool, PodmanError> {
+    there("container exists", &["container", "exists", "--", name]).await
+}
+
+async fn there(verb: &'static str, arguments: &[&str]) -> Result<bool, PodmanError> {
+    let output = run(verb, arguments).await?;
+    match output.status.code() {
+        Some(0) => Ok(true),
+        Some(1) => Ok(false),
+        Some(_) | None => Err(failed(verb, &output)),
+    }
+}
+
 /// Stops a container (`podman-stop(1)`); one that is down, or not there, is
 /// fine.
 ///
@@ -76,12 +95,7 @@ pub async fn restart_policy(name: &str, policy: &str) -> Result<(), PodmanError>
 ///
 /// [`PodmanError`]
 pub async fn volume_exists(name: &str) -> Result<bool, PodmanError> {
-    let output = run("volume exists", &["volume", "exists", "--", name]).await?;
-    match output.status.code() {
-        Some(0) => Ok(true),
-        Some(1) => Ok(false),
-        Some(_) | None => Err(failed("volume exists", &output)),
-    }
+    there("volume exists", &["volume", "exists", "--", name]).await
 }
 
 /// Makes a container that never runs and uses a volume: podman removes no

@@ -116,9 +116,15 @@ pub fn compare_checks(deployment: &Deployment, agent: &str, set: &UnitSet) -> Ve
 /// Returns the argument vector of `ExecStart=` in a generated unit, for
 /// plans; none when there is none.
 pub fn arguments(text: &str) -> Option<Arguments> {
+    Arguments::read(&exec_start(text)?).ok()
+}
+
+/// Returns the words of `ExecStart=` in a generated unit; none when there are
+/// none.
+pub fn exec_start(text: &str) -> Option<Vec<String>> {
     let directives = unit_file::directives(text);
     let line = unit_file::values(&directives, "Service", "ExecStart").last()?;
-    Arguments::read(&command_line::words(line).ok()?).ok()
+    command_line::words(line).ok()
 }
 
 fn compare_container(

@@ -105,6 +105,9 @@ const METHODS: &[(&str, Role)] = &[
     ("Exec", Role::Operator),
     ("RunOnce", Role::Operator),
     ("Release", Role::Operator),
+    // The variables of containers hold secrets, unlike definitions.
+    ("PlanAdopt", Role::Operator),
+    ("Adopt", Role::Operator),
     ("PlanSync", Role::Viewer),
     ("Purge", Role::Operator),
     ("TestAlerts", Role::Operator),

@@ -4,7 +4,7 @@
 //! it produce nothing at all, and a reload does not say so. Hence the check
 //! of the complete new set before anything is installed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -174,10 +174,24 @@ impl Generator {
         set: &UnitSet,
         live_root: &Path,
     ) -> Result<GeneratorReport, GeneratorError> {
-        self.check_set_in(set, SearchPath::own(live_root), live_root).await
+        self.check_set_without(set, live_root, &BTreeSet::new()).await
     }
 
-    /// As [`Self::check_set`], while `set` is being tried: before the files
+    /// As [`Self::check_set`], with some files gone.
+    ///
+    /// # Errors
+    ///
+    /// [`GeneratorError`]
+    pub async fn check_set_without(
+        &self,
+        set: &UnitSet,
+        live_root: &Path,
+        left_out: &BTreeSet<PathBuf>,
+    ) -> Result<GeneratorReport, GeneratorError> {
+        self.check_set_in(set, SearchPath::own(live_root).without(left_out), live_root).await
+    }
+
+    /// As [`Self::check_set_without`], while `set` is being tried: before the files
     /// that are there, and with them.
     ///
     /// # Errors
@@ -187,8 +201,10 @@ impl Generator {
         &self,
         set: &UnitSet,
         live_root: &Path,
+        left_out: &BTreeSet<PathBuf>,
     ) -> Result<GeneratorReport, GeneratorError> {
-        self.check_set_in(set, SearchPath::own(live_root).tried(), live_root).await
+        let path = SearchPath::own(live_root).tried().without(left_out);
+        self.check_set_in(set, path, live_root).await
     }
 
     /// Returns what the generator makes of `set` and nothing else: no drop-ins,

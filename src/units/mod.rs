@@ -8,6 +8,7 @@ pub mod boot;
 mod carry;
 mod disk;
 pub mod drop_ins;
+pub mod foreign;
 pub mod generator;
 pub mod load_path;
 mod port_files;

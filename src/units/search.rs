@@ -1,6 +1,7 @@
 //! The directories in which podman's generator looks, and a copy of them with
 //! one service's files exchanged.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::symlink;
@@ -23,6 +24,8 @@ pub struct SearchPath {
     empty_root: Option<PathBuf>,
     live_root: PathBuf,
     directories: Vec<(PathBuf, Scope)>,
+    /// Files that will not be there.
+    left_out: BTreeSet<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +58,15 @@ impl SearchPath {
                 (users.join(uid.to_string()), Scope::Own),
                 (users.to_owned(), Scope::Shared),
             ],
+            left_out: BTreeSet::new(),
         }
+    }
+
+    /// Returns the same search path without some files, drop-ins beside them
+    /// included.
+    #[must_use]
+    pub fn without(self, left_out: &BTreeSet<PathBuf>) -> Self {
+        Self { left_out: left_out.clone(), ..self }
     }
 
     /// Returns the same search path while the set is being tried: it is in
@@ -80,7 +91,8 @@ impl SearchPath {
     pub fn only(live_root: &Path) -> Self {
         let directories = vec![(live_root.to_owned(), Scope::Own)];
         let (set_root, live_root) = (live_root.to_owned(), live_root.to_owned());
-        Self { set_root, empty_root: None, live_root, directories }
+        let left_out = BTreeSet::new();
+        Self { set_root, empty_root: None, live_root, directories, left_out }
     }
 
     /// Fills the empty directory `scratch` with a copy of the search path;
@@ -94,7 +106,7 @@ impl SearchPath {
             let has_set = *real == self.set_root;
             let has_others = has_set || self.empty_root.as_deref() == Some(real);
             let skip = ours.as_ref().filter(|_| has_others).map(|ours| real.join(ours));
-            Walk { skip, scope: *scope }.copy(real, &copy, DEPTH)?;
+            Walk { skip, scope: *scope, left_out: &self.left_out }.copy(real, &copy, DEPTH)?;
             if let (Some(set), Some(ours)) = (set, ours.as_ref().filter(|_| has_set)) {
                 write(set, &copy.join(ours))?;
                 if *real == self.live_root {
@@ -150,19 +162,24 @@ fn carry_drop_ins(live: &Path, copy: &Path) -> io::Result<()> {
     Ok(())
 }
 
-struct Walk {
+struct Walk<'a> {
     skip: Option<PathBuf>,
     scope: Scope,
+    left_out: &'a BTreeSet<PathBuf>,
 }
 
-impl Walk {
+impl Walk<'_> {
     fn copy(&self, from: &Path, to: &Path, depth: u32) -> io::Result<()> {
         for entry in list(from)? {
             let (path, name) = (entry.path(), entry.file_name());
             let text = name.to_string_lossy();
             let number = text.bytes().all(|byte| byte.is_ascii_digit());
             let foreign = self.scope == Scope::Shared && depth == DEPTH && number;
-            if self.skip.as_deref() == Some(&path) || foreign {
+            let left_out = self.left_out.contains(&path)
+                || path.to_str().and_then(|p| p.strip_suffix(".d")).is_some_and(|beside| {
+                    self.left_out.contains(Path::new(beside))
+                });
+            if self.skip.as_deref() == Some(&path) || foreign || left_out {
                 continue;
             }
             let (kind, copy) = (entry.file_type()?, to.join(&name));

@@ -127,7 +127,7 @@ impl Engine {
 
     /// Checks once more that a deployment gets along with the others of the
     /// node, those under way included, and keeps its place among them.
-    fn reserve(&self, deployment: &Deployment) -> Result<(), EngineError> {
+    pub(super) fn reserve(&self, deployment: &Deployment) -> Result<(), EngineError> {
         let mut coming = self.inner.coming.lock().unwrap_or_else(PoisonError::into_inner);
         let in_force = self.all();
         let others: Vec<&Deployment> = in_force
@@ -177,7 +177,7 @@ impl Engine {
         Ok(())
     }
 
-    async fn begin(&self, p: Prepared) -> Result<Deploy, EngineError> {
+    pub(super) async fn begin(&self, p: Prepared) -> Result<Deploy, EngineError> {
         let service = p.deployment.service.clone();
         let stored = |what, text| stored(what, &service, text);
         let from = p.old.as_ref().map(|o| o.row.generation).unwrap_or_default();
@@ -240,8 +240,24 @@ impl Engine {
     }
 
     /// Goes on with a deploy until it is committed or rolled back.
-    pub(super) async fn finish(&self, mut deploy: Deploy, busy: Busy, progress: Progress) {
-        let outcome = match self.forward(&mut deploy, &progress).await {
+    pub(super) async fn finish(&self, deploy: Deploy, busy: Busy, progress: Progress) {
+        self.finish_after(Ok(()), deploy, busy, progress).await;
+    }
+
+    /// As [`Self::finish`], after something that may have failed: then the
+    /// deploy is undone.
+    pub(super) async fn finish_after(
+        &self,
+        before: Result<(), EngineError>,
+        mut deploy: Deploy,
+        busy: Busy,
+        progress: Progress,
+    ) {
+        let went = match before {
+            Ok(()) => self.forward(&mut deploy, &progress).await,
+            Err(error) => Err(error),
+        };
+        let outcome = match went {
             Ok(Went::Through) => committed(&deploy, &progress),
             Ok(Went::Nowhere) => unchanged(&deploy.service, deploy.from, &progress),
             Ok(Went::Wrong(failures)) => self.back(&mut deploy, failures, &progress).await,
@@ -256,6 +272,7 @@ impl Engine {
                 self.back(&mut deploy, vec![failure], &progress).await
             }
         };
+        let outcome = self.settle_adoption(outcome, &progress).await;
         tracing::info!(service = %deploy.service, generation = %outcome.generation, outcome = ?outcome.kind, "deploy ended: {}", outcome.message);
         drop(busy);
         self.record_outcome(&outcome, &deploy.by).await;

@@ -171,6 +171,34 @@ pub enum EngineError {
         /// What stands against it, and what mends it.
         why: String,
     },
+    /// What is to be taken over is ours already.
+    #[error("{service} is MCP's already: mcp status {service}")]
+    IsOurs {
+        /// The service.
+        service: ServiceName,
+    },
+    /// There is nothing to take over.
+    #[error("no container called {service} or {service}-* runs{}", stopped(left_alone))]
+    NothingRuns {
+        /// The service.
+        service: ServiceName,
+        /// Containers of that name that do not run.
+        left_alone: Vec<String>,
+    },
+    /// No definition can be made of what runs.
+    #[error("it cannot be taken over")]
+    NotAdoptable(#[source] crate::import::containers::ContainersError),
+    /// What a takeover puts aside cannot be written down, or read.
+    #[error("what is put aside cannot be written down")]
+    AdoptionJournal(#[source] std::io::Error),
+    /// What ran before does not come up again.
+    #[error("{unit} does not come up again: {result}")]
+    NotBack {
+        /// Its unit.
+        unit: UnitName,
+        /// How its start ended.
+        result: String,
+    },
     /// There is no usable podman.
     #[error("this node cannot deploy: {0}")]
     Podman(String),
@@ -209,6 +237,13 @@ pub enum EngineError {
 
 fn paths(service: &ServiceName, components: &[String]) -> String {
     components.iter().map(|c| format!("{service}/{c}")).collect::<Vec<_>>().join(", ")
+}
+
+fn stopped(containers: &[String]) -> String {
+    if containers.is_empty() {
+        return String::new();
+    }
+    format!("; {} does not: podman start {0}", containers.join(" "))
 }
 
 fn numbers(generations: &[Generation]) -> String {

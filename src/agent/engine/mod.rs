@@ -13,6 +13,7 @@
 //! generators that run at once were seen to corrupt their output.
 
 pub mod accepted;
+pub mod adopt;
 pub mod boot;
 pub mod boot_report;
 pub mod boot_verify;

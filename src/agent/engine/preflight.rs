@@ -4,17 +4,28 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 
+use super::prepare::Aside;
 use super::{Accepted, Engine, EngineError};
 use crate::agent::plan::{Action, FileChangeKind, Plan};
 use crate::definition::service::{MountSource, Protocol};
 use crate::deployment::{Container, Deployment, Publish};
 use crate::names::UnitName;
 
-/// Checks the components that a plan starts or restarts. The `holders` give
-/// up their ports before those are needed.
+/// What gives way to the new generation.
+#[derive(Clone, Copy)]
+pub(super) struct Before<'a> {
+    /// The generation in force.
+    pub(super) old: Option<&'a Accepted>,
+    /// Those that give up their ports before they are needed.
+    pub(super) holders: &'a [Deployment],
+    /// What others run, and is put aside.
+    pub(super) aside: &'a Aside,
+}
+
+/// Checks the components that a plan starts or restarts.
 pub(super) async fn check(
     engine: &Engine,
-    (old, holders): (Option<&Accepted>, &[Deployment]),
+    before: Before<'_>,
     deployment: &Deployment,
     plan: &Plan,
 ) -> Result<(), EngineError> {
@@ -27,9 +38,9 @@ pub(super) async fn check(
     let mut problems = Vec::new();
     for container in &touched {
         paths(container, &mut problems);
-        ports(container, holders, &mut problems);
+        ports(container, before, &mut problems);
     }
-    names(engine, old, (deployment, plan), &mut problems).await?;
+    names(engine, before, (deployment, plan), &mut problems).await?;
     if !touched.is_empty() {
         for stage in engine.blocking_stages(&deployment.service).await? {
             problems.push(format!(
@@ -67,10 +78,12 @@ fn paths(container: &Container, problems: &mut Vec<String>) {
 }
 
 /// Tries ports that nobody holds who gives them up.
-fn ports(container: &Container, holders: &[Deployment], problems: &mut Vec<String>) {
+fn ports(container: &Container, before: Before<'_>, problems: &mut Vec<String>) {
+    let Before { holders, aside, .. } = before;
     let held = |port: &Publish| {
         let mut held = holders.iter().flat_map(|o| &o.containers).flat_map(Container::occupied);
         held.any(|h| h.host == port.host && h.protocol == port.protocol)
+            || aside.ports.contains(&(port.host, port.protocol == Protocol::Udp))
     };
     for port in &container.occupied() {
         let Err(error) = bind(port) else { continue };
@@ -122,7 +135,7 @@ pub(super) fn is_free(address: IpAddr, port: u16) -> bool {
 /// Refuses names of units that somebody else has made.
 async fn names(
     engine: &Engine,
-    old: Option<&Accepted>,
+    Before { old, aside, .. }: Before<'_>,
     (deployment, plan): (&Deployment, &Plan),
     problems: &mut Vec<String>,
 ) -> Result<(), EngineError> {
@@ -156,6 +169,7 @@ async fn names(
         let source = state.source_path.or(state.fragment_path);
         if let Some(source) = source
             && !ours.iter().any(|root| Path::new(&source).starts_with(root))
+            && !aside.files.contains(Path::new(&source))
         {
             problems.push(format!(
                 "there is a unit {} already, from {source}; rename the component, or move that file away",

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{
@@ -63,6 +64,19 @@ pub struct Assumed {
     pub deployed: Vec<Deployment>,
     /// Services that have been taken away.
     pub gone: BTreeSet<ServiceName>,
+    /// What others run that has been put aside.
+    pub aside: Aside,
+}
+
+/// What others run that is put aside for a service.
+#[derive(Debug, Default)]
+pub struct Aside {
+    /// Units that are stopped.
+    pub stopped: BTreeSet<UnitName>,
+    /// Ports of the node that are free then, UDP or not.
+    pub ports: BTreeSet<(u16, bool)>,
+    /// Unit files that are gone then.
+    pub files: BTreeSet<PathBuf>,
 }
 
 impl Assumed {
@@ -198,7 +212,8 @@ impl Engine {
         for before in old.iter().map(|o| &o.set).chain(&disk) {
             plan::keep_unchanged(before, &mut set);
         }
-        let up = self.up(old.as_deref(), &deployment).await?;
+        let mut up = self.up(old.as_deref(), &deployment).await?;
+        up.retain(|unit| !assumed.aside.stopped.contains(unit));
         let accepted = old.as_ref().map(|o| Side { deployment: &o.deployment, set: &o.set });
         let recorded = old.as_ref().map(|o| o.images.clone()).unwrap_or_default();
         self.check_images(&deployment, &request.images).await?;
@@ -208,11 +223,14 @@ impl Engine {
         if !self.can_stand_in() {
             plan.without_switches();
         }
-        let proved =
-            if plan.files.is_empty() { None } else { Some(self.prove(&deployment, &set).await?) };
+        let proved = match plan.files.is_empty() {
+            true => None,
+            false => Some(self.prove_without(&deployment, &set, &assumed.aside.files).await?),
+        };
         let mut holders = assumed.outdated(self.neighbours(&service.name));
         holders.extend(old.iter().map(|o| o.deployment.clone()));
-        preflight::check(self, (old.as_deref(), &holders), &deployment, &plan).await?;
+        let before = preflight::Before { old: old.as_deref(), holders: &holders, aside: &assumed.aside };
+        preflight::check(self, before, &deployment, &plan).await?;
         let (report, additions) = proved.map(|p| (p.report, p.additions)).unzip();
         let additions = additions.unwrap_or_default();
         let notes = self.notes(&request, &deployment);
@@ -296,11 +314,21 @@ impl Engine {
         deployment: &Deployment,
         set: &UnitSet,
     ) -> Result<Proved, EngineError> {
+        self.prove_without(deployment, set, &BTreeSet::new()).await
+    }
+
+    /// As [`Self::prove`], as if some files of others were gone.
+    async fn prove_without(
+        &self,
+        deployment: &Deployment,
+        set: &UnitSet,
+        left_out: &BTreeSet<PathBuf>,
+    ) -> Result<Proved, EngineError> {
         let toolchain = self.toolchain()?;
         let (generator, agent) = (&toolchain.generator, toolchain.renderer.agent());
         // Files of another service must not change while they are copied.
         let _quiet = self.inner.units.lock().await;
-        let report = generator.check_set(set, self.tools().store.search_root()).await?;
+        let report = generator.check_set_without(set, self.tools().store.search_root(), left_out).await?;
         let refused = report.refused(set);
         if !refused.is_empty() || !report.fatal().is_empty() {
             let more = refused.into_iter().map(|file| format!("{file} makes no unit"));
@@ -317,7 +345,8 @@ impl Engine {
         }
         let additions = shown(proof::compare(deployment, agent, &report.units));
         if deployment.active && self.can_try() {
-            let tried = generator.check_trial(set, self.tools().store.search_root()).await?;
+            let root = self.tools().store.search_root();
+            let tried = generator.check_trial(set, root, left_out).await?;
             let odd = shown(proof::compare(deployment, agent, &tried.units));
             if odd != additions || !tried.refused(set).is_empty() || !tried.fatal().is_empty() {
                 let odd = odd.into_iter().map(|line| format!("while it is tried: {line}"));

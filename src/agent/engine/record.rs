@@ -115,7 +115,7 @@ impl Engine {
 
     /// Takes a service into the registry as it is recorded; nothing that runs
     /// is touched.
-    pub(super) async fn adopt(&self, record: Record, set: &UnitSet) -> Result<(), EngineError> {
+    pub(super) async fn take_in(&self, record: Record, set: &UnitSet) -> Result<(), EngineError> {
         let deployment = &record.deployment;
         let (service, number) = (deployment.service.clone(), deployment.generation);
         let row = GenerationRow {
@@ -205,7 +205,7 @@ impl Engine {
         }
         let mut record = record;
         record.deployment.active = disk.wanted;
-        self.adopt(record, &disk).await?;
+        self.take_in(record, &disk).await?;
         Ok(true)
     }
 

@@ -81,6 +81,7 @@ impl Engine {
                 self.leave_for_later();
             }
         }
+        self.settle_adoptions().await;
     }
 
     async fn recover_one(&self, row: OperationRow, busy: Busy) -> Result<(), EngineError> {
@@ -168,6 +169,7 @@ impl Engine {
             // Nothing that runs was touched: as if it had not been asked for.
             deploy.cut_off = Some(Cut::Early);
             let outcome = self.back(&mut deploy, Vec::new(), &progress).await;
+            let outcome = self.settle_adoption(outcome, &progress).await;
             tracing::info!(service = %deploy.service, "the deploy is undone: {}", outcome.message);
             drop(busy);
             return Ok(());

@@ -159,7 +159,7 @@ impl Engine {
                 self.still_at(service, content.registered)?;
                 let set =
                     UnitSet { wanted: content.record.deployment.active, ..content.set.clone() };
-                self.adopt(content.record.clone(), &set).await?;
+                self.take_in(content.record.clone(), &set).await?;
                 Vec::new()
             }
             (Step::Units { .. }, Some(content)) => {

@@ -130,7 +130,15 @@ impl Engine {
         self.close_ports(&deploy.new, &closing).await?;
         let gone =
             |c: &&Container| !stays(c) || old.is_some_and(|old| sockets::holder_changes(c, old));
-        let gone: Vec<&Container> = deploy.new.containers.iter().filter(gone).collect();
+        // What is taken over without a restart is not the new generation's yet.
+        let in_place = self.left_in_place(&deploy.service);
+        let gone: Vec<&Container> = deploy
+            .new
+            .containers
+            .iter()
+            .filter(gone)
+            .filter(|c| !in_place.contains(&c.spec.name))
+            .collect();
         self.stop_alone(&gone).await?;
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The agent's gRPC service: one file a call or group of calls; each
 //! converts, calls the engine once, and converts back.
 
+mod adopt;
 mod boot;
 mod boot_report;
 mod boot_verify;
@@ -248,6 +249,7 @@ impl pb::agent_service_server::AgentService for Agent {
     type EventsStream = Answers<pb::Event>;
     type ReconcileStream = Answers<pb::Progress>;
     type ReleaseStream = Answers<pb::Progress>;
+    type AdoptStream = Answers<pb::Progress>;
     type PlanSyncStream = Answers<pb::SyncAnswer>;
     type RecoverStream = Answers<pb::RecoverEvent>;
     type TopStream = Answers<pb::TopSample>;
@@ -411,6 +413,20 @@ impl pb::agent_service_server::AgentService for Agent {
         request: Request<pb::ServiceRequest>,
     ) -> Result<Response<Self::ReleaseStream>, Status> {
         self.answer_release(&request)
+    }
+
+    async fn plan_adopt(
+        &self,
+        request: Request<pb::PlanAdoptRequest>,
+    ) -> Result<Response<pb::PlanAdoptResponse>, Status> {
+        self.answer_plan_adopt(request).await
+    }
+
+    async fn adopt(
+        &self,
+        request: Request<pb::AdoptRequest>,
+    ) -> Result<Response<Self::AdoptStream>, Status> {
+        self.answer_adopt(request).await
     }
 
     async fn plan_sync(

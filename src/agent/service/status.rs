@@ -13,6 +13,7 @@ pub(super) fn status(error: &EngineError) -> Status {
         | EngineError::WhichComponent { .. }
         | EngineError::WholeServiceOnly(_) => Code::InvalidArgument,
         EngineError::NotDeployed { .. }
+        | EngineError::NothingRuns { .. }
         | EngineError::NoGeneration { .. }
         | EngineError::NothingBefore { .. } => Code::NotFound,
         EngineError::Resolve(_)
@@ -24,6 +25,8 @@ pub(super) fn status(error: &EngineError) -> Status {
         | EngineError::NotRunning { .. }
         | EngineError::Unexpanded { .. }
         | EngineError::NotReleasable { .. }
+        | EngineError::IsOurs { .. }
+        | EngineError::NotAdoptable(_)
         | EngineError::ImageGone { .. }
         | EngineError::Boot(_)
         | EngineError::Podman(_) => Code::FailedPrecondition,
@@ -39,6 +42,8 @@ pub(super) fn status(error: &EngineError) -> Status {
         | EngineError::Stored { .. }
         | EngineError::BootRecord(_)
         | EngineError::LoadPath(_)
+        | EngineError::AdoptionJournal(_)
+        | EngineError::NotBack { .. }
         | EngineError::Lost(_)
         | EngineError::Transition(_) => Code::Internal,
     };

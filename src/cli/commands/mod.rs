@@ -1,6 +1,7 @@
 //! The commands: one file each, with its argument struct, whose comment is
 //! the help text, and the function that runs it.
 
+pub mod adopt;
 pub mod agent;
 pub mod alert_test;
 pub mod boot;

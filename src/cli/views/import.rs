@@ -78,9 +78,14 @@ impl ImportView {
 
     /// Returns a line for each note that a person has to know.
     pub fn note_lines(&self) -> impl Iterator<Item = String> {
-        self.notes.iter().filter(|note| note.kind != "needless").map(|note| {
-            let NoteView { kind, file, line, column, what, message } = note;
-            format!("{file}:{line}:{column}: {kind}: {what}: {message}")
-        })
+        self.notes.iter().filter(|note| note.kind != "needless").map(NoteView::line)
+    }
+}
+
+impl NoteView {
+    /// Returns it as a line.
+    pub fn line(&self) -> String {
+        let Self { kind, file, line, column, what, message } = self;
+        format!("{file}:{line}:{column}: {kind}: {what}: {message}")
     }
 }

@@ -4,6 +4,7 @@
 //! Pure: the time and the palette are parameters. Text from agents is made
 //! harmless here, before it is painted.
 
+pub mod adopt;
 pub mod age;
 pub mod agent_status;
 pub mod boot_bars;

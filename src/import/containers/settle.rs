@@ -29,6 +29,9 @@ const HELD: &[&str] = &[
     "tls-verify",
 ];
 
+/// Seconds that a definition gives a container for its end, and podman too.
+const STOP_TIMEOUT: u64 = 10;
+
 /// Takes the containers out that a run says must run first.
 pub(super) fn required(run: &mut Run) -> Vec<String> {
     let values: Vec<String> =
@@ -112,8 +115,9 @@ fn defaults(run: &mut Run, live: &Live) {
     if !says(run, "log-driver") && matches!(driver.as_str(), "k8s-file" | "none") {
         add(run, "log-driver", driver.clone());
     }
-    if !says(run, "stop-timeout") && live.container.config.stop_timeout > 0 {
-        add(run, "stop-timeout", live.container.config.stop_timeout.to_string());
+    let timeout = live.container.config.stop_timeout;
+    if !says(run, "stop-timeout") && timeout != STOP_TIMEOUT {
+        add(run, "stop-timeout", timeout.to_string());
     }
 }
 

@@ -1,0 +1,249 @@
+//! The containers that are taken over, and what looks after them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{BEFORE, image_name};
+use crate::agent::engine::{Engine, EngineError};
+use crate::deployment::Image;
+use crate::import::containers::{Live, LiveUnit};
+use crate::names::{ServiceName, UnitName};
+use crate::podman::inspect::{self, Inspected, InspectedImage};
+use crate::podman::predecessor;
+use crate::quadlet::{command_line, unit_file};
+use crate::systemd::ActiveState;
+
+/// What there is of a service.
+pub(super) struct Found {
+    /// The containers that run.
+    pub(super) live: Vec<Live>,
+    /// Those that do not.
+    pub(super) left_alone: Vec<String>,
+    /// The image of each.
+    pub(super) images: Vec<Image>,
+}
+
+/// A unit that somebody else wrote.
+struct Unit {
+    name: UnitName,
+    path: String,
+    is_quadlet: bool,
+}
+
+impl Engine {
+    pub(super) async fn find_containers(&self, service: &ServiceName) -> Result<Found, EngineError> {
+        self.hold_pause_process().await?;
+        let names = predecessor::names().await?;
+        let names: Vec<String> =
+            names.into_iter().filter(|name| is_part(service, name)).collect();
+        let mut all = inspect::containers(&names).await?;
+        all.retain(|container| !container.is_ours());
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        let (running, down): (Vec<Inspected>, Vec<Inspected>) =
+            all.into_iter().partition(Inspected::is_running);
+        let mut problems: Vec<String> = running.iter().filter_map(in_a_pod).collect();
+        let images: Vec<String> = running.iter().map(|c| c.image.clone()).collect();
+        let images: BTreeMap<String, InspectedImage> =
+            inspect::images(&images).await?.into_iter().map(|i| (i.id.clone(), i)).collect();
+        let units = self.units_of(&running, &mut problems).await?;
+        let (mut live, mut named) = (Vec::new(), Vec::new());
+        for container in running {
+            let image = images.get(&container.image);
+            let Some(image) = image.and_then(|found| image_of(&container, found)) else {
+                problems.push(format!(
+                    "the image of {} has no name any more; give it one: podman tag {} localhost/{}:kept",
+                    container.name, container.image, container.name
+                ));
+                continue;
+            };
+            let env = images.get(&container.image).map(|i| i.config.env.clone());
+            let unit = match units.get(&container.name) {
+                Some(unit) => Some(read(unit)?),
+                None => None,
+            };
+            live.push(Live {
+                image_env: env.unwrap_or_default(),
+                image: image.name.to_string(),
+                unit,
+                container,
+            });
+            named.push(image);
+        }
+        if !problems.is_empty() {
+            return Err(EngineError::Preflight { problems });
+        }
+        let left_alone = down.into_iter().map(|c| c.name).collect();
+        Ok(Found { live, left_alone, images: named })
+    }
+
+    /// Returns the units that look after containers, by container.
+    async fn units_of(
+        &self,
+        containers: &[Inspected],
+        problems: &mut Vec<String>,
+    ) -> Result<BTreeMap<String, Unit>, EngineError> {
+        let root = self.tools().store.systemd_root().to_owned();
+        let starters = tokio::task::spawn_blocking(move || starters(&root))
+            .await
+            .map_err(EngineError::Lost)??;
+        let claimed: Vec<(&Inspected, UnitName)> = containers
+            .iter()
+            .filter_map(|c| {
+                let own = || starters.iter().find(|(name, _)| is_of(c, name)).map(|(_, u)| u.as_str());
+                Some((c, UnitName::from_systemd(c.unit().or_else(own)?)))
+            })
+            .collect();
+        let names: Vec<UnitName> = claimed.iter().map(|(_, unit)| unit.clone()).collect();
+        let up: Vec<UnitName> = self
+            .manager()
+            .listed(&names)
+            .await?
+            .into_iter()
+            .filter(|row| row.active == ActiveState::Active)
+            .map(|row| row.name)
+            .collect();
+        let files = self.manager().unit_files(&up).await?;
+        let mut units = BTreeMap::new();
+        for (container, name) in &claimed {
+            let Some(files) = files.iter().find(|f| f.name == *name) else { continue };
+            let quadlet = files.source_path.clone();
+            let Some(path) = quadlet.clone().or_else(|| files.fragment_path.clone()) else { continue };
+            let unit = Unit { name: name.clone(), path, is_quadlet: quadlet.is_some() };
+            let shared = claimed.iter().filter(|(_, other)| other == name).count() > 1;
+            match stands_against(container, &unit, shared) {
+                Some(problem) => problems.push(problem),
+                None => {
+                    units.insert(container.name.clone(), unit);
+                }
+            }
+        }
+        Ok(units)
+    }
+}
+
+/// Tells whether a container's name is the service's, or begins with it.
+fn is_part(service: &ServiceName, name: &str) -> bool {
+    let plain = name.strip_prefix("systemd-").unwrap_or(name);
+    let rest = plain.strip_prefix(service.as_str());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-')) && !name.ends_with(BEFORE)
+}
+
+fn in_a_pod(container: &Inspected) -> Option<String> {
+    (!container.pod.is_empty()).then(|| {
+        format!(
+            "{} is in a pod: its containers share one network, which components do not; make a definition by hand or with mcp import quadlet, remove the pod, and deploy that",
+            container.name
+        )
+    })
+}
+
+/// Returns the container's very image, by a name that means it, or meant it
+/// when the container was made.
+fn image_of(container: &Inspected, image: &InspectedImage) -> Option<Image> {
+    let had = Some(&container.image_name).filter(|name| name.contains('/'));
+    let tagged = had.into_iter().chain(&image.repo_tags);
+    let name = tagged.filter(|name| !name.starts_with("sha256:")).find_map(|name| image_name(name))?;
+    let digest = Some(container.image_digest.clone()).filter(|digest| !digest.is_empty());
+    Some(Image { name, id: image.id.parse().ok()?, digest })
+}
+
+fn read(unit: &Unit) -> Result<LiveUnit, EngineError> {
+    let text = std::fs::read_to_string(&unit.path).map_err(EngineError::LoadPath)?;
+    Ok(LiveUnit {
+        name: unit.name.to_string(),
+        path: unit.path.clone(),
+        text,
+        is_quadlet: unit.is_quadlet,
+    })
+}
+
+/// Returns what stands against taking a unit's container over.
+fn stands_against(container: &Inspected, unit: &Unit, shared: bool) -> Option<String> {
+    let (name, path, unit) = (&container.name, Path::new(&unit.path), &unit.name);
+    if shared {
+        return Some(format!(
+            "{unit} looks after more containers than {name}; hand them back to podman first: systemctl --user disable {unit}, and stop what it runs"
+        ));
+    }
+    if path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with('@')) {
+        return Some(format!(
+            "{unit} of {name} is made from the template {}, which others may use; write a unit of its own for it",
+            path.display()
+        ));
+    }
+    let directory = path.parent().unwrap_or(path);
+    let writable = rustix::fs::access(directory, rustix::fs::Access::WRITE_OK).is_ok();
+    (!writable).then(|| {
+        format!(
+            "{unit} of {name} comes from {}, which is not this user's to move; have root move it to ~/.config/containers/systemd",
+            path.display()
+        )
+    })
+}
+
+/// Returns which of the user's own units start which container by name, as
+/// `podman generate systemd` without `--new` writes them.
+fn starters(root: &Path) -> Result<Vec<(String, String)>, EngineError> {
+    let listing = match std::fs::read_dir(root) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(EngineError::LoadPath(error)),
+    };
+    let mut found = Vec::new();
+    for entry in listing {
+        let entry = entry.map_err(EngineError::LoadPath)?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if !name.ends_with(".service") || !is_file {
+            continue;
+        }
+        // What cannot be read is nobody's text of ours.
+        let Ok(text) = std::fs::read_to_string(entry.path()) else { continue };
+        let directives = unit_file::directives(&text);
+        for line in unit_file::values(&directives, "Service", "ExecStart") {
+            let Ok(words) = command_line::words(line) else { continue };
+            let is_podman = words.first().is_some_and(|word| word.ends_with("podman"));
+            if let (true, true, Some(last)) =
+                (is_podman, words.iter().any(|word| word == "start"), words.last())
+            {
+                found.push((last.clone(), name.clone()));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Tells whether a word names a container, or begins its number.
+fn is_of(container: &Inspected, word: &str) -> bool {
+    container.name == word || (word.len() >= 12 && container.id.starts_with(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_are_found_by_name() {
+        let service: ServiceName = "web".parse().unwrap();
+        for name in ["web", "web-db", "systemd-web", "systemd-web-db", "web-"] {
+            assert!(is_part(&service, name), "{name}");
+        }
+        for name in ["webb", "my-web", "web_db", "web-before-mcp", "systemd-other"] {
+            assert!(!is_part(&service, name), "{name}");
+        }
+    }
+
+    #[test]
+    fn units_that_start_a_container_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| {
+            crate::atomic_file::write(&dir.path().join(name), text.as_bytes(), 0o644).unwrap();
+        };
+        put("container-web.service", "[Service]\nExecStart=/usr/bin/podman start web\n");
+        put("other.service", "[Service]\nExecStart=/usr/bin/restart web\n");
+        put("web.timer", "[Service]\nExecStart=/usr/bin/podman start web\n");
+        let found = starters(dir.path()).unwrap();
+        assert_eq!(found, [("web".to_owned(), "container-web.service".to_owned())]);
+        assert_eq!(starters(&dir.path().join("none")).unwrap(), []);
+    }
+}
