@@ -551,10 +551,7 @@ mod tests {
         ) -> Result<Response<pb::PlanAdoptResponse>, Status> {
             Err(Status::unimplemented("plan_adopt"))
         }
-        async fn adopt(
-            &self,
-            _: Request<pb::AdoptRequest>,
-        ) -> Result<Response<Progress>, Status> {
+        async fn adopt(&self, _: Request<pb::AdoptRequest>) -> Result<Response<Progress>, Status> {
             Err(Status::unimplemented("adopt"))
         }
         async fn plan_sync(

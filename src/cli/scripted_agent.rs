@@ -174,7 +174,9 @@ impl AgentService for Scripted {
     ) -> Answer<proto::PlanAdoptResponse> {
         known(&request.into_inner().service)?;
         Ok(Response::new(proto::PlanAdoptResponse {
-            definition: "name = \"mcq\"\n\n[[components]]\nname = \"mcq\"\nimage = \"localhost/mcq:1\"\n".into(),
+            definition:
+                "name = \"mcq\"\n\n[[components]]\nname = \"mcq\"\nimage = \"localhost/mcq:1\"\n"
+                    .into(),
             containers: vec![proto::AdoptedContainer {
                 container: "mcq".into(),
                 component: "mcq".into(),

@@ -10,9 +10,6 @@ use serde::{Deserialize, Deserializer};
 
 use super::command::{PodmanError, failed, run};
 
-/// Length of the number that podman gives a container for a host name.
-const SHORT: usize = 12;
-
 /// A container, as `podman container inspect` tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -60,6 +57,9 @@ pub struct Config {
     /// Its labels, those of the image among them.
     #[serde(default, deserialize_with = "nullable")]
     pub labels: BTreeMap<String, String>,
+    /// Its host name.
+    #[serde(default)]
+    pub hostname: String,
     /// Seconds between the stop signal and SIGKILL.
     #[serde(default)]
     pub stop_timeout: u64,
@@ -75,6 +75,9 @@ pub struct HostConfig {
     /// Where its output goes.
     #[serde(default)]
     pub log_config: LogConfig,
+    /// File systems in memory, by where they are in the container.
+    #[serde(default, deserialize_with = "nullable")]
+    pub tmpfs: BTreeMap<String, String>,
     /// Whether podman starts it again by itself.
     #[serde(default)]
     pub restart_policy: RestartPolicy,
@@ -208,7 +211,7 @@ impl Inspected {
             .filter_map(|line| line.split_once('='))
             .filter(move |(name, value)| match *name {
                 "container" => *value != "podman",
-                "HOSTNAME" => value.len() != SHORT || !self.id.starts_with(value),
+                "HOSTNAME" => *value != self.config.hostname,
                 "HOME" | "TERM" | "PATH" => given(name),
                 _ => true,
             })
@@ -278,7 +281,7 @@ mod tests {
             "Mounts": [{{"Type": "volume", "Name": "{id}", "Destination": "/data"}},
                        {{"Type": "volume", "Name": "named", "Destination": "/n"}},
                        {{"Type": "bind", "Source": "/a", "Destination": "/b"}}],
-            "Config": {{"CreateCommand": ["podman", "run", "-d", "localhost/a:1"], "Labels": null,
+            "Config": {{"Hostname": "abababababab", "CreateCommand": ["podman", "run", "-d", "localhost/a:1"], "Labels": null,
             "Env": ["PATH=/bin", "A=1", "B=a=b", "HOSTNAME=abababababab", "container=podman",
             "HOME=/"]}}}}]"#
         );

@@ -10,8 +10,8 @@ pub mod exits;
 pub mod health;
 pub mod images;
 pub mod inspect;
-pub mod predecessor;
 pub mod pause;
+pub mod predecessor;
 pub mod records;
 
 pub use command::{

@@ -9,6 +9,10 @@ use tokio::process::Command;
 
 use super::command::{PodmanError, failed, run, run_within};
 
+/// What the name of a container ends with that was taken over, and stays
+/// until somebody removes it.
+pub const BEFORE: &str = "-before-mcp";
+
 /// Longest time for the data of a volume to be copied.
 const COPY: Duration = Duration::from_secs(3600);
 /// What a container gets for its end and for podman's own work beyond its
@@ -106,8 +110,19 @@ pub async fn volume_exists(name: &str) -> Result<bool, PodmanError> {
 /// [`PodmanError`]
 pub async fn hold_volume(holder: &str, volume: &str, image: &str) -> Result<(), PodmanError> {
     let mount = format!("{volume}:/held");
-    let arguments =
-        ["create", "--replace", "--pull", "never", "--name", holder, "--volume", &mount, "--", image, "held"];
+    let arguments = [
+        "create",
+        "--replace",
+        "--pull",
+        "never",
+        "--name",
+        holder,
+        "--volume",
+        &mount,
+        "--",
+        image,
+        "held",
+    ];
     done("create", &arguments).await
 }
 
@@ -130,7 +145,8 @@ pub async fn drop_holder(holder: &str) -> Result<(), PodmanError> {
 pub async fn copy_volume(from: &str, to: &str) -> Result<(), PodmanError> {
     done("volume create", &["volume", "create", "--ignore", "--", to]).await?;
     let piped = async {
-        let mut export = podman(&["volume", "export", "--", from]).stdout(Stdio::piped()).spawn()?;
+        let mut export =
+            podman(&["volume", "export", "--", from]).stdout(Stdio::piped()).spawn()?;
         let data: Stdio = match export.stdout.take() {
             Some(data) => data.try_into()?,
             None => Stdio::null(),
@@ -167,12 +183,12 @@ struct Changes {
 }
 
 /// Returns the paths that a container has changed in itself, outside of what
-/// is mounted into it (`podman-diff(1)`).
+/// is mounted into it at `mounts` (`podman-diff(1)`).
 ///
 /// # Errors
 ///
 /// [`PodmanError`]
-pub async fn changes(name: &str) -> Result<Vec<String>, PodmanError> {
+pub async fn changes(name: &str, mounts: &[&str]) -> Result<Vec<String>, PodmanError> {
     let output = run("diff", &["diff", "--format", "json", "--", name]).await?;
     if !output.status.success() {
         return Err(failed("diff", &output));
@@ -181,20 +197,30 @@ pub async fn changes(name: &str) -> Result<Vec<String>, PodmanError> {
         .map_err(|source| PodmanError::Unread { verb: "diff", source })?;
     let all: Vec<String> =
         [read.added, read.changed, read.deleted].into_iter().flatten().flatten().collect();
-    Ok(worth_telling(&all))
+    Ok(worth_telling(&all, mounts))
 }
 
 /// Leaves out the directories above what has changed, and what podman and
 /// programs make anew at each start.
-fn worth_telling(all: &[String]) -> Vec<String> {
-    const ANEW: &[&str] = &["/run", "/tmp", "/var/run", "/dev", "/proc", "/sys"];
-    const PODMANS: &[&str] = &["/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/mtab", "/etc/passwd", "/etc/group"];
+fn worth_telling(all: &[String], mounts: &[&str]) -> Vec<String> {
+    const ANEW: &[&str] = &["/run", "/tmp", "/var/run", "/var/tmp", "/dev", "/proc", "/sys"];
+    const PODMANS: &[&str] = &[
+        "/etc",
+        "/etc/group",
+        "/etc/hostname",
+        "/etc/hosts",
+        "/etc/mtab",
+        "/etc/passwd",
+        "/etc/resolv.conf",
+    ];
     let below = |path: &str, above: &str| {
         path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     all.iter()
         .filter(|path| !ANEW.iter().any(|own| below(path, own)))
         .filter(|path| !PODMANS.contains(&path.as_str()))
+        // podman makes the directories that it mounts on.
+        .filter(|path| !mounts.iter().any(|mount| below(mount, path)))
         .filter(|path| !all.iter().any(|other| other != *path && below(other, path)))
         .cloned()
         .collect()
@@ -212,10 +238,19 @@ mod tests {
     #[test]
     fn what_every_start_makes_anew_is_not_told() {
         let all = [
-            "/etc", "/etc/hosts", "/run", "/run/.containerenv", "/tmp/x", "/app", "/app/cache",
-            "/app/cache/a", "/runner",
+            "/etc",
+            "/etc/hosts",
+            "/run",
+            "/run/.containerenv",
+            "/tmp/x",
+            "/app",
+            "/app/cache",
+            "/app/cache/a",
+            "/runner",
+            "/srv",
+            "/srv/data",
         ];
         let all: Vec<String> = all.iter().map(|path| (*path).to_owned()).collect();
-        assert_eq!(worth_telling(&all), ["/app/cache/a", "/runner"]);
+        assert_eq!(worth_telling(&all, &["/srv/data"]), ["/app/cache/a", "/runner"]);
     }
 }

@@ -176,9 +176,10 @@ impl Walk<'_> {
             let number = text.bytes().all(|byte| byte.is_ascii_digit());
             let foreign = self.scope == Scope::Shared && depth == DEPTH && number;
             let left_out = self.left_out.contains(&path)
-                || path.to_str().and_then(|p| p.strip_suffix(".d")).is_some_and(|beside| {
-                    self.left_out.contains(Path::new(beside))
-                });
+                || path
+                    .to_str()
+                    .and_then(|p| p.strip_suffix(".d"))
+                    .is_some_and(|beside| self.left_out.contains(Path::new(beside)));
             if self.skip.as_deref() == Some(&path) || foreign || left_out {
                 continue;
             }

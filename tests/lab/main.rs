@@ -29,6 +29,7 @@ mod run;
 mod wait;
 
 mod access;
+mod adopt;
 mod agent_config;
 mod backup;
 mod blue_green;

@@ -229,7 +229,8 @@ impl Engine {
         };
         let mut holders = assumed.outdated(self.neighbours(&service.name));
         holders.extend(old.iter().map(|o| o.deployment.clone()));
-        let before = preflight::Before { old: old.as_deref(), holders: &holders, aside: &assumed.aside };
+        let before =
+            preflight::Before { old: old.as_deref(), holders: &holders, aside: &assumed.aside };
         preflight::check(self, before, &deployment, &plan).await?;
         let (report, additions) = proved.map(|p| (p.report, p.additions)).unzip();
         let additions = additions.unwrap_or_default();
@@ -328,7 +329,8 @@ impl Engine {
         let (generator, agent) = (&toolchain.generator, toolchain.renderer.agent());
         // Files of another service must not change while they are copied.
         let _quiet = self.inner.units.lock().await;
-        let report = generator.check_set_without(set, self.tools().store.search_root(), left_out).await?;
+        let report =
+            generator.check_set_without(set, self.tools().store.search_root(), left_out).await?;
         let refused = report.refused(set);
         if !refused.is_empty() || !report.fatal().is_empty() {
             let more = refused.into_iter().map(|file| format!("{file} makes no unit"));

@@ -2,6 +2,8 @@
 //! for `mcp status`, for events and for healing.
 
 use super::seen::ComponentState;
+use crate::names::ServiceName;
+use crate::podman::predecessor::BEFORE;
 
 /// A kind of difference (`docs/events.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -289,12 +291,18 @@ pub fn of_boot_link(service: &str, wanted: bool) -> Drift {
 
 /// Returns what a container means that belongs to no service.
 pub fn of_container(name: &str, image: &str) -> Drift {
-    Drift {
-        kind: DriftKind::UnknownContainer,
-        subject: name.to_owned(),
-        reason: format!("the container {name} ({image}) belongs to no service"),
-        mend: format!("podman rm -f {name}"),
-    }
+    let plain = name.strip_prefix("systemd-").unwrap_or(name);
+    let (reason, mend) = if name.ends_with(BEFORE) {
+        (format!("the container {name} is what ran before mcp adopt"), format!("podman rm {name}"))
+    } else {
+        let reason = format!("the container {name} ({image}) belongs to no service");
+        let mend = match plain.parse::<ServiceName>() {
+            Ok(service) => format!("mcp adopt {service} --dry-run    # or podman rm -f {name}"),
+            Err(_) => format!("podman rm -f {name}"),
+        };
+        (reason, mend)
+    };
+    Drift { kind: DriftKind::UnknownContainer, subject: name.to_owned(), reason, mend }
 }
 
 /// Returns what it means that an image's name stands for another image.

@@ -28,9 +28,7 @@ const MODE: u32 = 0o600;
 /// not become ready, everything is put back. The definition is written to the
 /// services directory.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  mcp adopt blog --dry-run\n  mcp adopt blog --yes -n rift"
-)]
+#[command(after_help = "Examples:\n  mcp adopt blog --dry-run\n  mcp adopt blog --yes -n rift")]
 pub struct AdoptArgs {
     /// The containers SERVICE and SERVICE-*, and what the service is called
     pub service: ServiceName,

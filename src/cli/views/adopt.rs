@@ -106,7 +106,12 @@ impl AdoptView {
     pub fn text(&self, palette: Palette) -> String {
         let mut text = palette.paint(
             Tone::Strong,
-            &format!("{} on {}: {} to take over", self.service, self.node, count(self.containers.len())),
+            &format!(
+                "{} on {}: {} to take over",
+                self.service,
+                self.node,
+                count(self.containers.len())
+            ),
         );
         text.push_str("\n\n");
         let row = |c: &AdoptedView| {
@@ -158,7 +163,8 @@ impl AdoptedView {
         for copy in &self.volumes {
             text.push_str(&format!(
                 "\nThe volume at {} has no name; its data is copied to {}.\n",
-                visible(&copy.target), copy.to
+                visible(&copy.target),
+                copy.to
             ));
         }
         text

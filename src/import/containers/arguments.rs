@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::settle::published;
 use super::{ContainersError, Live};
+use crate::definition::model::Command;
 use crate::import::check::check_words;
 use crate::import::run::parse::{Run, parse};
 use crate::import::run::split::of_container;
@@ -77,7 +78,8 @@ pub fn difference(live: &Live, next: &[String]) -> Result<Difference, Containers
     let mut given = read(&live.container.config.create_command)?.flags;
     given.retain(|f| f.name == "env");
     let from_file = named("env-file") || named("env-host");
-    let is_given = |name: &str| from_file || given.iter().any(|f| f.value.split('=').next() == Some(name));
+    let is_given =
+        |name: &str| from_file || given.iter().any(|f| f.value.split('=').next() == Some(name));
     for (name, value) in live.container.own_env(&live.image_env, is_given) {
         add(shown("env", &format!("{name}={value}")));
     }
@@ -186,7 +188,7 @@ fn lines(run: &Run) -> Lines {
                 let words = words.unwrap_or_else(|| vec![value.to_owned()]);
                 add(&serde_json::Value::from(words).to_string());
             }
-            "health-cmd" | "health-startup-cmd" => add(&format!("{:?}", check_words(value))),
+            "health-cmd" | "health-startup-cmd" => add(&check_line(value)),
             _ if name.starts_with("health-") => {
                 add(&duration(value).map_or_else(|| value.to_owned(), duration_text));
             }
@@ -194,6 +196,14 @@ fn lines(run: &Run) -> Lines {
         }
     }
     lines
+}
+
+/// Writes the command of a check in one form.
+fn check_line(value: &str) -> String {
+    match check_words(value) {
+        Command::Shell(line) => line,
+        Command::Words(words) => serde_json::Value::from(words).to_string(),
+    }
 }
 
 /// Writes a port in one form: no address is any, no protocol is TCP.

@@ -171,8 +171,12 @@ pub fn import(
         if let Some(unit) = &live.unit {
             let around = Around { service, names: &units, files: scope.files };
             let notes = std::mem::take(&mut scope.notes);
-            scope.notes =
-                surroundings::read((&mut part, &mut sheet.service, notes), &around, unit, units.len() == 1);
+            scope.notes = surroundings::read(
+                (&mut part, &mut sheet.service, notes),
+                &around,
+                unit,
+                units.len() == 1,
+            );
         }
         renamed(&mut part, &container, service);
         sheet.parts.push(part);

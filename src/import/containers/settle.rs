@@ -68,7 +68,9 @@ fn env(run: &mut Run, live: &Live) {
     let from_file = run.flags.iter().any(|f| matches!(f.name.as_str(), "env-file" | "env-host"));
     let named: Vec<String> = run
         .flags
-        .extract_if(.., |f| matches!(f.name.as_str(), "env" | "env-file" | "env-host" | "env-merge"))
+        .extract_if(.., |f| {
+            matches!(f.name.as_str(), "env" | "env-file" | "env-host" | "env-merge")
+        })
         .filter(|flag| flag.name == "env")
         .map(|flag| flag.value.split('=').next().unwrap_or_default().to_owned())
         .collect();

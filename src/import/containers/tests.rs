@@ -17,7 +17,7 @@ fn live(name: &str, words: &[&str], more: &str) -> Live {
     let words = serde_json::to_string(words).unwrap();
     let text = format!(
         r#"{{"Id": "{}", "Name": "{name}", "ImageName": "localhost/a:1", {more}
-        "Config": {{"CreateCommand": {words}, "StopTimeout": 10,
+        "Config": {{"Hostname": "abababababab", "CreateCommand": {words}, "StopTimeout": 10,
             "Env": ["PATH=/bin", "HOME=/", "X=a b", "FROM_FILE=$1", "container=podman", "HOSTNAME=abababababab"]}},
         "HostConfig": {{"LogConfig": {{"Type": "journald"}}, "PortBindings": {{
             "80/tcp": [{{"HostIp": "0.0.0.0", "HostPort": "8080"}}],
@@ -51,17 +51,41 @@ fn what_a_command_line_left_open_is_filled_in() {
             {{"Type": "volume", "Name": "web-files", "Destination": "/f"}}],"#
     );
     let words = [
-        "podman", "run", "-d", "--name", "web-app", "-e", "X", "--env-file", "e.env", "-P", "-p",
-        "127.0.0.1::53/udp", "-v", "./data:/d:ro", "-v", "/var/lib/x", "-v", "web-files:/f",
-        "--requires", "web-db", "--restart=always", "--cgroups=split", "--label",
-        "PODMAN_SYSTEMD_UNIT=x.service", "localhost/a:1", "serve", "--now",
+        "podman",
+        "run",
+        "-d",
+        "--name",
+        "web-app",
+        "-e",
+        "X",
+        "--env-file",
+        "e.env",
+        "-P",
+        "-p",
+        "127.0.0.1::53/udp",
+        "-v",
+        "./data:/d:ro",
+        "-v",
+        "/var/lib/x",
+        "-v",
+        "web-files:/f",
+        "--requires",
+        "web-db",
+        "--restart=always",
+        "--cgroups=split",
+        "--label",
+        "PODMAN_SYSTEMD_UNIT=x.service",
+        "localhost/a:1",
+        "serve",
+        "--now",
     ];
     let all = [live("web-app", &words, &mounts), portless("web-db", &["podman", "run", "a"])];
     let found = imported(&all);
     insta::assert_snapshot!(found.imported.text);
     assert_eq!(found.imported.notes, []);
     assert_eq!(found.taken[0].component.as_str(), "app");
-    let copy = VolumeCopy { from: hash, to: "web-app-var-lib-x".into(), target: "/var/lib/x".into() };
+    let copy =
+        VolumeCopy { from: hash, to: "web-app-var-lib-x".into(), target: "/var/lib/x".into() };
     assert_eq!(found.taken[0].volumes, [copy]);
     assert_eq!(found.taken[1].volumes, []);
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{BEFORE, image_name};
+use super::image_name;
 use crate::agent::engine::{Engine, EngineError};
 use crate::deployment::Image;
 use crate::import::containers::{Live, LiveUnit};
 use crate::names::{ServiceName, UnitName};
 use crate::podman::inspect::{self, Inspected, InspectedImage};
-use crate::podman::predecessor;
+use crate::podman::predecessor::{self, BEFORE};
 use crate::quadlet::{command_line, unit_file};
 use crate::systemd::ActiveState;
 
@@ -31,11 +31,13 @@ struct Unit {
 }
 
 impl Engine {
-    pub(super) async fn find_containers(&self, service: &ServiceName) -> Result<Found, EngineError> {
+    pub(super) async fn find_containers(
+        &self,
+        service: &ServiceName,
+    ) -> Result<Found, EngineError> {
         self.hold_pause_process().await?;
         let names = predecessor::names().await?;
-        let names: Vec<String> =
-            names.into_iter().filter(|name| is_part(service, name)).collect();
+        let names: Vec<String> = names.into_iter().filter(|name| is_part(service, name)).collect();
         let mut all = inspect::containers(&names).await?;
         all.retain(|container| !container.is_ours());
         all.sort_by(|a, b| a.name.cmp(&b.name));
@@ -89,7 +91,8 @@ impl Engine {
         let claimed: Vec<(&Inspected, UnitName)> = containers
             .iter()
             .filter_map(|c| {
-                let own = || starters.iter().find(|(name, _)| is_of(c, name)).map(|(_, u)| u.as_str());
+                let own =
+                    || starters.iter().find(|(name, _)| is_of(c, name)).map(|(_, u)| u.as_str());
                 Some((c, UnitName::from_systemd(c.unit().or_else(own)?)))
             })
             .collect();
@@ -107,7 +110,9 @@ impl Engine {
         for (container, name) in &claimed {
             let Some(files) = files.iter().find(|f| f.name == *name) else { continue };
             let quadlet = files.source_path.clone();
-            let Some(path) = quadlet.clone().or_else(|| files.fragment_path.clone()) else { continue };
+            let Some(path) = quadlet.clone().or_else(|| files.fragment_path.clone()) else {
+                continue;
+            };
             let unit = Unit { name: name.clone(), path, is_quadlet: quadlet.is_some() };
             let shared = claimed.iter().filter(|(_, other)| other == name).count() > 1;
             match stands_against(container, &unit, shared) {
@@ -142,7 +147,8 @@ fn in_a_pod(container: &Inspected) -> Option<String> {
 fn image_of(container: &Inspected, image: &InspectedImage) -> Option<Image> {
     let had = Some(&container.image_name).filter(|name| name.contains('/'));
     let tagged = had.into_iter().chain(&image.repo_tags);
-    let name = tagged.filter(|name| !name.starts_with("sha256:")).find_map(|name| image_name(name))?;
+    let name =
+        tagged.filter(|name| !name.starts_with("sha256:")).find_map(|name| image_name(name))?;
     let digest = Some(container.image_digest.clone()).filter(|digest| !digest.is_empty());
     Some(Image { name, id: image.id.parse().ok()?, digest })
 }

@@ -36,9 +36,6 @@ use journal::Journal;
 /// The kind of the operation, for people.
 pub(super) const ADOPT: &str = "adopt";
 
-/// What a container that is taken over is called afterwards, if it stays.
-pub(super) const BEFORE: &str = "-before-mcp";
-
 /// A takeover that can begin.
 #[derive(Debug)]
 pub struct Adoption {
@@ -132,7 +129,12 @@ impl Engine {
         };
         self.check_volumes(&predecessors).await?;
         for predecessor in predecessors.iter_mut().filter(|p| !p.restarts.is_empty()) {
-            predecessor.changes = predecessor::changes(&predecessor.container).await?;
+            let container = &predecessor.live.container;
+            let mounts = container.mounts.iter().map(|m| m.destination.as_str());
+            let tmpfs = container.host_config.tmpfs.keys().map(String::as_str);
+            let mounts: Vec<&str> = mounts.chain(tmpfs).collect();
+            let changes = predecessor::changes(&predecessor.container, &mounts).await?;
+            predecessor.changes = changes;
         }
         in_order(&mut predecessors, &prepared.deployment);
         let fingerprint = fingerprint(&predecessors, &prepared);
@@ -236,7 +238,6 @@ impl Predecessor {
         }
         why
     }
-
 }
 
 /// Returns what is put aside: those that are stopped, and the files of all.
@@ -244,7 +245,10 @@ fn assumed(stopped: &[&Predecessor], all: &[&Predecessor]) -> Assumed {
     let aside = Aside {
         stopped: stopped.iter().filter_map(|p| p.unit.clone()).collect(),
         ports: stopped.iter().flat_map(|p| p.live.container.node_ports()).collect(),
-        files: all.iter().filter_map(|p| Some(PathBuf::from(&p.live.unit.as_ref()?.path))).collect(),
+        files: all
+            .iter()
+            .filter_map(|p| Some(PathBuf::from(&p.live.unit.as_ref()?.path)))
+            .collect(),
     };
     Assumed { aside, ..Assumed::default() }
 }

@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::BEFORE;
 use super::journal::{Aside, Journal, Journals};
 use crate::agent::engine::boot::Boots;
 use crate::agent::engine::starting::MARGIN;
 use crate::agent::engine::{Engine, EngineError, Reload};
 use crate::agent::progress::{Outcome, OutcomeKind, Progress};
 use crate::names::{ComponentName, ServiceName};
-use crate::podman::predecessor;
+use crate::podman::predecessor::{self, BEFORE};
 use crate::systemd::{JobMode, SystemdError};
 use crate::telemetry::Chain;
 use crate::units::foreign;
@@ -122,30 +121,37 @@ impl Engine {
             return outcome;
         }
         let settled = if self.find(&service).is_some() {
-            self.end_adoption(&service, &journal).await
+            let ended = self.end_adoption(&service, &journal).await;
+            ended.map(|stays| taken_over(&stays, &outcome.message))
         } else {
-            self.put_back(&service, &journal, progress).await
+            let back = self.put_back(&service, &journal, progress).await;
+            back.map(|()| "everything is as it was before".to_owned())
         };
-        match (settled, self.find(&service).is_some()) {
-            (Ok(()), true) => Outcome { message: taken_over(&journal, outcome.message), ..outcome },
-            (Ok(()), false) => Outcome {
-                message: "everything is as it was before".to_owned(),
-                ..outcome
-            },
-            (Err(error), _) => {
+        match settled {
+            Ok(message) => Outcome { message, ..outcome },
+            Err(error) => {
                 self.leave_for_later();
                 failed(outcome, format!("what was before is not settled: {}", Chain(&error)))
             }
         }
     }
 
+    /// Ends a takeover; returns the containers of before that are still there.
     async fn end_adoption(
         &self,
         service: &ServiceName,
         journal: &Journal,
-    ) -> Result<(), EngineError> {
+    ) -> Result<Vec<String>, EngineError> {
         self.drop_holders(journal).await?;
-        self.journals().remove(service).map_err(EngineError::AdoptionJournal)
+        let mut stays = Vec::new();
+        for aside in journal.containers.iter().filter(|aside| !aside.in_place) {
+            let name = format!("{}{BEFORE}", aside.name);
+            if predecessor::exists(&name).await? {
+                stays.push(name);
+            }
+        }
+        self.journals().remove(service).map_err(EngineError::AdoptionJournal)?;
+        Ok(stays)
     }
 
     async fn drop_holders(&self, journal: &Journal) -> Result<(), EngineError> {
@@ -230,16 +236,12 @@ fn holder(aside: &Aside, number: usize) -> String {
     format!("{}-{number}-held{BEFORE}", aside.name)
 }
 
-fn taken_over(journal: &Journal, message: String) -> String {
-    let stays: Vec<String> = journal
-        .containers
-        .iter()
-        .filter(|aside| !aside.in_place && aside.unit.is_none())
-        .map(|aside| format!("{}{BEFORE}", aside.name))
-        .collect();
-    let mut parts = Vec::from_iter(Some(message).filter(|text| !text.is_empty()));
+fn taken_over(stays: &[String], message: &str) -> String {
+    let mut parts =
+        Vec::from_iter(Some(message).filter(|text| !text.is_empty()).map(str::to_owned));
     if !stays.is_empty() {
-        parts.push(format!("what was before is stopped; once it is not needed: podman rm {}", stays.join(" ")));
+        let names = stays.join(" ");
+        parts.push(format!("what ran before is stopped; once it is not needed: podman rm {names}"));
     }
     parts.join("; ")
 }
