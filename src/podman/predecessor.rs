@@ -126,13 +126,18 @@ pub async fn hold_volume(holder: &str, volume: &str, image: &str) -> Result<(), 
     done("create", &arguments).await
 }
 
-/// Removes a container that [`hold_volume`] has made; the volume stays.
+/// Removes a container, its volumes not; one that is not there is fine.
 ///
 /// # Errors
 ///
 /// [`PodmanError`]
-pub async fn drop_holder(holder: &str) -> Result<(), PodmanError> {
-    done("rm", &["rm", "--force", "--ignore", "--", holder]).await
+pub async fn remove(name: &str) -> Result<(), PodmanError> {
+    let arguments = ["rm", "--force", "--ignore", "--", name];
+    // podman 5.4 fails once where conmon was killed, and only takes that down.
+    if done("rm", &arguments).await.is_ok() {
+        return Ok(());
+    }
+    done("rm", &arguments).await
 }
 
 /// Copies what is in a volume into a new one (`podman-volume-export(1)`,

@@ -223,9 +223,11 @@ impl Engine {
         if !self.can_stand_in() {
             plan.without_switches();
         }
-        let proved = match plan.files.is_empty() {
-            true => None,
-            false => Some(self.prove_without(&deployment, &set, &assumed.aside.files).await?),
+        let left_out = &assumed.aside.files;
+        let proved = if plan.files.is_empty() {
+            None
+        } else {
+            Some(self.prove_without(&deployment, &set, left_out).await?)
         };
         let mut holders = assumed.outdated(self.neighbours(&service.name));
         holders.extend(old.iter().map(|o| o.deployment.clone()));

@@ -6,7 +6,7 @@ use super::settle::published;
 use super::{ContainersError, Live};
 use crate::definition::model::Command;
 use crate::import::check::check_words;
-use crate::import::run::parse::{Run, parse};
+use crate::import::run::parse::{Flag, Run, parse};
 use crate::import::run::split::of_container;
 use crate::import::values::{Ports, duration, duration_text, ports, size};
 
@@ -64,58 +64,62 @@ const KEEPERS: &[&str] = &["PODMAN_SYSTEMD_UNIT=", "mcp.service=", "mcp.componen
 /// One of the two is no call of `podman run`.
 pub fn difference(live: &Live, next: &[String]) -> Result<Difference, ContainersError> {
     let name = &live.container.name;
-    let read = |words: &[String]| -> Result<Run, ContainersError> {
+    let call = |words: &[String]| -> Result<Run, ContainersError> {
         let run = parse(&of_container(name, words))?;
         run.ok_or_else(|| ContainersError::NoCommand { container: name.clone() })
     };
-    let mut old = read(&live.container.config.create_command)?;
-    let new = read(next)?;
-    // What the call left open is as the container has it.
-    old.flags.retain(|f| !matches!(f.name.as_str(), "env" | "publish"));
-    let mut old_lines = lines(&old);
-    let named = |flag: &str| old.flags.iter().any(|f| f.name == flag);
-    let mut add = |line: String| *old_lines.entry(line).or_default() += 1;
-    let mut given = read(&live.container.config.create_command)?.flags;
-    given.retain(|f| f.name == "env");
-    let from_file = named("env-file") || named("env-host");
-    let is_given =
-        |name: &str| from_file || given.iter().any(|f| f.value.split('=').next() == Some(name));
-    for (name, value) in live.container.own_env(&live.image_env, is_given) {
+    let (was, will) = (call(&live.container.config.create_command)?, call(next)?);
+    let mut difference = Difference::default();
+    compare(&as_it_is(&was, live), &lines(&will), &mut difference);
+    if was.image != will.image && live.image != will.image {
+        difference.gone.push(live.image.clone());
+        difference.new.push(will.image.clone());
+    }
+    let (before, after) = (command(&was), command(&will));
+    if before != after {
+        difference.gone.push(before);
+        difference.new.push(after);
+    }
+    Ok(difference)
+}
+
+/// Writes what follows the image as a shell would want it.
+fn command(run: &Run) -> String {
+    let words: Vec<&str> = run.command.iter().map(|(word, _)| word.as_str()).collect();
+    shlex::try_join(words.iter().copied()).unwrap_or_else(|_| words.join(" "))
+}
+
+/// Returns the options of a container: what its call left open is as the
+/// container has it.
+fn as_it_is(run: &Run, live: &Live) -> Lines {
+    let container = &live.container;
+    let says = |name: &str| run.flags.iter().any(|flag| flag.name == name);
+    let mut open = run.clone();
+    open.flags.retain(|flag| !matches!(flag.name.as_str(), "env" | "publish"));
+    let mut lines = lines(&open);
+    let mut add = |line: String| *lines.entry(line).or_default() += 1;
+    let from_file = says("env-file") || says("env-host");
+    let named =
+        |flag: &Flag, name: &str| flag.name == "env" && flag.value.split('=').next() == Some(name);
+    let given = |name: &str| from_file || run.flags.iter().any(|flag| named(flag, name));
+    for (name, value) in container.own_env(&live.image_env, given) {
         add(shown("env", &format!("{name}={value}")));
     }
     for port in published(live) {
         add(shown("publish", &port_line(&port)));
     }
-    let config = &live.container;
-    if !named("name") {
-        add(shown("name", name));
+    let stop_timeout = container.config.stop_timeout.to_string();
+    for (name, value) in [
+        ("name", &container.name),
+        ("log-driver", &container.host_config.log_config.driver),
+        ("stop-timeout", &stop_timeout),
+    ] {
+        if !says(name) {
+            add(shown(name, value));
+        }
     }
-    if !named("log-driver") {
-        add(shown("log-driver", &config.host_config.log_config.driver));
-    }
-    if !named("stop-timeout") {
-        add(shown("stop-timeout", &config.config.stop_timeout.to_string()));
-    }
-    let mut difference = Difference::default();
-    // A path may have begun where somebody stood: what is mounted counts.
-    let mut mounted = old_lines;
-    settle_mounts(&mut mounted, live);
-    compare(&mounted, &lines(&new), &mut difference);
-    if old.image != new.image && live.image != new.image {
-        difference.gone.push(live.image.clone());
-        difference.new.push(new.image.clone());
-    }
-    let words = |run: &Run| run.command.iter().map(|(word, _)| word.clone()).collect::<Vec<_>>();
-    if words(&old) != words(&new) {
-        let line = |run: &Run| {
-            let words = words(run);
-            let plain = || words.join(" ");
-            shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| plain())
-        };
-        difference.gone.push(line(&old));
-        difference.new.push(line(&new));
-    }
-    Ok(difference)
+    settle_mounts(&mut lines, live);
+    lines
 }
 
 type Lines = BTreeMap<String, usize>;
@@ -131,7 +135,8 @@ fn compare(old: &Lines, new: &Lines, difference: &mut Difference) {
     }
 }
 
-/// Puts what is mounted in the place of what was asked for.
+/// Puts what is mounted in the place of what was asked for: a path may have
+/// begun where somebody stood, and a volume may have no name.
 fn settle_mounts(lines: &mut Lines, live: &Live) {
     let mut asked: Vec<String> = Vec::new();
     for mounted in &live.container.mounts {

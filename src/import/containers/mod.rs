@@ -124,17 +124,7 @@ pub fn import(
     live: &[Live],
     files: &mut dyn Files,
 ) -> Result<Adoption, ContainersError> {
-    let mut names: Vec<ComponentName> = Vec::new();
-    for live in live {
-        let container = &live.container.name;
-        // What podman's generator calls a container that has no name.
-        let plain = container.strip_prefix("systemd-").unwrap_or(container);
-        let is_taken = |name: &str| names.iter().any(|own| own.as_str() == name);
-        let Some(name) = short(plain, service, is_taken) else {
-            return Err(ContainersError::NoName { container: container.clone() });
-        };
-        names.push(name);
-    }
+    let names = components(service, live)?;
     let units: BTreeMap<String, ComponentName> = live
         .iter()
         .zip(&names)
@@ -188,4 +178,20 @@ pub fn import(
     let mut imported = finish(sheet)?;
     imported.notes.retain(|note| note.kind != NoteKind::Needless);
     Ok(Adoption { imported, taken })
+}
+
+/// Returns the component that each container becomes.
+fn components(service: &ServiceName, live: &[Live]) -> Result<Vec<ComponentName>, ContainersError> {
+    let mut names: Vec<ComponentName> = Vec::new();
+    for live in live {
+        let container = &live.container.name;
+        // What podman's generator calls a container that has no name.
+        let plain = container.strip_prefix("systemd-").unwrap_or(container);
+        let is_taken = |name: &str| names.iter().any(|own| own.as_str() == name);
+        let Some(name) = short(plain, service, is_taken) else {
+            return Err(ContainersError::NoName { container: container.clone() });
+        };
+        names.push(name);
+    }
+    Ok(names)
 }

@@ -48,7 +48,7 @@ impl Engine {
         let images: BTreeMap<String, InspectedImage> =
             inspect::images(&images).await?.into_iter().map(|i| (i.id.clone(), i)).collect();
         let units = self.units_of(&running, &mut problems).await?;
-        let (mut live, mut named) = (Vec::new(), Vec::new());
+        let (mut live, mut of_each) = (Vec::new(), Vec::new());
         for container in running {
             let image = images.get(&container.image);
             let Some(image) = image.and_then(|found| image_of(&container, found)) else {
@@ -69,13 +69,13 @@ impl Engine {
                 unit,
                 container,
             });
-            named.push(image);
+            of_each.push(image);
         }
         if !problems.is_empty() {
             return Err(EngineError::Preflight { problems });
         }
         let left_alone = down.into_iter().map(|c| c.name).collect();
-        Ok(Found { live, left_alone, images: named })
+        Ok(Found { live, left_alone, images: of_each })
     }
 
     /// Returns the units that look after containers, by container.

@@ -9,6 +9,7 @@ use crate::agent::engine::starting::MARGIN;
 use crate::agent::engine::{Engine, EngineError, Reload};
 use crate::agent::progress::{Outcome, OutcomeKind, Progress};
 use crate::names::{ComponentName, ServiceName};
+use crate::podman::inspect::{self, Inspected};
 use crate::podman::predecessor::{self, BEFORE};
 use crate::systemd::{JobMode, SystemdError};
 use crate::telemetry::Chain;
@@ -157,7 +158,7 @@ impl Engine {
     async fn drop_holders(&self, journal: &Journal) -> Result<(), EngineError> {
         for aside in &journal.containers {
             for number in 0..aside.volumes.len() {
-                predecessor::drop_holder(&holder(aside, number)).await?;
+                predecessor::remove(&holder(aside, number)).await?;
             }
         }
         Ok(())
@@ -189,6 +190,11 @@ impl Engine {
     async fn back_up(&self, aside: &Aside) -> Result<(), EngineError> {
         let before = format!("{}{BEFORE}", aside.name);
         if predecessor::exists(&before).await? {
+            // podman leaves one behind whose conmon systemd had to kill.
+            let left = inspect::containers(std::slice::from_ref(&aside.name)).await?;
+            if left.first().is_some_and(Inspected::is_ours) {
+                predecessor::remove(&aside.name).await?;
+            }
             predecessor::rename(&before, &aside.name).await?;
             if BY_ITSELF.contains(&aside.restart_policy.as_str()) {
                 predecessor::restart_policy(&aside.name, &aside.restart_policy).await?;
