@@ -44,6 +44,7 @@ mod doctor;
 mod drift;
 mod events;
 mod exec;
+mod exec_far;
 mod explain;
 mod files;
 mod full_disk;
