@@ -73,6 +73,7 @@ mod recover;
 mod release;
 mod run_once;
 mod schedule;
+mod service_new;
 mod sync;
 mod top;
 mod undeploy;
