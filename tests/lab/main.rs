@@ -67,6 +67,7 @@ mod power_loss;
 mod programs;
 mod property;
 mod provision;
+mod purge;
 mod quickstart;
 mod ready;
 mod recover;
