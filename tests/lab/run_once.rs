@@ -75,8 +75,8 @@ fn jobs_are_listed_while_they_run() {
     shown.says(unit).says("schedule slow").says("lone-slow-schedule.service");
     // It is no schedule, and of no other service.
     let status = node.mcp(&["status", "--json"]).ok().json();
-    let schedules = status["services"][0]["components"][0]["schedules"].as_array().unwrap();
-    assert_eq!(schedules.len(), 1, "{status}");
+    let told = status["services"][0]["components"][0]["schedules"].as_array().unwrap();
+    assert_eq!(told.len(), 1, "{status}");
     node.deploy(PAIR).ok();
     assert_eq!(node.mcp(&["ps", "pair", "--json"]).ok().json()["jobs"], json!([]));
 
