@@ -53,6 +53,7 @@ mod history;
 mod hostile;
 mod images;
 mod import;
+mod json;
 mod killed_agent;
 mod killed_podman;
 mod lifecycle;
