@@ -24,7 +24,19 @@ pub struct Starter {
     pub env: Vec<String>,
 }
 
-/// What a component may have besides, as comments.
+/// Why there is no definition to begin with.
+#[derive(Debug, thiserror::Error)]
+pub enum StarterError {
+    /// A variable without a value.
+    #[error("{0:?} is no variable; give it as NAME=value, NAME= for an empty one")]
+    NoValue(String),
+    /// It cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// What a component may have besides, as comments. Each is taken as it stands
+/// when its `#` is removed.
 const MORE: &[&str] = &[
     "What else there is; all of it is in docs/definition.md:",
     "cmd = [\"--verbose\"]",
@@ -32,26 +44,26 @@ const MORE: &[&str] = &[
     "env_files = [\"/srv/NAME/secrets.env\"]",
     "network = \"shared\"",
     "restart = \"always\"",
-    "health = { http = \"/health\" }      or tcp = 8080, grpc = 9000, cmd = [\"/bin/check\"]",
+    "health = { http = \"/health\" }      # or tcp = 8080, grpc = 9000, cmd = [\"/bin/check\"]",
     "resources = { memory = \"512m\", cpus = 1.5 }",
-    "depends_on = [\"db\"]                another component of this file",
-    "routes = [{ port = 443 }]           a port leased by the agent, given as $PORT",
+    "depends_on = [\"db\"]                # another component of this file",
+    "routes = [{ port = 443 }]           # a port leased by the agent, given as $PORT",
 ];
 
 /// Returns the text of a definition to begin with.
 ///
 /// # Errors
 ///
-/// [`WriteError`]
-pub fn text(service: &ServiceName, wanted: &Starter) -> Result<String, WriteError> {
+/// [`StarterError`]
+pub fn text(service: &ServiceName, wanted: &Starter) -> Result<String, StarterError> {
     let name = wanted.component.as_ref().map_or(service.as_str(), ComponentName::as_str);
     let list = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
-    let env: BTreeMap<String, Scalar> = wanted
-        .env
-        .iter()
-        .map(|line| line.split_once('=').unwrap_or((line, "")))
-        .map(|(name, value)| (name.to_owned(), Scalar::Text(value.to_owned())))
-        .collect();
+    let variable = |line: &String| match line.split_once('=') {
+        Some((name, value)) => Ok((name.to_owned(), Scalar::Text(value.to_owned()))),
+        None => Err(StarterError::NoValue(line.clone())),
+    };
+    let env: BTreeMap<String, Scalar> =
+        wanted.env.iter().map(variable).collect::<Result<_, _>>()?;
     let component = Component {
         name: Some(name.to_owned()),
         image: Some(wanted.image.clone()),
@@ -72,7 +84,7 @@ pub fn text(service: &ServiceName, wanted: &Starter) -> Result<String, WriteErro
     for line in MORE {
         remarks.add("components[0].~", line.replace("NAME", service.as_str()));
     }
-    write(&Draft { definition, remarks })
+    Ok(write(&Draft { definition, remarks })?)
 }
 
 #[cfg(test)]
@@ -94,11 +106,21 @@ mod tests {
         assert_eq!(read.name, service);
         assert_eq!(read.components[0].env["A"], "b=c");
         assert!(text.starts_with("# The service web. "), "{text}");
-        // Each comment with a key is one that a definition takes.
+        // Each comment with a key is one that a definition takes as it stands.
         for line in MORE.iter().skip(1) {
-            let line = line.split("      ").next().unwrap();
-            let key = line.split(" = ").next().unwrap();
-            assert!(text.contains(&format!("# {key} = ")), "{key}");
+            let line = line.replace("NAME", "web");
+            let offered = format!("# {line}\n");
+            assert!(text.contains(&offered), "{line}");
+            let db = "[[components]]\nname = \"db\"\nimage = \"localhost/x:1\"\n";
+            let taken = text.replace(&offered, &format!("{line}\n")) + db;
+            assert!(crate::definition::load(&taken).is_ok(), "{taken}");
         }
+    }
+
+    #[test]
+    fn a_variable_without_a_value_is_none() {
+        let wanted = Starter { env: vec!["A".to_owned()], ..Starter::default() };
+        let error = text(&"web".parse().unwrap(), &wanted).unwrap_err();
+        assert!(matches!(error, StarterError::NoValue(name) if name == "A"));
     }
 }

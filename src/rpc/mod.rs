@@ -4,6 +4,7 @@
 pub mod auth;
 pub mod client;
 pub mod files;
+pub mod one_off;
 pub mod seen;
 pub mod server;
 pub mod tls;

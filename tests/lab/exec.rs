@@ -9,7 +9,7 @@ use crate::wait::until;
 /// A person at a terminal: `say` types, `see` waits for what is on the screen.
 /// `script(1)` makes the terminal; its size is changed from outside, as by a
 /// window.
-const PERSON: &str = r#"
+pub const PERSON: &str = r#"
     rm -f /tmp/keys /tmp/pts; mkfifo /tmp/keys; : >/tmp/screen
     script -qefc "stty rows 30 cols 91; tty >/tmp/pts; $1; echo left with \$?; stty -a" /dev/null \
         </tmp/keys >/tmp/screen 2>&1 &
@@ -108,7 +108,7 @@ fn streams_are_binary_stay_apart_and_end() {
 
 /// Demands that no session is left, nor anything of one.
 #[track_caller]
-fn nothing_left(node: &Machine) {
+pub fn nothing_left(node: &Machine) {
     until("no session is left", || {
         let left = "systemctl --user list-units -a --no-legend 'mcp-exec-*' '*-run-*'
             ls /run/user/850/mcp/sessions 2>/dev/null; pgrep -fa 'mcp-agent sessio[n]' || true";

@@ -1,6 +1,8 @@
 //! A command in a container of its own, made like a component's.
 
-use crate::definitions::{PAIR, with_component};
+use serde_json::{Value, json};
+
+use crate::definitions::{LONE, PAIR, with, with_component};
 use crate::fixture::machine;
 use crate::wait::until;
 
@@ -44,6 +46,45 @@ fn a_one_off_has_the_spec_of_its_component_and_leaves_nothing() {
     node.mcp(&["run", "--rm", "pair", "--", "x"]).code(125).says("pair/api, pair/front");
     assert_eq!(node.invocations(&[API]), before);
     assert!(!node.podman_things().contains("-run-"));
+}
+
+#[test]
+fn jobs_are_listed_while_they_run() {
+    let node = machine();
+    let tick = "\n[[components.schedule]]\nname = \"slow\"\non_calendar = \"*:*:*\"\ncmd = [\"sleep\", \"6102\"]\n";
+    node.deploy(&with(
+        LONE,
+        "[[components.routes]]\nport = 8080\n",
+        &format!("{tick}[[components.routes]]\nport = 8080\n"),
+    ))
+    .ok();
+    let client =
+        node.in_background("exec mcp run --rm --entrypoint sh lone/lone -- -c 'sleep 6101; true'");
+    let jobs = || node.mcp(&["ps", "--json"]).ok().json()["jobs"].as_array().unwrap().clone();
+    let of = |kind: &str| jobs().into_iter().find(|job| job["kind"] == kind);
+    let scheduled = until("the schedule's command is listed", || of("schedule"));
+    let one_off = until("the one-off is listed", || of("run"));
+    for job in [&scheduled, &one_off] {
+        assert_eq!((&job["service"], &job["component"]), (&json!("lone"), &json!("lone")));
+        assert!(job["uptime_s"].as_u64().unwrap() < 180, "{job}");
+    }
+    assert_eq!(scheduled["schedule"], "slow");
+    assert_eq!(one_off["schedule"], Value::Null);
+    let unit = one_off["unit"].as_str().unwrap();
+    let shown = node.mcp(&["ps", "lone"]).ok();
+    shown.says(unit).says("schedule slow").says("lone-slow-schedule.service");
+    // It is no schedule, and of no other service.
+    let status = node.mcp(&["status", "--json"]).ok().json();
+    let told = status["services"][0]["components"][0]["schedules"].as_array().unwrap();
+    assert_eq!(told.len(), 1, "{status}");
+    node.deploy(PAIR).ok();
+    assert_eq!(node.mcp(&["ps", "pair", "--json"]).ok().json()["jobs"], json!([]));
+
+    // A person on call ends it by what was shown.
+    node.as_mcp(&format!("systemctl --user stop {unit}"), "").ok();
+    assert_ne!(client.end(), 0);
+    until("it is listed no more", || of("run").is_none().then_some(()));
+    node.mcp(&["ps"]).ok().does_not_say("-run-");
 }
 
 #[test]

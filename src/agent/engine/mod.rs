@@ -28,7 +28,7 @@ pub mod history;
 pub mod images;
 mod installing;
 pub mod lifecycle;
-mod one_off;
+pub mod one_off;
 pub mod prepare;
 mod promotion;
 mod pulling;

@@ -1,7 +1,10 @@
 //! One-off containers: a command with the image, environment, volumes and
 //! networks of a component, in a container of its own that goes with its end.
 
+use std::time::SystemTime;
+
 use super::session::{Holder, MARGIN, Session, Wish, number, one, stream_options};
+use super::status::ServiceStatus;
 use super::{Accepted, Engine, EngineError};
 use crate::agent::progress::Progress;
 use crate::agent::session::signal_name;
@@ -12,7 +15,16 @@ use crate::podman::Stored;
 use crate::quadlet::arguments::Arguments;
 use crate::quadlet::one_off::{self, OneOff};
 use crate::quadlet::proof;
-use crate::systemd::{JobMode, SystemdError};
+use crate::systemd::{ActiveState, JobMode, SystemdError};
+
+/// A one-off that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OneOffStatus {
+    /// The unit that holds it.
+    pub unit: UnitName,
+    /// Since when.
+    pub since: Option<SystemTime>,
+}
 
 impl Engine {
     /// Begins a command in a container of its own.
@@ -71,6 +83,25 @@ impl Engine {
         self.hold(holder, name, &task).await
     }
 
+    /// Adds the one-offs that run to what was seen of their components.
+    ///
+    /// # Errors
+    ///
+    /// systemd does not answer.
+    pub async fn add_one_offs(&self, found: &mut [ServiceStatus]) -> Result<(), EngineError> {
+        let listed = self.manager().list_units(&["*-run-*.service"]).await?;
+        let units: Vec<UnitName> = listed.into_iter().map(|listed| listed.name).collect();
+        let mut states = self.manager().unit_states(&units).await?;
+        states.retain(|s| !matches!(s.active, ActiveState::Inactive | ActiveState::Failed));
+        for component in found.iter_mut().flat_map(|service| &mut service.components) {
+            let container = &component.container.name;
+            let of_it = states.iter().filter(|s| container.is_one_off(held(&s.name)));
+            component.one_offs =
+                of_it.map(|s| OneOffStatus { unit: s.name.clone(), since: s.since }).collect();
+        }
+        Ok(())
+    }
+
     /// Ends the one-offs of a service, which use its volumes and networks.
     pub(super) async fn end_one_offs(
         &self,
@@ -81,7 +112,7 @@ impl Engine {
             let pattern = format!("{}-run-*.service", container.name);
             let listed = self.manager().list_units(&[&pattern]).await?;
             for unit in listed.into_iter().map(|listed| listed.name) {
-                let name = unit.as_str().trim_end_matches(".service");
+                let name = held(&unit);
                 if !container.name.is_one_off(name) {
                     continue;
                 }
@@ -120,6 +151,11 @@ impl Engine {
         }
         Ok(arguments)
     }
+}
+
+/// Returns the name of the container that a one-off's unit holds.
+fn held(unit: &UnitName) -> &str {
+    unit.as_str().trim_end_matches(".service")
 }
 
 /// Returns the units that make what the container uses.

@@ -223,17 +223,19 @@ impl Engine {
         if !self.can_stand_in() {
             plan.without_switches();
         }
+        let mut holders = assumed.outdated(self.neighbours(&service.name));
+        holders.extend(old.iter().map(|o| o.deployment.clone()));
+        let before =
+            preflight::Before { old: old.as_deref(), holders: &holders, aside: &assumed.aside };
+        // Before the proof, which fails too where somebody else's file makes a
+        // unit of ours, and cannot say so.
+        preflight::check(self, before, &deployment, &plan).await?;
         let left_out = &assumed.aside.files;
         let proved = if plan.files.is_empty() {
             None
         } else {
             Some(self.prove_without(&deployment, &set, left_out).await?)
         };
-        let mut holders = assumed.outdated(self.neighbours(&service.name));
-        holders.extend(old.iter().map(|o| o.deployment.clone()));
-        let before =
-            preflight::Before { old: old.as_deref(), holders: &holders, aside: &assumed.aside };
-        preflight::check(self, before, &deployment, &plan).await?;
         let (report, additions) = proved.map(|p| (p.report, p.additions)).unzip();
         let additions = additions.unwrap_or_default();
         let notes = self.notes(&request, &deployment);
@@ -353,10 +355,14 @@ impl Engine {
             let tried = generator.check_trial(set, root, left_out).await?;
             let odd = shown(proof::compare(deployment, agent, &tried.units));
             if odd != additions || !tried.refused(set).is_empty() || !tried.fatal().is_empty() {
-                let odd = odd.into_iter().map(|line| format!("while it is tried: {line}"));
-                return Err(EngineError::Proof {
-                    messages: tried.messages.into_iter().chain(odd).collect(),
-                });
+                let told = |when: &str, lines: &[String], others: &[String]| -> Vec<String> {
+                    let only = lines.iter().filter(|line| !others.contains(line));
+                    only.map(|line| format!("{when}: {line}")).collect()
+                };
+                let mut messages = tried.messages;
+                messages.extend(told("while it is tried", &odd, &additions));
+                messages.extend(told("once it is promoted", &additions, &odd));
+                return Err(EngineError::Proof { messages });
             }
         }
         if additions.is_empty() {

@@ -77,7 +77,9 @@ impl Engine {
                     continue;
                 }
             };
-            let mut judged = judge(&self.status(Some(service)).await?, wish);
+            let mut status = self.status(Some(service)).await?;
+            self.add_one_offs(&mut status).await?;
+            let mut judged = judge(&status, wish);
             if judged.iter().all(|p| p.kept.is_none()) {
                 let mut others = self.dependents(service);
                 others.retain(|other| !gone.contains(other));
@@ -140,6 +142,9 @@ fn reason_to_keep(
 ) -> Option<String> {
     if wish.defines(service, &component.container.spec.name) {
         return Some("it is defined".to_owned());
+    }
+    if let Some(one_off) = component.one_offs.first() {
+        return Some(format!("a command of mcp run runs with its data: {}", one_off.unit));
     }
     match component.state {
         ComponentState::Missing | ComponentState::Failed => None,

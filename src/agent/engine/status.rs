@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use super::accepted::container_units;
 use super::checks::Condition;
+use super::one_off::OneOffStatus;
 use super::{Accepted, Engine, EngineError};
 use crate::agent::monitor::drift::{self, Drift, UnitFile};
 pub use crate::agent::monitor::seen::ComponentState;
@@ -53,6 +54,8 @@ pub struct ComponentStatus {
     pub drift: Vec<Drift>,
     /// What runs in it by the calendar, and how that went.
     pub schedules: Vec<(ScheduleName, TimerState)>,
+    /// The one-offs that run with its spec.
+    pub one_offs: Vec<OneOffStatus>,
 }
 
 /// Tells whether a unit is up, or being restarted by somebody.
@@ -168,6 +171,7 @@ impl Engine {
             sub: unit.sub,
             drift,
             schedules: Vec::new(),
+            one_offs: Vec::new(),
         }
     }
 }

@@ -33,6 +33,7 @@ impl Agent {
                 self.engine.add_file_drift(service).await.map_err(|e| status(&e))?;
             }
         }
+        self.engine.add_one_offs(&mut found).await.map_err(|e| status(&e))?;
         for service in &mut found {
             self.engine.add_schedules(service).await.map_err(|e| status(&e))?;
         }

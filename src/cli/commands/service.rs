@@ -12,7 +12,7 @@ use crate::cli::error::{CliError, OutputError};
 use crate::cli::local::{self, LocalDefinition};
 use crate::cli::starter::{self, Starter};
 use crate::cli::status;
-use crate::cli::views::service::{DefinitionView, FileView};
+use crate::cli::views::service::{DefinitionView, FileView, StarterView};
 use crate::names::{ComponentName, ServiceName};
 use crate::rpc::agent_v1 as proto;
 use crate::ui::visible_lines;
@@ -151,7 +151,12 @@ fn new(context: &Context<'_>, args: &NewArgs) -> Result<Exit, CliError> {
     let made = LocalDefinition { path: path.clone(), text };
     made.check(&args.service)?;
     if args.stdout {
-        context.ui.data(&made.text).map_err(OutputError::from)?;
+        if context.json {
+            let service = args.service.to_string();
+            context.show(&StarterView { service, definition: made.text }, |_| String::new())?;
+        } else {
+            context.ui.data(&made.text).map_err(OutputError::from)?;
+        }
         return Ok(Exit::Done);
     }
     if local::load(&path)?.is_some() && !args.force {

@@ -14,6 +14,8 @@ use crate::ui::{Palette, Tone};
 pub struct PsView {
     /// The components, by node, service and the order of the definition.
     pub components: Vec<PsComponent>,
+    /// The commands that run beside or in them, in the same order.
+    pub jobs: Vec<PsJob>,
     /// The nodes that did not answer.
     pub problems: Vec<NodeProblem>,
 }
@@ -48,6 +50,27 @@ pub struct PsComponent {
     pub ports: Vec<String>,
 }
 
+/// A command that `mcp run` or a schedule began and that runs now.
+#[derive(Debug, Serialize)]
+pub struct PsJob {
+    /// The service of its component.
+    pub service: String,
+    /// The component whose spec, or container, it has.
+    pub component: String,
+    /// Its node.
+    pub node: String,
+    /// The unit that holds it; stopping that ends it.
+    pub unit: String,
+    /// `run` or `schedule`.
+    pub kind: &'static str,
+    /// The name of the schedule; `null`: it is of none.
+    pub schedule: Option<String>,
+    /// When it began, RFC 3339.
+    pub since: Option<String>,
+    /// How long it has been running, in seconds.
+    pub uptime_s: Option<u64>,
+}
+
 /// Returns the tone of a state.
 pub fn state_tone(state: &str) -> Tone {
     match state {
@@ -75,6 +98,18 @@ impl PsView {
     pub fn add(&mut self, node: &str, answer: proto::StatusResponse, now: Timestamp) {
         for service in answer.services {
             for component in service.components {
+                for job in component.schedules.iter().filter(|schedule| schedule.running) {
+                    self.jobs.push(PsJob {
+                        service: service.name.clone(),
+                        component: component.name.clone(),
+                        node: node.to_owned(),
+                        unit: job.unit.clone(),
+                        kind: if job.is_one_off() { "run" } else { "schedule" },
+                        schedule: (!job.is_one_off()).then(|| job.name.clone()),
+                        since: age::rfc3339(job.last_ms),
+                        uptime_s: age::since(job.last_ms, now).map(|uptime| uptime.as_secs()),
+                    });
+                }
                 let running = matches!(component.state.as_str(), "running" | "starting");
                 let uptime = age::since(component.since_ms, now).filter(|_| running);
                 self.components.push(PsComponent {
@@ -95,7 +130,7 @@ impl PsView {
         }
     }
 
-    /// Returns the table.
+    /// Returns the table, and below it that of the jobs, if there are any.
     pub fn text(&self, palette: Palette) -> String {
         if self.components.is_empty() && !self.problems.is_empty() {
             // A bare header would say that there is nothing.
@@ -130,7 +165,33 @@ impl PsView {
                 Cell::or_dash(c.ports.join(",")),
             ]
         };
-        table::render(header, &self.components.iter().map(row).collect::<Vec<_>>(), palette)
+        let mut text =
+            table::render(header, &self.components.iter().map(row).collect::<Vec<_>>(), palette);
+        if !self.jobs.is_empty() {
+            text.push('\n');
+            text.push_str(&self.jobs_text(palette));
+        }
+        text
+    }
+
+    fn jobs_text(&self, palette: Palette) -> String {
+        let row = |job: &PsJob| {
+            let uptime = job.uptime_s.map(std::time::Duration::from_secs).map(age::largest_two);
+            let kind = match &job.schedule {
+                Some(schedule) => format!("schedule {schedule}"),
+                None => job.kind.to_owned(),
+            };
+            [
+                Cell::new(&job.service),
+                Cell::new(&job.component),
+                Cell::new(&job.node),
+                Cell::new(kind),
+                Cell::or_dash(uptime.unwrap_or_default()),
+                Cell::new(&job.unit),
+            ]
+        };
+        let header = ["SERVICE", "COMPONENT", "NODE", "JOB", "UPTIME", "UNIT"];
+        table::render(header, &self.jobs.iter().map(row).collect::<Vec<_>>(), palette)
     }
 }
 
@@ -221,9 +282,37 @@ mod tests {
               "ports": []
             }
           ],
+          "jobs": [],
           "problems": []
         }
         "#);
+    }
+
+    #[test]
+    fn jobs_are_below_and_only_while_they_run() {
+        let mut answer = answer();
+        let schedule = |name: &str, running| proto::ScheduleStatus {
+            name: name.into(),
+            unit: format!("metacrypt-api-{name}-schedule.service"),
+            last_ms: 4_600_000,
+            running,
+            ..proto::ScheduleStatus::default()
+        };
+        let one_off = proto::ScheduleStatus::of_one_off(
+            "metacrypt-api-run-09fc570f.service".into(),
+            4_000_000,
+        );
+        answer.services[0].components[0].schedules =
+            vec![schedule("dump", true), schedule("tidy", false), one_off];
+        let mut view = PsView::default();
+        view.add("rift", answer, Timestamp::from_millisecond(4_612_000).unwrap());
+        let text = view.text(Palette::PLAIN);
+        insta::assert_snapshot!(text.split_once("\n\n").unwrap().1, @r"
+        SERVICE    COMPONENT  NODE  JOB            UPTIME  UNIT
+        metacrypt  api        rift  schedule dump  12s     metacrypt-api-dump-schedule.service
+        metacrypt  api        rift  run            10m12s  metacrypt-api-run-09fc570f.service
+        ");
+        insta::assert_snapshot!(serde_json::to_string(&view.jobs[1]).unwrap(), @r#"{"service":"metacrypt","component":"api","node":"rift","unit":"metacrypt-api-run-09fc570f.service","kind":"run","schedule":null,"since":"1970-01-01T01:06:40Z","uptime_s":612}"#);
     }
 
     #[test]

@@ -15,7 +15,16 @@ pub struct DefinitionView {
     pub definition: String,
 }
 
-/// `mcp service export` and `mcp service edit`.
+/// `mcp service new --stdout`.
+#[derive(Debug, Serialize)]
+pub struct StarterView {
+    /// The service.
+    pub service: String,
+    /// The TOML text.
+    pub definition: String,
+}
+
+/// `mcp service new`, `mcp service export` and `mcp service edit`.
 #[derive(Debug, Serialize)]
 pub struct FileView {
     /// The service.
