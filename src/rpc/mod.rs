@@ -4,7 +4,6 @@
 pub mod auth;
 pub mod client;
 pub mod files;
-pub mod one_off;
 pub mod seen;
 pub mod server;
 pub mod tls;

@@ -313,6 +313,14 @@ fn what_is_looked_at_has_the_documented_fields() {
     shown.run("render", &format!("render {DIRECTORY}/pair.toml"));
     shown.run("completions", "completions bash");
     shown.run("man", "man --out /tmp/man");
+    node.as_mcp(
+        "podman run -d --name hand -v /data localhost/lab/web:v1; podman exec hand touch /written",
+        "",
+    )
+    .ok();
+    let adopted = shown.run("adopt --dry-run", "adopt hand --dry-run");
+    assert_ne!(adopted[0]["containers"][0]["volumes"], json!([]), "{adopted:?}");
+    shown.run("adopt", "adopt hand --yes");
     shown.run(
         "import run",
         "import run --stdout -- podman run --pull=never -p 8080:80 localhost/lab/web:v1",

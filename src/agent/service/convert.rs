@@ -386,14 +386,14 @@ fn component_status(status: ComponentStatus, images: &Images) -> pb::ComponentSt
             .schedules
             .iter()
             .map(|(name, state)| schedule_status(c, name, state))
-            .chain(status.one_offs.iter().map(one_off_status))
             .collect(),
+        one_offs: status.one_offs.iter().map(one_off_status).collect(),
     }
 }
 
-fn one_off_status(one_off: &OneOffStatus) -> pb::ScheduleStatus {
+fn one_off_status(one_off: &OneOffStatus) -> pb::OneOffStatus {
     let since_ms = one_off.since.map_or(0, since_epoch_ms);
-    pb::ScheduleStatus::of_one_off(one_off.unit.to_string(), since_ms)
+    pb::OneOffStatus { unit: one_off.unit.to_string(), since_ms }
 }
 
 fn schedule_status(c: &Container, name: &ScheduleName, state: &TimerState) -> pb::ScheduleStatus {

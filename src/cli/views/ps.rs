@@ -98,16 +98,19 @@ impl PsView {
     pub fn add(&mut self, node: &str, answer: proto::StatusResponse, now: Timestamp) {
         for service in answer.services {
             for component in service.components {
-                for job in component.schedules.iter().filter(|schedule| schedule.running) {
+                let scheduled = component.schedules.iter().filter(|schedule| schedule.running);
+                let scheduled = scheduled.map(|s| (&s.unit, Some(s.name.clone()), s.last_ms));
+                let one_offs = component.one_offs.iter().map(|o| (&o.unit, None, o.since_ms));
+                for (unit, schedule, since_ms) in scheduled.chain(one_offs) {
                     self.jobs.push(PsJob {
                         service: service.name.clone(),
                         component: component.name.clone(),
                         node: node.to_owned(),
-                        unit: job.unit.clone(),
-                        kind: if job.is_one_off() { "run" } else { "schedule" },
-                        schedule: (!job.is_one_off()).then(|| job.name.clone()),
-                        since: age::rfc3339(job.last_ms),
-                        uptime_s: age::since(job.last_ms, now).map(|uptime| uptime.as_secs()),
+                        unit: unit.clone(),
+                        kind: if schedule.is_some() { "schedule" } else { "run" },
+                        schedule,
+                        since: age::rfc3339(since_ms),
+                        uptime_s: age::since(since_ms, now).map(|uptime| uptime.as_secs()),
                     });
                 }
                 let running = matches!(component.state.as_str(), "running" | "starting");
@@ -298,12 +301,13 @@ mod tests {
             running,
             ..proto::ScheduleStatus::default()
         };
-        let one_off = proto::ScheduleStatus::of_one_off(
-            "metacrypt-api-run-09fc570f.service".into(),
-            4_000_000,
-        );
+        let one_off = proto::OneOffStatus {
+            unit: "metacrypt-api-run-09fc570f.service".into(),
+            since_ms: 4_000_000,
+        };
         answer.services[0].components[0].schedules =
-            vec![schedule("dump", true), schedule("tidy", false), one_off];
+            vec![schedule("dump", true), schedule("tidy", false)];
+        answer.services[0].components[0].one_offs = vec![one_off];
         let mut view = PsView::default();
         view.add("rift", answer, Timestamp::from_millisecond(4_612_000).unwrap());
         let text = view.text(Palette::PLAIN);

@@ -217,12 +217,7 @@ impl StatusView {
             restarts: c.restarts,
             drift: c.drift,
             drifts: c.drifts.into_iter().map(DriftView::from).collect(),
-            schedules: c
-                .schedules
-                .into_iter()
-                .filter(|schedule| !schedule.is_one_off())
-                .map(StatusSchedule::from)
-                .collect(),
+            schedules: c.schedules.into_iter().map(StatusSchedule::from).collect(),
         };
         self.undone.extend(answer.undone.into_iter().map(|undone| StatusUndone {
             service: undone.service,
