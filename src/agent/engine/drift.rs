@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use super::status::ServiceStatus;
 use super::{Engine, EngineError};
@@ -10,7 +11,8 @@ use crate::agent::monitor::drift::{self, Drift, FileDrift};
 use crate::agent::plan::{self, FileChangeKind};
 use crate::deployment::Container;
 use crate::names::UnitName;
-use crate::podman::{containers, images};
+use crate::podman::containers::{self, Stored};
+use crate::podman::images;
 use crate::quadlet::{Place, render};
 use crate::systemd::LoadState;
 use crate::telemetry::Chain;
@@ -96,20 +98,35 @@ impl Engine {
                 return Vec::new();
             }
         };
+        let mut strangers = self.without_components(found);
+        if strangers.is_empty() {
+            return Vec::new();
+        }
         let deployments = self.deployments();
         let ours = |name: &str| {
             deployments.iter().any(|d| {
-                let busy = self.lately(&d.service).is_some();
-                d.containers.iter().any(|c| c.name.as_str() == name || c.name.is_one_off(name))
-                    || (busy && is_of(d.service.as_str(), name))
+                d.containers.iter().any(|c| c.name.is_one_off(name))
+                    || (is_of(d.service.as_str(), name) && self.lately(&d.service).is_some())
             })
         };
-        let mut strangers: Vec<_> = found.into_iter().filter(|c| !ours(&c.name)).collect();
+        strangers.retain(|c| !ours(&c.name));
         if !strangers.is_empty() {
             let held = self.held_by_units(strangers.iter().map(|c| c.name.as_str())).await;
             strangers.retain(|c| !held.contains(&c.name));
         }
         strangers.iter().map(|c| drift::of_container(&c.name, &c.image)).collect()
+    }
+
+    /// Drops the containers that are called as a component's: on most nodes
+    /// all are, and each sweep looks at every one.
+    fn without_components(&self, mut containers: Vec<Stored>) -> Vec<Stored> {
+        let coming = self.inner.coming.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_force = self.all();
+        let deployments = in_force.iter().map(|a| &a.deployment).chain(coming.values());
+        let names: BTreeSet<&str> =
+            deployments.flat_map(|d| &d.containers).map(|c| c.name.as_str()).collect();
+        containers.retain(|c| !names.contains(c.name.as_str()));
+        containers
     }
 
     /// Returns those of these containers that a unit of the same name runs:

@@ -76,16 +76,21 @@ impl Monitor {
             }
         }
         if std::mem::take(&mut self.due.strangers) {
-            let strangers = self.tools.engine.strangers().await;
-            let found = strangers.into_iter().map(|drift| Found {
-                component: String::new(),
-                desired: "",
-                observed: "",
-                drift,
-            });
-            self.tell("", found.collect()).await;
+            self.find_strangers().await;
         }
         Ok(())
+    }
+
+    /// Looks for the containers of no service.
+    pub(super) async fn find_strangers(&mut self) {
+        let strangers = self.tools.engine.strangers().await;
+        let found = strangers.into_iter().map(|drift| Found {
+            component: String::new(),
+            desired: "",
+            observed: "",
+            drift,
+        });
+        self.tell("", found.collect()).await;
     }
 
     async fn differences(&mut self, service: &ServiceName) -> Result<(), EngineError> {

@@ -304,7 +304,12 @@ impl Monitor {
         for service in self.stamps_changed().await {
             self.due.service(service);
         }
-        self.strangers_due();
+        if self.is_settling() {
+            self.strangers_due();
+            return Ok(());
+        }
+        // At once: another point in time would be another few wake-ups.
+        self.find_strangers().await;
         Ok(())
     }
 

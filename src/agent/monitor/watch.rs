@@ -256,6 +256,11 @@ impl Monitor {
         self.due.soon();
     }
 
+    /// Tells whether something has changed that is soon looked at.
+    pub(super) fn is_settling(&self) -> bool {
+        self.due.at.is_some()
+    }
+
     /// Returns the time since the monitor began, which only goes forward.
     pub(super) fn now(&self) -> Duration {
         self.began.elapsed()

@@ -5,13 +5,13 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use super::{Agent, caller};
 use crate::agent::gate::AuditNote;
 use crate::agent::upgrade::receive::{Head, ReceiveError};
-use crate::agent::upgrade::record::{Ended, Outcome, Program, Record};
+use crate::agent::upgrade::record::{Ended, Outcome, Process, Program, Record};
 use crate::agent::upgrade::running::NotNow;
 use crate::names::ProgramVersion;
 use crate::registry::newest_schema;
 use crate::rpc::agent_v1 as pb;
 use crate::rpc::agent_v1::upgrade_request::Part;
-use crate::systemd::invocation;
+use crate::systemd::invocation::{self, MainProcess};
 use crate::telemetry::Chain;
 
 /// Lines of the journal of a trial that failed.
@@ -120,11 +120,19 @@ fn program(program: Program) -> pb::UpgradedProgram {
     pb::UpgradedProgram { version: version.to_string(), sha256: sha256.into(), by, at_ms }
 }
 
+/// Says what the journal knows the process of a trial by, which had ended when
+/// the agent of before was started.
+fn of_trial(process: Process, ended_ms: i64) -> MainProcess {
+    let Process { pid, boot_id, began_ms } = process;
+    MainProcess { pid, boot_id, began_ms, ended_ms }
+}
+
 async fn end(ended: Ended) -> pb::UpgradeEnd {
-    let Ended { program: upgraded, outcome, reason, at_ms, invocation } = ended;
+    let Ended { program: upgraded, outcome, reason, at_ms, invocation, process } = ended;
     let journal = match outcome {
         Outcome::Returned if !invocation.is_empty() => {
-            invocation::lines_of(&invocation, LINES).await.unwrap_or_else(|error| {
+            let main = process.map(|process| of_trial(process, at_ms));
+            invocation::lines_of(&invocation, main.as_ref(), LINES).await.unwrap_or_else(|error| {
                 vec![format!("(the journal cannot be read: {})", Chain(&error))]
             })
         }

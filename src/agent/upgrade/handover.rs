@@ -178,6 +178,7 @@ fn begin(
         at_ms: now_ms(),
         boot_id: environment.boot_id.clone(),
         invocation: environment.invocation.clone().unwrap_or_default(),
+        pid: Some(process::id()),
         copied,
     });
     save(store, &record)?;

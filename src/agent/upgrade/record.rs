@@ -35,8 +35,32 @@ pub struct Begun {
     pub boot_id: String,
     /// systemd's number of the run, for its journal; empty: not known.
     pub invocation: String,
+    /// The process, which stays the same when the program takes its place; older
+    /// agents did not write it down.
+    #[serde(default)]
+    pub pid: Option<u32>,
     /// Whether the registry was copied first.
     pub copied: bool,
+}
+
+impl Begun {
+    /// Returns the process of the trial, if it was written down.
+    fn process(&self) -> Option<Process> {
+        let Self { at_ms, boot_id, invocation: _, pid, copied: _ } = self;
+        Some(Process { pid: (*pid)?, boot_id: boot_id.clone(), began_ms: *at_ms })
+    }
+}
+
+/// The process that a trial was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its number.
+    pub pid: u32,
+    /// The boot that it was in.
+    pub boot_id: String,
+    /// When the program took its place there, in milliseconds since the Unix
+    /// epoch.
+    pub began_ms: i64,
 }
 
 /// A program that is to show that it works.
@@ -89,6 +113,9 @@ pub struct Ended {
     pub at_ms: i64,
     /// systemd's number of its trial; empty: not known.
     pub invocation: String,
+    /// The process that its trial was, if it did not come up and that is known.
+    #[serde(default)]
+    pub process: Option<Process>,
 }
 
 /// What is known of upgrades. Fields that a later version adds are passed
@@ -151,6 +178,7 @@ impl Record {
                 reason,
                 at_ms: now_ms,
                 invocation,
+                process: begun.process(),
             });
         }
         let older = |program: &Program| {
@@ -219,7 +247,8 @@ impl Record {
     }
 
     fn end(&mut self, program: Program, outcome: Outcome, reason: String, at_ms: i64) {
-        self.last = Some(Ended { program, outcome, reason, at_ms, invocation: String::new() });
+        let invocation = String::new();
+        self.last = Some(Ended { program, outcome, reason, at_ms, invocation, process: None });
     }
 }
 
@@ -253,7 +282,13 @@ mod tests {
     }
 
     fn begun() -> Begun {
-        Begun { at_ms: 6, boot_id: "b1".to_owned(), invocation: "i1".to_owned(), copied: false }
+        Begun {
+            at_ms: 6,
+            boot_id: "b1".to_owned(),
+            invocation: "i1".to_owned(),
+            pid: Some(526),
+            copied: false,
+        }
     }
 
     fn settle(record: Record, version: &str, sha256: fn() -> Option<Sha256Text>) -> Settled {
@@ -279,6 +314,8 @@ mod tests {
         assert_eq!((over.choice, over.failed), (Choice::Installed, begun.trial));
         let last = over.record.last.unwrap();
         assert_eq!((last.outcome, last.invocation.as_str()), (Outcome::Returned, "i1"));
+        let process = Process { pid: 526, boot_id: "b1".to_owned(), began_ms: 6 };
+        assert_eq!(last.process, Some(process));
         assert_eq!(over.record.trial, None);
     }
 
@@ -332,10 +369,15 @@ mod tests {
             "current": {"version": "0.2.0", "sha256": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
                 "size": 4096, "schema": 3, "by": "kyle", "at_ms": 5, "later": true,
                 "installed": "1111111111111111111111111111111111111111111111111111111111111111"},
-            "trial": null, "later": [1]
+            "trial": null, "later": [1],
+            "last": {"program": {"version": "0.3.0", "sha256": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                "size": 4096, "schema": 3, "by": "kyle", "at_ms": 5,
+                "installed": "1111111111111111111111111111111111111111111111111111111111111111"},
+                "outcome": "returned", "reason": "it ended", "at_ms": 7, "invocation": "i1"}
         }"#;
         let record: Record = serde_json::from_str(text).unwrap();
         assert_eq!(record.current, Some(program("0.2.0")));
+        assert_eq!(record.last.as_ref().unwrap().process, None);
         let again = serde_json::to_string(&record).unwrap();
         assert_eq!(serde_json::from_str::<Record>(&again).unwrap(), record);
         assert!(serde_json::from_str::<Record>(&text.replace("aaaa", "../.")).is_err());

@@ -415,11 +415,26 @@ def chain(service):
     return "".join(parts)
 
 
+def without_targets(line):
+    """A line by hand: no target of MCP is named; none, if nothing is left."""
+    key, _, value = line.partition("=")
+    if key == "WantedBy":
+        return "WantedBy=default.target"
+    words = value.split()
+    kept = [word for word in words if not word.endswith(".target")]
+    if kept == words:
+        return line
+    return f"{key}={' '.join(kept)}" if kept else None
+
+
 class BootSet:
     """Units that a boot brings up: mcp's own, and the same ones by hand.
 
     By hand means: the files that mcp renders under other names, wanted by
-    default.target, and without the targets that MCP puts around them.
+    default.target, and without the targets that MCP puts around them. They
+    keep what else they are ordered after: each other, and the unit that makes
+    podman's pause process, for without it some hang until their limit (ADR
+    0010), which says nothing of speed.
     """
 
     def __init__(self, name, definitions):
@@ -442,12 +457,8 @@ class BootSet:
         for service in self.services():
             rendered = WORK / f"hand/containers/systemd/mcp/hand{service}"
             for file in sorted(rendered.glob("*.container")):
-                lines = []
-                for line in file.read_text().splitlines():
-                    if ".target" in line and not line.startswith("WantedBy="):
-                        continue
-                    lines.append("WantedBy=default.target" if line.startswith("WantedBy=") else line)
-                yield file.name, "\n".join(lines) + "\n"
+                lines = (without_targets(line) for line in file.read_text().splitlines())
+                yield file.name, "".join(f"{line}\n" for line in lines if line is not None)
 
     def units(self, who):
         if who == "by hand":
