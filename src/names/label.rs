@@ -6,6 +6,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+/// What the name of a container ends with that was taken over, and stays
+/// until somebody removes it.
+pub const BEFORE: &str = "-before-mcp";
+
 /// Longest name of a service, component, node, route, network or volume.
 ///
 /// A DNS label (RFC 1035, section 2.3.4) holds 63 octets; two of them joined

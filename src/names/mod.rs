@@ -8,7 +8,7 @@ pub mod version;
 
 pub use image::ImageRef;
 pub use label::{
-    ComponentName, ContainerName, Generation, MAX_LABEL, NameError, NetworkName, NodeName,
+    BEFORE, ComponentName, ContainerName, Generation, MAX_LABEL, NameError, NetworkName, NodeName,
     RouteName, ScheduleName, ServiceName, StageName, UnitName, VolumeName,
 };
 pub use sha256::{NoSha256, Sha256Text};

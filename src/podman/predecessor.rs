@@ -9,10 +9,6 @@ use tokio::process::Command;
 
 use super::command::{PodmanError, failed, run, run_within};
 
-/// What the name of a container ends with that was taken over, and stays
-/// until somebody removes it.
-pub const BEFORE: &str = "-before-mcp";
-
 /// Longest time for the data of a volume to be copied.
 const COPY: Duration = Duration::from_secs(3600);
 /// What a container gets for its end and for podman's own work beyond its

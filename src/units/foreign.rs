@@ -95,7 +95,7 @@ pub fn take_away(all: &[Foreign]) -> Result<(), UnitsError> {
         match one(&foreign.path)? {
             None => continue,
             Some(now) if now == *foreign => {}
-            Some(_) => return Err(UnitsError::Changed { path: foreign.path.clone() }),
+            Some(_) => return Err(UnitsError::Changed(foreign.path.clone())),
         }
         fs::remove_file(&foreign.path).map_err(at("remove", &foreign.path))?;
         sync_parent(&foreign.path)?;
@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(fs::read_to_string(kept).unwrap(), "a");
 
         put(&path, "edited");
-        assert!(matches!(take_away(&all), Err(UnitsError::Changed { .. })));
+        assert!(matches!(take_away(&all), Err(UnitsError::Changed(_))));
         assert_eq!(fs::read_to_string(&path).unwrap(), "edited");
     }
 }

@@ -50,11 +50,8 @@ pub enum UnitsError {
         name: String,
     },
     /// A file that is to be taken away is not as it was.
-    #[error("{} was changed meanwhile; look at it and try again", path.display())]
-    Changed {
-        /// The file.
-        path: PathBuf,
-    },
+    #[error("{} was changed meanwhile; look at it and try again", .0.display())]
+    Changed(PathBuf),
     /// A unit file on disk is no UTF-8, so none of ours.
     #[error("{} is not UTF-8", path.display())]
     NotText {

@@ -13,7 +13,8 @@ use mcp::cli::args::Cli;
 const NAMES: [&str; 6] =
     ["SERVICE", "SERVICES", "SERVICE[/COMPONENT]", "SERVICE/COMPONENT", "COMPONENT", "NODE"];
 /// Arguments whose value is a name that is not there yet.
-const NEW_NAMES: [(&str, &str); 4] = [
+const NEW_NAMES: [(&str, &str); 5] = [
+    ("adopt", "service"),
     ("service new", "service"),
     ("import compose", "name"),
     ("import quadlet", "name"),

@@ -2,8 +2,7 @@
 //! for `mcp status`, for events and for healing.
 
 use super::seen::ComponentState;
-use crate::names::ServiceName;
-use crate::podman::predecessor::BEFORE;
+use crate::names::{BEFORE, ServiceName};
 
 /// A kind of difference (`docs/events.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -18,6 +18,7 @@ mod lookup;
 mod operations;
 mod recover;
 mod session;
+mod settle;
 mod since;
 mod status;
 mod sync;
@@ -37,7 +38,6 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::check::follow::Follower;
 use super::doctor::Patient;
-use super::engine::recovery::CutOff;
 use super::engine::{Engine, EngineError, Toolchain, Tools};
 use super::files::DataDirs;
 use super::gate::{AuditNote, Caller};
@@ -158,48 +158,6 @@ impl Agent {
             runtime,
         });
         parts.supervisor.spawn("monitor", monitor.run(parts.supervisor.shutdown()));
-    }
-
-    async fn settle_until_the_end(self, cut_off: Vec<CutOff>) -> Result<(), EngineError> {
-        // A recovery that the shutdown cuts off is taken up at the next start.
-        tokio::select! {
-            () = self.settle(cut_off) => {}
-            () = self.shutdown.cancelled() => {}
-        }
-        Ok(())
-    }
-
-    /// Puts the node's own units in place as soon as its user manager
-    /// answers, then finishes or undoes what was cut off.
-    async fn settle(&self, cut_off: Vec<CutOff>) {
-        while let Err(error) = self.engine.prepare_node().await {
-            let text = Chain(&error).to_string();
-            if self.problems.set("systemd", text.clone()) {
-                tracing::error!("the node's own units are not in place: {text}");
-                self.examine().await;
-            }
-            tokio::time::sleep(RETRY).await;
-        }
-        self.problems.clear("systemd");
-        self.engine.recover(cut_off).await;
-        self.engine.settle_restarts().await;
-        tokio::join!(self.finish_what_is_stuck(), self.bring_back(), self.examine());
-    }
-
-    async fn finish_what_is_stuck(&self) {
-        loop {
-            // Wakes only for an operation that could be neither finished nor
-            // undone: the user manager was away, the disk full.
-            self.engine.stuck().await;
-            tokio::time::sleep(RETRY).await;
-            match self.engine.cut_off().await {
-                Ok(found) => self.engine.recover(found).await,
-                Err(error) => {
-                    tracing::error!(error = %Chain(&error), "the registry does not answer");
-                    self.engine.leave_for_later();
-                }
-            }
-        }
     }
 }
 

@@ -225,7 +225,8 @@ fn shown(name: &str, value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::podman::inspect::{Binding, Inspected};
+    use crate::import::containers::Inspected;
+    use crate::import::containers::inspected::Binding;
 
     fn live(command: &str, more: &str) -> Live {
         let words: Vec<&str> = command.split(' ').collect();

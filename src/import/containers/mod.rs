@@ -3,6 +3,7 @@
 //! left open filled in from the container itself.
 
 mod arguments;
+mod inspected;
 mod settle;
 mod surroundings;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 pub use arguments::{Difference, difference};
+pub use inspected::{Inspected, InspectedImage};
 
 use super::Files;
 use super::finish::{Imported, Unfinished, finish};
@@ -23,7 +25,6 @@ use super::run::split::of_container;
 use super::run::{Options, Scope, Wrong, renamed};
 use super::sheet::{Part, Sheet};
 use crate::names::{ComponentName, ServiceName};
-use crate::podman::inspect::Inspected;
 
 /// A container that runs.
 #[derive(Debug, Clone)]

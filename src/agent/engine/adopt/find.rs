@@ -6,10 +6,9 @@ use std::path::Path;
 use super::image_name;
 use crate::agent::engine::{Engine, EngineError};
 use crate::deployment::Image;
-use crate::import::containers::{Live, LiveUnit};
-use crate::names::{ServiceName, UnitName};
-use crate::podman::inspect::{self, Inspected, InspectedImage};
-use crate::podman::predecessor::{self, BEFORE};
+use crate::import::containers::{Inspected, InspectedImage, Live, LiveUnit};
+use crate::names::{BEFORE, ServiceName, UnitName};
+use crate::podman::{inspect, predecessor};
 use crate::quadlet::{command_line, unit_file};
 use crate::systemd::ActiveState;
 
