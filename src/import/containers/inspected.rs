@@ -113,6 +113,9 @@ pub struct State {
     /// Podman's word: `running`, `exited`, `created` and others.
     #[serde(default)]
     pub status: String,
+    /// The process that looks after it (`conmon(8)`); 0: none.
+    #[serde(default)]
+    pub conmon_pid: u32,
 }
 
 /// Something that is mounted into a container.
@@ -191,7 +194,7 @@ impl Inspected {
         })
     }
 
-    /// Returns the unit that looks after it, if one has made it.
+    /// Returns the unit that its label says has made it: a word, not a proof.
     pub fn unit(&self) -> Option<&str> {
         self.config.labels.get("PODMAN_SYSTEMD_UNIT").map(String::as_str)
     }

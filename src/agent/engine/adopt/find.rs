@@ -92,29 +92,36 @@ impl Engine {
             .filter_map(|c| {
                 let own =
                     || starters.iter().find(|(name, _)| is_of(c, name)).map(|(_, u)| u.as_str());
-                Some((c, UnitName::from_systemd(c.unit().or_else(own)?)))
+                let name = c.unit().or_else(own).filter(|name| is_service(name))?;
+                Some((c, UnitName::from_systemd(name)))
             })
             .collect();
         let names: Vec<UnitName> = claimed.iter().map(|(_, unit)| unit.clone()).collect();
-        let up: Vec<UnitName> = self
-            .manager()
-            .listed(&names)
-            .await?
-            .into_iter()
-            .filter(|row| row.active == ActiveState::Active)
-            .map(|row| row.name)
-            .collect();
-        let files = self.manager().unit_files(&up).await?;
+        let states = self.manager().unit_states(&names).await?;
+        let files = self.manager().unit_files(&names).await?;
         let mut units = BTreeMap::new();
         for (container, name) in &claimed {
+            let Some(state) = states.iter().find(|state| state.name == *name) else { continue };
+            if state.active != ActiveState::Active {
+                // podman-compose names a unit whether there is one or not.
+                continue;
+            }
+            // Anybody can write a label: the unit's process has to be the one
+            // that looks after the container.
+            if state.main_pid != Some(container.state.conmon_pid) {
+                problems.push(format!(
+                    "{} is labelled as of {name}, which runs, but is not what looks after it; that unit would be in the way: systemctl --user disable --now {name}, and podman start {}",
+                    container.name, container.name
+                ));
+                continue;
+            }
             let Some(files) = files.iter().find(|f| f.name == *name) else { continue };
             let quadlet = files.source_path.clone();
             let Some(path) = quadlet.clone().or_else(|| files.fragment_path.clone()) else {
                 continue;
             };
             let unit = Unit { name: name.clone(), path, is_quadlet: quadlet.is_some() };
-            let shared = claimed.iter().filter(|(_, other)| other == name).count() > 1;
-            match stands_against(container, &unit, shared) {
+            match stands_against(container, &unit) {
                 Some(problem) => problems.push(problem),
                 None => {
                     units.insert(container.name.clone(), unit);
@@ -163,13 +170,8 @@ fn read(unit: &Unit) -> Result<LiveUnit, EngineError> {
 }
 
 /// Returns what stands against taking a unit's container over.
-fn stands_against(container: &Inspected, unit: &Unit, shared: bool) -> Option<String> {
+fn stands_against(container: &Inspected, unit: &Unit) -> Option<String> {
     let (name, path, unit) = (&container.name, Path::new(&unit.path), &unit.name);
-    if shared {
-        return Some(format!(
-            "{unit} looks after more containers than {name}; hand them back to podman first: systemctl --user disable {unit}, and stop what it runs"
-        ));
-    }
     if path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with('@')) {
         return Some(format!(
             "{unit} of {name} is made from the template {}, which others may use; write a unit of its own for it",
@@ -216,6 +218,12 @@ fn starters(root: &Path) -> Result<Vec<(String, String)>, EngineError> {
         }
     }
     Ok(found)
+}
+
+/// Tells whether a label can be the name of a service (`systemd.unit(5)`).
+fn is_service(name: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+    name.len() < 256 && name.ends_with(".service") && name.chars().all(good)
 }
 
 /// Tells whether a word names a container, or begins its number.
