@@ -200,7 +200,7 @@ fn ten_containers_made_by_hand_are_taken_over_with_all_that_they_are() {
         let differs = !container["gone"].as_array().unwrap().is_empty();
         // A name that changes, a volume that gets one, and a check that says
         // when it is ready: nothing else.
-        let expected = ["systemd-shop-named", "shop-anon"].contains(&name);
+        let expected = ["systemd-shop-named", "shop-anon", "shop-health"].contains(&name);
         assert_eq!(differs, expected, "{container:#}");
     }
     let dry = node.mcp(&["adopt", "shop", "--dry-run"]).ok();
@@ -248,10 +248,17 @@ fn ten_containers_made_by_hand_are_taken_over_with_all_that_they_are() {
     let drifts = node.mcp(&["status", "--json"]).ok().json();
     assert_eq!(drifts["services"][0]["drifts"], json!([]), "{drifts:#}");
 
-    // And a boot brings it all up, in order.
-    node.lab("reboot");
+    // Let go, it can be taken over again, without a restart of anything.
     let units = shop_units();
     let units: Vec<&str> = units.iter().map(String::as_str).collect();
+    let running = node.invocations(&units);
+    node.mcp(&["release", "shop"]).ok();
+    node.as_mcp("rm ~/.config/mcp/services/shop.toml", "").ok();
+    node.mcp(&["adopt", "shop", "--yes"]).ok().says("nothing had to be restarted");
+    assert_eq!(node.invocations(&units), running);
+
+    // And a boot brings it all up, in order.
+    node.lab("reboot");
     until("all are up", || (node.states(&units) == ["active"; 10]).then_some(()));
     let booted = essences(&node, &new_names);
     for (name, was) in &after {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::settle::published;
+use super::settle::{is_of_a_keeper, published};
 use super::{ContainersError, Live};
 use crate::definition::model::Command;
 use crate::import::check::check_words;
@@ -52,9 +52,6 @@ const HELD: &[&str] = &[
     "sig-proxy",
     "tls-verify",
 ];
-
-/// Labels that say who looks after a container.
-const KEEPERS: &[&str] = &["PODMAN_SYSTEMD_UNIT=", "mcp.service=", "mcp.component="];
 
 /// Compares a container with the words of the call that would make the next
 /// one.
@@ -161,13 +158,26 @@ fn settle_mounts(lines: &mut Lines, live: &Live) {
     }
 }
 
+/// What podman checks with where a call does not say (`podman-run(1)`).
+const CHECKED: &[(&str, &str)] = &[
+    ("health-interval", "30s"),
+    ("health-timeout", "30s"),
+    ("health-retries", "3"),
+    ("health-start-period", "0s"),
+];
+
 /// Returns the options of a run in one form each.
 fn lines(run: &Run) -> Lines {
     let mut lines = Lines::new();
+    let says = |name: &str| run.flags.iter().any(|flag| flag.name == name);
+    if says("health-cmd") {
+        for (name, usual) in CHECKED.iter().filter(|(name, _)| !says(name)) {
+            *lines.entry(shown(name, usual)).or_default() += 1;
+        }
+    }
     for flag in &run.flags {
         let (name, value) = (flag.name.as_str(), flag.value.as_str());
-        if HELD.contains(&name) || (name == "label" && KEEPERS.iter().any(|k| value.starts_with(k)))
-        {
+        if HELD.contains(&name) || (name == "label" && is_of_a_keeper(value)) {
             continue;
         }
         let mut add = |value: &str| *lines.entry(shown(name, value)).or_default() += 1;
@@ -194,7 +204,7 @@ fn lines(run: &Run) -> Lines {
                 add(&serde_json::Value::from(words).to_string());
             }
             "health-cmd" | "health-startup-cmd" => add(&check_line(value)),
-            _ if name.starts_with("health-") => {
+            "health-interval" | "health-timeout" | "health-start-period" => {
                 add(&duration(value).map_or_else(|| value.to_owned(), duration_text));
             }
             _ => add(value),
@@ -259,6 +269,23 @@ mod tests {
         old.container.host_config.port_bindings.insert("80/tcp".to_owned(), Some(vec![bound]));
         let next = "/usr/bin/podman run --name web-a --replace --rm --cgroups=split --sdnotify=conmon -d --env X=1 --cap-add net_raw --cap-add chown --memory 1g --publish 8080:80 --log-driver journald --stop-timeout 10 --pull never --label mcp.service=web localhost/a:1 go";
         assert_eq!(differ(&old, next), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn a_check_is_compared_with_what_podman_does_by_itself() {
+        let old = live(
+            "podman run --name web-a --health-cmd true --health-interval 90s localhost/a:1",
+            "",
+        );
+        let usual = "podman run --name web-a --env X=1 --log-driver journald --stop-timeout 10 --health-cmd true --health-interval 1m30s --health-retries 3";
+        let next = format!("{usual} --health-timeout 30s localhost/a:1");
+        assert_eq!(differ(&old, &next), (String::new(), String::new()));
+        let next = format!("{usual} --health-start-period 2m localhost/a:1");
+        let (gone, new) = differ(&old, &next);
+        assert_eq!(
+            (gone.as_str(), new.as_str()),
+            ("--health-start-period=0s", "--health-start-period=2m")
+        );
     }
 
     #[test]

@@ -173,9 +173,10 @@ impl Inspected {
         self.state.status == "running"
     }
 
-    /// Tells whether it is a component that MCP has deployed.
-    pub fn is_ours(&self) -> bool {
-        self.config.labels.contains_key("mcp.service")
+    /// Returns the service that it was deployed for; it may have been released
+    /// since.
+    pub fn service(&self) -> Option<&str> {
+        self.config.labels.get("mcp.service").map(String::as_str)
     }
 
     /// Returns the volumes that podman gave a number for a name: they go with
@@ -252,7 +253,7 @@ mod tests {
             "HOME=/"]}}}}]"#
         );
         let found = serde_json::from_str::<Vec<Inspected>>(&text).unwrap().remove(0);
-        assert!(found.is_running() && !found.is_ours());
+        assert!(found.is_running() && found.service().is_none());
         assert_eq!(found.config.create_command.len(), 4);
         let volumes: Vec<&str> =
             found.anonymous_volumes().map(|m| m.destination.as_str()).collect();
@@ -270,7 +271,8 @@ mod tests {
         let text = r#"[{"Id": "1", "Name": "x", "Mounts": null,
             "Config": {"CreateCommand": null, "Labels": {"mcp.service": "x"}}}]"#;
         let found = serde_json::from_str::<Vec<Inspected>>(text).unwrap().remove(0);
-        assert!(found.is_ours() && !found.is_running());
+        assert_eq!(found.service(), Some("x"));
+        assert!(!found.is_running());
         assert!(found.config.create_command.is_empty());
         assert!(serde_json::from_str::<Vec<Inspected>>("{}").is_err());
     }

@@ -29,6 +29,9 @@ const HELD: &[&str] = &[
     "tls-verify",
 ];
 
+/// Labels that say who looks after a container.
+const KEEPERS: &[&str] = &["PODMAN_SYSTEMD_UNIT=", "mcp.service=", "mcp.component="];
+
 /// Seconds that a definition gives a container for its end, and podman too.
 const STOP_TIMEOUT: u64 = 10;
 
@@ -46,17 +49,18 @@ pub(super) fn settle(
     (service, component): (&ServiceName, &ComponentName),
 ) -> Vec<VolumeCopy> {
     run.is_docker = false;
+    run.is_live = true;
     run.image.clone_from(&live.image);
     run.flags.retain(|flag| !HELD.contains(&flag.name.as_str()));
-    run.flags.retain(|flag| !(flag.name == "label" && is_systemds(&flag.value)));
+    run.flags.retain(|flag| !(flag.name == "label" && is_of_a_keeper(&flag.value)));
     env(run, live);
     ports(run, live);
     defaults(run, live);
     mounts(run, live, (service, component))
 }
 
-fn is_systemds(label: &str) -> bool {
-    label.starts_with("PODMAN_SYSTEMD_UNIT=")
+pub(super) fn is_of_a_keeper(label: &str) -> bool {
+    KEEPERS.iter().any(|keeper| label.starts_with(keeper))
 }
 
 fn add(run: &mut Run, name: &str, value: String) {

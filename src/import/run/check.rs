@@ -4,7 +4,7 @@ use super::parse::Run;
 use crate::definition::model::Command;
 use crate::import::check::{INTERVAL, RETRIES, TIMEOUT, Times, check_words, health, on_failure};
 use crate::import::sheet::{Part, Section};
-use crate::import::values::duration;
+use crate::import::values::{duration, duration_text};
 
 /// Reads the options of the check together.
 pub(super) fn check(part: &mut Part, run: &Run) {
@@ -25,6 +25,10 @@ pub(super) fn check(part: &mut Part, run: &Run) {
     let command: Command = check_words(command);
     let mut check = health(command, &times);
     check.on_failure = on_failure(get("health-on-failure"));
+    match times.start_period {
+        // It has had that long, and has become ready.
+        Some(given) if run.is_live => check.start_period = Some(duration_text(given)),
+        Some(_) | None => part.remark("health", times.remark()),
+    }
     part.component.health = Some(check);
-    part.remark("health", times.remark());
 }

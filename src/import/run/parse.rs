@@ -16,6 +16,8 @@ pub(in crate::import) struct Run {
     pub(in crate::import) command: Vec<(String, Place)>,
     /// Whether a shell has filled in what it does.
     pub(in crate::import) is_split: bool,
+    /// Whether a container that runs was made by it.
+    pub(in crate::import) is_live: bool,
 }
 
 /// One option.
@@ -126,6 +128,7 @@ pub(in crate::import) fn parse(command: &Command) -> Result<Option<Run>, Wrong> 
         image: image.clone(),
         command: rest.cloned().collect(),
         is_split: command.is_split,
+        is_live: false,
     }))
 }
 

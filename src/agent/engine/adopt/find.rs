@@ -38,7 +38,8 @@ impl Engine {
         let names = predecessor::names().await?;
         let names: Vec<String> = names.into_iter().filter(|name| is_part(service, name)).collect();
         let mut all = inspect::containers(&names).await?;
-        all.retain(|container| !container.is_ours());
+        let is_ours = |name: &str| name.parse().is_ok_and(|name| self.find(&name).is_some());
+        all.retain(|container| !container.service().is_some_and(is_ours));
         all.sort_by(|a, b| a.name.cmp(&b.name));
         let (running, down): (Vec<Inspected>, Vec<Inspected>) =
             all.into_iter().partition(Inspected::is_running);

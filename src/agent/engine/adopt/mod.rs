@@ -203,6 +203,7 @@ impl Predecessor {
     /// up.
     fn compare(&mut self, prepared: &Prepared) -> Result<(), EngineError> {
         let Some(container) = prepared.deployment.container(&self.component) else {
+            self.restarts = vec!["the definition has no such component".to_owned()];
             return Ok(());
         };
         let unit = container.name.unit();

@@ -178,7 +178,7 @@ impl Engine {
         };
         self.change_files(back, Boots::Before, Reload::Now).await?;
         for aside in &journal.containers {
-            self.back_up(aside).await?;
+            self.back_up(service, aside).await?;
         }
         self.drop_holders(journal).await?;
         self.journals().remove(service).map_err(EngineError::AdoptionJournal)?;
@@ -187,12 +187,12 @@ impl Engine {
     }
 
     /// Has a container run again as before.
-    async fn back_up(&self, aside: &Aside) -> Result<(), EngineError> {
+    async fn back_up(&self, service: &ServiceName, aside: &Aside) -> Result<(), EngineError> {
         let before = format!("{}{BEFORE}", aside.name);
         if predecessor::exists(&before).await? {
             // podman leaves one behind whose conmon systemd had to kill.
             let left = inspect::containers(std::slice::from_ref(&aside.name)).await?;
-            if left.first().is_some_and(Inspected::is_ours) {
+            if left.first().and_then(Inspected::service) == Some(service.as_str()) {
                 predecessor::remove(&aside.name).await?;
             }
             predecessor::rename(&before, &aside.name).await?;
