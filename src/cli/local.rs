@@ -1,5 +1,6 @@
 //! Service definitions in the operator's services directory.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::atomic_file;
@@ -106,22 +107,44 @@ impl LocalDefinition {
     ///
     /// The file is not TOML or cannot be written.
     pub fn set_active(&self, active: bool) -> Result<bool, CliError> {
-        let edited = edit::set_active(&self.text, active).map_err(CliError::usage)?;
-        let Some(edited) = edited else {
+        let Some(edited) = self.with_active(active)? else {
             return Ok(false);
         };
-        save(&self.path, &edited)?;
+        save(&self.path, &edited, PRIVATE)?;
         Ok(true)
+    }
+
+    /// Returns the text with `active` written into it; none if it is so.
+    ///
+    /// # Errors
+    ///
+    /// The file is not TOML.
+    pub fn with_active(&self, active: bool) -> Result<Option<String>, CliError> {
+        edit::set_active(&self.text, active).map_err(|error| {
+            let name = self.path.display();
+            CliError::usage(error).hint(format!("mcp lint {name}"))
+        })
     }
 }
 
-/// Writes a definition, and the directory if it is missing.
+/// The mode of a new file that holds nothing but what was typed.
+pub const PUBLIC: u32 = 0o644;
+/// The mode of a new file that may hold secrets, such as what containers have
+/// in their environments.
+pub const PRIVATE: u32 = 0o600;
+
+/// Writes a definition or the config, and the directory if it is missing. A
+/// file that is there keeps its permissions; a new one gets `mode`.
 ///
 /// # Errors
 ///
 /// Any error of the file system.
-pub fn save(path: &Path, text: &str) -> Result<(), CliError> {
-    write(path, text.as_bytes(), 0o644)
+pub fn save(path: &Path, text: &str, mode: u32) -> Result<(), CliError> {
+    let mode = match std::fs::metadata(path) {
+        Ok(found) => found.permissions().mode() & 0o777,
+        Err(_) => mode,
+    };
+    write(path, text.as_bytes(), mode)
 }
 
 /// Writes a file of the operator, and its directory if that is missing.
@@ -175,9 +198,11 @@ mod tests {
     fn a_link_stays_a_link() {
         let dir = tempfile::tempdir().unwrap();
         let (real, link) = (dir.path().join("real"), dir.path().join("link"));
-        save(&real, "a").unwrap();
+        save(&real, "a", PRIVATE).unwrap();
         std::os::unix::fs::symlink(&real, &link).unwrap();
-        save(&link, "b").unwrap();
+        save(&link, "b", PUBLIC).unwrap();
+        let mode = std::fs::metadata(&real).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, PRIVATE, "what was private stays so");
         assert_eq!(std::fs::read_to_string(&real).unwrap(), "b");
         assert!(link.symlink_metadata().unwrap().is_symlink());
     }

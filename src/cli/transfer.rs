@@ -142,7 +142,13 @@ pub async fn run<T: Send + 'static>(
     let shown = meter.clone();
     let (left_out, left_out_count) = (Vec::new(), 0);
     let mut link = Link { to, from, meter, bad: None, left_out, left_out_count };
-    let thread = tokio::task::spawn_blocking(move || (work(&mut link), link));
+    let thread = tokio::task::spawn_blocking(move || {
+        let result = work(&mut link);
+        let Link { bad, left_out, left_out_count, .. } = link;
+        // The rest of the link goes: without this end the agent ends too,
+        // which may be waiting for an answer to what was refused here.
+        (result, bad, left_out, left_out_count)
+    });
     // Of its own, so that a thread that waits for room is not waited for when
     // the agent has ended.
     let carry = tokio::spawn(async move {
@@ -156,10 +162,11 @@ pub async fn run<T: Send + 'static>(
     if ended.is_some() {
         carry.abort();
     }
-    let (result, link) = thread.await.map_err(|lost| CliError::failed(AnswerError::Lost(lost)))?;
+    let (result, bad, left_out, left_out_count) =
+        thread.await.map_err(|lost| CliError::failed(AnswerError::Lost(lost)))?;
     shown.finish_and_clear();
-    let told = Told { start, left_out: link.left_out, left_out_count: link.left_out_count };
-    match (result, link.bad, ended) {
+    let told = Told { start, left_out, left_out_count };
+    match (result, bad, ended) {
         (Ok(done), _, _) => Ok((done, told)),
         (Err(_), Some(source), _) => {
             Err(CliError::failed(AnswerError::Frame { node: node.clone(), source }))

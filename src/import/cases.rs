@@ -243,7 +243,12 @@ fn files_that_are_none_are_told() {
         quadlet::import(&paths, &mut files, None).unwrap_err(),
         quadlet::QuadletError::NoContainer
     );
-    let garbage = "\u{0}\u{1}[Container\n[Container]\nImage\n=x\nExec=\"\nEnvironment='\nVolume=:\nPublishPort=::::\n";
+    for (junk, line) in [("[Container\nImage=x\n", 1), ("[Container]\nImage\n", 2)] {
+        let mut files = made(&[("/a/x.container", junk)]);
+        let told = quadlet::import(&path, &mut files, None).unwrap_err().to_string();
+        assert!(told.contains(&format!("line {line} is no KEY=VALUE")), "{told}");
+    }
+    let garbage = "[Container]\nImage=\nExec=\"\nEnvironment='\nVolume=:\nPublishPort=::::\n";
     let mut files = made(&[("/a/x.container", garbage)]);
     let (imported, _) = quadlet::import(&path, &mut files, None).unwrap();
     definition::load(&imported.text).unwrap();

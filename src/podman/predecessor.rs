@@ -98,30 +98,6 @@ pub async fn volume_exists(name: &str) -> Result<bool, PodmanError> {
     there("volume exists", &["volume", "exists", "--", name]).await
 }
 
-/// Makes a container that never runs and uses a volume: podman removes no
-/// volume that is in use.
-///
-/// # Errors
-///
-/// [`PodmanError`]
-pub async fn hold_volume(holder: &str, volume: &str, image: &str) -> Result<(), PodmanError> {
-    let mount = format!("{volume}:/held");
-    let arguments = [
-        "create",
-        "--replace",
-        "--pull",
-        "never",
-        "--name",
-        holder,
-        "--volume",
-        &mount,
-        "--",
-        image,
-        "held",
-    ];
-    done("create", &arguments).await
-}
-
 /// Removes a container, its volumes not; one that is not there is fine.
 ///
 /// # Errors
@@ -142,9 +118,10 @@ pub async fn remove(name: &str) -> Result<(), PodmanError> {
 ///
 /// # Errors
 ///
-/// [`PodmanError`]; the new volume is there then, with a part of the data.
+/// [`PodmanError`]: the new volume is there already; or it is there then, with
+/// a part of the data.
 pub async fn copy_volume(from: &str, to: &str) -> Result<(), PodmanError> {
-    done("volume create", &["volume", "create", "--ignore", "--", to]).await?;
+    done("volume create", &["volume", "create", "--", to]).await?;
     let piped = async {
         let mut export =
             podman(&["volume", "export", "--", from]).stdout(Stdio::piped()).spawn()?;

@@ -26,6 +26,26 @@ fn is_blank(c: char) -> bool {
     c.is_ascii_whitespace()
 }
 
+/// Returns the first line that is no directive, section or comment, by number:
+/// systemd passes it over, and podman's generator refuses the file.
+pub fn unreadable(text: &str) -> Option<(usize, &str)> {
+    let mut goes_on = false;
+    for (line, number) in text.lines().zip(1..) {
+        let plain = line.trim_matches(is_blank);
+        let is_comment = plain.is_empty() || plain.starts_with(['#', ';']);
+        let is_section = plain.starts_with('[') && plain.ends_with(']');
+        let is_directive = plain
+            .split_once('=')
+            .is_some_and(|(key, _)| !key.trim().is_empty() && !plain.starts_with('['));
+        if !(goes_on || is_comment || is_section || is_directive) {
+            return Some((number, plain));
+        }
+        goes_on = plain.ends_with('\\') && (goes_on || is_directive)
+            || (goes_on && is_comment && !plain.is_empty());
+    }
+    None
+}
+
 /// Reads the directives of a unit file, in order. Comments, and lines that
 /// are no directive, are passed over, as systemd does.
 pub fn directives(text: &str) -> Vec<Directive> {
@@ -101,5 +121,16 @@ mod tests {
         assert_eq!(wide[0].value, "x\u{2028}\u{a0}");
         assert_eq!(values(&found, "Unit", "A").collect::<Vec<_>>(), ["1"]);
         assert_eq!(body("# a\n# b\n\n[Unit]\n# c\n"), "\n[Unit]\n# c\n");
+    }
+
+    #[test]
+    fn a_line_that_is_nothing_is_found() {
+        let good = "# c\n[Container]\nImage=a\nExec=a \\\n  no key here \\\n# between\n  the end\n\n; d\nX=[1]\n";
+        assert_eq!(unreadable(good), None);
+        for (bad, number) in
+            [("[Container\nImage=x\n", 1), ("[A]\nnot a key\n", 2), ("[A]\n=x\n", 2)]
+        {
+            assert_eq!(unreadable(bad).map(|(n, _)| n), Some(number), "{bad}");
+        }
     }
 }

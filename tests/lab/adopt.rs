@@ -185,7 +185,7 @@ fn ten_containers_made_by_hand_are_taken_over_with_all_that_they_are() {
     let untouched = ids("shop-quad shop-unit shop-down shopping");
 
     // What others have stopped is told to be there, and how to bring it in.
-    node.mcp(&["status"]).ok().says("mcp adopt shopping --dry-run");
+    node.mcp(&["status"]).ok().says("mcp adopt shopping makes it one");
     node.mcp(&["adopt", "nothing"]).code(1).says("no container called nothing or nothing-* runs");
     let plan = node.mcp(&["adopt", "shop", "--dry-run", "--json"]).ok().json();
     assert_eq!(plan["left_alone"], json!(["shop-down"]));
@@ -313,7 +313,65 @@ fn a_takeover_that_does_not_become_ready_puts_everything_back() {
     node.as_mcp("test -f ~/.config/containers/systemd/duo-stays.container", "").ok();
     node.as_mcp("test ! -e ~/adopted/duo.json && test ! -e ~/.config/mcp/services/duo.toml", "")
         .ok();
+    node.as_mcp("! podman volume exists duo-fails-data", "").ok();
     assert_eq!(node.mcp(&["list", "--json"]).ok().json()["services"], json!([]));
+}
+
+/// What nothing could bring back, or what would be lost without a word.
+const HOPELESS: &[(&str, &str, &str)] = &[
+    ("rm", "podman run -d --rm --name rm $web", "nothing could bring it back"),
+    (
+        "vpn",
+        "podman run -d --name vpn $web; podman run -d --name vpn-side --network container:vpn -e PORT=81 $web",
+        "vpn-side is made of another container",
+    ),
+    (
+        "two",
+        "podman create -q --name two $web >/dev/null; podman run -d --name systemd-two $web",
+        "there is another container two",
+    ),
+    (
+        "pod",
+        "podman pod create -q --name apod >/dev/null 2>&1 || podman pod create --name apod; podman run -d --pod apod --name pod-a $web",
+        "pod-a is in a pod",
+    ),
+    (
+        "label",
+        "podman run -d --name label --label PODMAN_SYSTEMD_UNIT=mcp.target --label x=y $web; podman run -d --name label-b --label PODMAN_SYSTEMD_UNIT=dbus.service $web",
+        "label-b is said to be run by dbus.service",
+    ),
+    (
+        "down",
+        "printf '[Service]\\nExecStart=/usr/bin/podman run --name down %s\\n' $web >~/.config/systemd/user/hand.service; systemctl --user daemon-reload; podman run -d --name down $web",
+        "down is said to be run by hand.service",
+    ),
+];
+
+#[test]
+fn what_nothing_could_bring_back_is_refused_before_anything_is_touched() {
+    let node = machine();
+    node.spoil();
+    node.as_mcp("mkdir -p ~/.config/systemd/user", "").ok();
+    for (service, script, told) in HOPELESS {
+        node.as_mcp(&format!("web=localhost/lab/web:v1; {script}"), "").ok();
+        let running = || node.as_mcp("podman ps -aq --no-trunc", "").ok().text().to_owned();
+        let before = running();
+        node.mcp(&["adopt", service, "--yes"]).code(1).says(told);
+        assert_eq!(running(), before, "{service}");
+    }
+    node.as_mcp("test -z \"$(ls ~/adopted 2>/dev/null)\"", "").ok();
+    // A second takeover does not meet what is left of the first.
+    node.as_mcp("podman run -d --name again localhost/lab/web:v1", "").ok();
+    node.mcp(&["adopt", "again", "--yes"]).ok();
+    node.mcp(&["undeploy", "again"]).ok();
+    node.as_mcp(
+        "rm ~/.config/mcp/services/again.toml; podman run -d --name again localhost/lab/web:v1",
+        "",
+    )
+    .ok();
+    node.mcp(&["adopt", "again", "--yes"]).code(1).says("podman rm again-before-mcp");
+    node.as_mcp("podman rm again-before-mcp", "").ok();
+    node.mcp(&["adopt", "again", "--yes"]).ok();
 }
 
 /// Three, one of each kind of keeper.

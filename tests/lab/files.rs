@@ -180,6 +180,11 @@ fn a_full_or_read_only_disk_is_told_and_leaves_nothing() {
     node.as_root("systemctl restart mcp-agent").ok();
     until("the agent is back", || (node.mcp(&["list"]).code == 0).then_some(()));
     node.mcp(&["push", "/var/tmp/s", "mcq"]).ok();
+    // What is in the way here is told, and nobody waits for the other end.
+    node.as_mcp("mkdir -p /var/tmp/d; echo x >/var/tmp/d/x; echo f >/var/tmp/file", "").ok();
+    node.mcp(&["push", "/var/tmp/d", "mcq"]).ok();
+    node.as_mcp("exec timeout 60 mcp pull mcq d /var/tmp/file", "").code(1).says("is a file");
+    node.as_mcp("rm -r /srv/mcq/d", "").ok();
     node.mcp(&["push", "/var/tmp/f", "mcq", "s"]).code(1).says("the disk is full");
     assert_eq!(node.as_mcp("ls -A /srv/mcq; cat /srv/mcq/s", "").ok().text(), "s\nsmall");
     node.as_root("mount -o remount,ro /srv/mcq").ok();

@@ -99,6 +99,7 @@ impl Engine {
     /// changed then.
     pub async fn deploy(&self, prepared: Prepared, progress: Progress) -> Result<(), EngineError> {
         let busy = self.take(&prepared.deployment.service, KIND)?;
+        self.check_settled(&prepared.deployment.service)?;
         let service = &prepared.deployment.service;
         let now = self.find(service).map(|a| (a.row.generation, a.row.active));
         if now != prepared.old.as_ref().map(|o| (o.row.generation, o.row.active)) {

@@ -172,8 +172,16 @@ pub enum EngineError {
         why: String,
     },
     /// What is to be taken over is ours already.
-    #[error("{service} is MCP's already: mcp status {service}")]
+    #[error("{service} is MCP's already; mcp service export {service} writes its definition")]
     IsOurs {
+        /// The service.
+        service: ServiceName,
+    },
+    /// An earlier takeover has not come to its end.
+    #[error(
+        "a takeover of {service} is still being finished or undone; the agent's journal says what keeps it"
+    )]
+    Unsettled {
         /// The service.
         service: ServiceName,
     },

@@ -130,14 +130,14 @@ impl Engine {
         self.close_ports(&deploy.new, &closing).await?;
         let gone =
             |c: &&Container| !stays(c) || old.is_some_and(|old| sockets::holder_changes(c, old));
-        // What is taken over without a restart is not the new generation's yet.
-        let in_place = self.left_in_place(&deploy.service);
+        // What was there before a takeover is not the new generation's.
+        let others = self.not_started_by(deploy).await?;
         let gone: Vec<&Container> = deploy
             .new
             .containers
             .iter()
             .filter(gone)
-            .filter(|c| !in_place.contains(&c.spec.name))
+            .filter(|c| !others.contains(&c.spec.name))
             .collect();
         self.stop_alone(&gone).await?;
         Ok(())

@@ -294,12 +294,12 @@ pub fn of_container(name: &str, image: &str) -> Drift {
     let (reason, mend) = if name.ends_with(BEFORE) {
         (format!("the container {name} is what ran before mcp adopt"), format!("podman rm {name}"))
     } else {
-        let reason = format!("the container {name} ({image}) belongs to no service");
-        let mend = match plain.parse::<ServiceName>() {
-            Ok(service) => format!("mcp adopt {service} --dry-run    # or podman rm -f {name}"),
-            Err(_) => format!("podman rm -f {name}"),
+        let adopt = match plain.parse::<ServiceName>() {
+            Ok(service) => format!("; mcp adopt {service} makes it one"),
+            Err(_) => String::new(),
         };
-        (reason, mend)
+        let reason = format!("the container {name} ({image}) belongs to no service{adopt}");
+        (reason, format!("podman rm -f {name}"))
     };
     Drift { kind: DriftKind::UnknownContainer, subject: name.to_owned(), reason, mend }
 }

@@ -31,7 +31,9 @@ pub(super) fn status(error: &EngineError) -> Status {
         | EngineError::Boot(_)
         | EngineError::Podman(_) => Code::FailedPrecondition,
         EngineError::Ports(_) | EngineError::NoSparePort { .. } => Code::ResourceExhausted,
-        EngineError::Busy { .. } | EngineError::Overtaken { .. } => Code::Aborted,
+        EngineError::Busy { .. }
+        | EngineError::Unsettled { .. }
+        | EngineError::Overtaken { .. } => Code::Aborted,
         EngineError::Systemd(_) => Code::Unavailable,
         EngineError::PodmanCall(_)
         | EngineError::Generator(_)

@@ -15,9 +15,6 @@ use crate::names::ServiceName;
 use crate::rpc::agent_v1 as proto;
 use crate::ui::visible_lines;
 
-/// The definition holds the containers' variables: for the owner alone.
-const MODE: u32 = 0o600;
-
 /// Take over containers that run, made by podman run, by units or by quadlets
 ///
 /// The running containers SERVICE and SERVICE-* of the agent's user become the
@@ -95,7 +92,7 @@ pub async fn run(context: &Context<'_>, args: &AdoptArgs) -> Result<Exit, CliErr
     let answer = client.adopt(request).await.map_err(refused)?;
     let exit = progress::follow(context, &node.name, answer.into_inner()).await?;
     if exit == Exit::Done && !is_there {
-        local::write(&path, view.definition.as_bytes(), MODE)?;
+        local::write(&path, view.definition.as_bytes(), local::PRIVATE)?;
         context.ui.status(&format!("its definition is {}", path.display()));
     }
     Ok(exit)

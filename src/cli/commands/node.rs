@@ -187,7 +187,7 @@ fn config_text(context: &Context<'_>) -> Result<String, CliError> {
 
 fn changed(context: &Context<'_>, node: &NodeName, edited: &str) -> Result<(), CliError> {
     let path = path(context.environment, context.config.as_deref());
-    local::save(&path, edited)?;
+    local::save(&path, edited, local::PUBLIC)?;
     let view = NodeChangeView { node: node.to_string(), path: path.display().to_string() };
     context.show(&view, |view| format!("{}: written to {}\n", view.node, view.path))
 }

@@ -69,7 +69,7 @@ pub fn run(context: &Context<'_>, args: &RenderArgs) -> Result<Exit, CliError> {
     if let Some(out) = &args.out {
         for file in &view.files {
             let path = out.join(&file.path);
-            local::save(&path, &file.text)?;
+            local::save(&path, &file.text, local::PUBLIC)?;
         }
     }
     context.show(&view, |view| match &args.out {

@@ -163,7 +163,7 @@ fn new(context: &Context<'_>, args: &NewArgs) -> Result<Exit, CliError> {
         let hint = format!("mcp service edit {}", args.service);
         return Err(CliError::usage(ServiceError::Exists(path)).hint(hint));
     }
-    local::save(&path, &made.text)?;
+    local::save(&path, &made.text, local::PUBLIC)?;
     told(context, &args.service, &path, true)?;
     context.ui.hint(&format!("mcp service edit {0} && mcp deploy {0} --dry-run", args.service));
     Ok(Exit::Done)
@@ -214,7 +214,7 @@ async fn export(context: &Context<'_>, args: &ExportArgs) -> Result<Exit, CliErr
             return Err(CliError::failed(ServiceError::Differs(path)).hint(hint));
         }
         Some(_) | None => {
-            local::save(&path, &view.definition)?;
+            local::save(&path, &view.definition, local::PRIVATE)?;
             true
         }
     };
@@ -230,7 +230,7 @@ fn edit(context: &Context<'_>, args: &EditArgs) -> Result<Exit, CliError> {
     let edited = editor::edit(context, &local, &args.service)?;
     let changed = edited.as_ref().is_some_and(|text| *text != local.text);
     if let (true, Some(text)) = (changed, edited) {
-        local::save(&path, &text)?;
+        local::save(&path, &text, local::PRIVATE)?;
     }
     told(context, &args.service, &path, changed)?;
     if changed {

@@ -32,6 +32,8 @@ pub struct StopArgs {
 pub async fn run(context: &Context<'_>, args: &StopArgs) -> Result<Exit, CliError> {
     let settings = context.settings()?;
     let mut target = context.service(&settings, &args.service, &args.node.node).await?;
+    // Before the node is asked: what cannot be written afterwards.
+    target.local.as_ref().map(|local| local.with_active(false)).transpose()?;
     let request =
         proto::ServiceRequest { service: args.service.to_string(), component: String::new() };
     let node = &target.node.name;

@@ -461,7 +461,8 @@ impl<'a> Provision<'a> {
             let without = edit::remove_node(&text, node.name.as_str()).map_err(CliError::usage)?;
             text = without.unwrap_or(text);
         }
-        local::save(&path, &edit::add_node(&text, node).map_err(CliError::usage)?)?;
+        let edited = edit::add_node(&text, node).map_err(CliError::usage)?;
+        local::save(&path, &edited, local::PUBLIC)?;
         self.done("config", Outcome::Changed, detail);
         Ok(())
     }

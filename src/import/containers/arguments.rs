@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::settle::{is_of_a_keeper, published};
+use super::settle::{is_of_a_keeper, more_networks, published};
 use super::{ContainersError, Live};
 use crate::definition::model::Command;
 use crate::import::check::check_words;
@@ -105,6 +105,9 @@ fn as_it_is(run: &Run, live: &Live) -> Lines {
     for port in published(live) {
         add(shown("publish", &port_line(&port)));
     }
+    for network in more_networks(run, live) {
+        add(shown("network", &network));
+    }
     let stop_timeout = container.config.stop_timeout.to_string();
     for (name, value) in [
         ("name", &container.name),
@@ -135,13 +138,15 @@ fn compare(old: &Lines, new: &Lines, difference: &mut Difference) {
 /// Puts what is mounted in the place of what was asked for: a path may have
 /// begun where somebody stood, and a volume may have no name.
 fn settle_mounts(lines: &mut Lines, live: &Live) {
+    // Volumes that go with it have no name afterwards either.
+    let stays = live.container.host_config.auto_remove;
     let mut asked: Vec<String> = Vec::new();
     for mounted in &live.container.mounts {
         let at = |line: &str| {
             let value = line.strip_prefix("--volume=")?;
             let (source, rest) = value.split_once(':').unwrap_or(("", value));
             let target = rest.split(':').next()?.trim_end_matches('/');
-            let open = source.is_empty() || source.starts_with(['.', '~']);
+            let open = (source.is_empty() && !stays) || source.starts_with(['.', '~']);
             (target == mounted.destination && open).then(|| rest.to_owned())
         };
         let found = lines.keys().find_map(|line| Some((line.clone(), at(line)?)));
@@ -149,7 +154,7 @@ fn settle_mounts(lines: &mut Lines, live: &Live) {
         if let Some((line, rest)) = found {
             lines.remove(&line);
             asked.push(format!("--volume={source}:{rest}"));
-        } else if live.container.anonymous_volumes().any(|own| own == mounted) {
+        } else if !stays && live.container.anonymous_volumes().any(|own| own == mounted) {
             asked.push(format!("--volume={source}:{}", mounted.destination));
         }
     }

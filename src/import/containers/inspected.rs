@@ -35,6 +35,9 @@ pub struct Inspected {
     /// What it has of the node.
     #[serde(default)]
     pub host_config: HostConfig,
+    /// What it is connected to.
+    #[serde(default)]
+    pub network_settings: NetworkSettings,
     /// Whether it runs.
     #[serde(default)]
     pub state: State,
@@ -60,6 +63,9 @@ pub struct Config {
     /// Its host name.
     #[serde(default)]
     pub hostname: String,
+    /// Its secrets.
+    #[serde(default, deserialize_with = "nullable")]
+    pub secrets: Vec<Secret>,
     /// Seconds between the stop signal and SIGKILL.
     #[serde(default)]
     pub stop_timeout: u64,
@@ -143,6 +149,37 @@ pub struct RestartPolicy {
     /// `no`, `always`, `unless-stopped`, `on-failure`; empty: `no`.
     #[serde(default)]
     pub name: String,
+    /// How often it tries; 0: without end.
+    #[serde(default)]
+    pub maximum_retry_count: u32,
+}
+
+impl RestartPolicy {
+    /// Returns it as `podman run` takes it; none: podman does not.
+    pub fn argument(&self) -> Option<String> {
+        match (self.name.as_str(), self.maximum_retry_count) {
+            ("" | "no", _) => None,
+            (name, 0) => Some(name.to_owned()),
+            (name, times) => Some(format!("{name}:{times}")),
+        }
+    }
+}
+
+/// A secret that a container gets.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Secret {
+    /// Podman's name of it.
+    #[serde(default, rename = "Name")]
+    pub name: String,
+}
+
+/// The networks that a container is in.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct NetworkSettings {
+    /// By name.
+    #[serde(default, deserialize_with = "nullable")]
+    pub networks: BTreeMap<String, serde_json::Value>,
 }
 
 /// An image, as `podman image inspect` tells it.
@@ -186,6 +223,11 @@ impl Inspected {
         self.mounts.iter().filter(|m| m.kind == "volume" && is_number(&m.name))
     }
 
+    fn is_secret(&self, name: &str, value: &str) -> bool {
+        let hidden = !value.is_empty() && value.bytes().all(|b| b == b'*');
+        hidden && self.config.secrets.iter().any(|secret| secret.name == name)
+    }
+
     /// Returns the ports of the node that it publishes, UDP or not.
     pub fn node_ports(&self) -> impl Iterator<Item = (u16, bool)> {
         self.host_config.port_bindings.iter().flat_map(|(inner, bound)| {
@@ -215,6 +257,8 @@ impl Inspected {
             .filter_map(|line| line.split_once('='))
             .filter(move |(name, value)| match *name {
                 "container" => *value != "podman",
+                // podman writes asterisks for what it will not show.
+                _ if self.is_secret(name, value) => given(name),
                 "HOSTNAME" => *value != self.config.hostname,
                 "HOME" | "TERM" | "PATH" => given(name),
                 _ => true,

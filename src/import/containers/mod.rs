@@ -11,6 +11,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use settle::VolumeNames;
+
 pub use arguments::{Difference, difference};
 pub use inspected::{Inspected, InspectedImage};
 
@@ -23,7 +25,8 @@ use super::run::apply::apply;
 use super::run::parse::parse;
 use super::run::split::of_container;
 use super::run::{Options, Scope, Wrong, renamed};
-use super::sheet::{Part, Sheet};
+use super::sheet::{Part, Section, Sheet};
+
 use crate::names::{ComponentName, ServiceName};
 
 /// A container that runs.
@@ -142,6 +145,7 @@ pub fn import(
         is_docker: false,
     };
     let mut sheet = Sheet::default();
+    let mut volume_names = BTreeMap::new();
     let mut taken = Vec::new();
     for (live, name) in live.iter().zip(&names) {
         let container = live.container.name.clone();
@@ -150,24 +154,26 @@ pub fn import(
             return Err(ContainersError::NoCommand { container });
         };
         let required = settle::required(&mut run);
-        let volumes = settle::settle(&mut run, live, (service, name));
+        let mut names = VolumeNames { service, component: name, given: &mut volume_names };
+        let volumes = settle::settle(&mut run, live, &mut names);
+        let nameless = settle::nameless(&mut run);
         let mut part = Part::new(name.as_str(), &container, run.place.clone());
         part.remark("", format!("From the container {container}."));
         apply(&mut scope, &mut part, &run);
+        for target in nameless {
+            part.extra(Section::Container, "Volume", target);
+        }
         for other in required {
             if let Some((_, other)) = by_container.iter().find(|(own, _)| **own == other) {
                 part.depend(other.as_str());
             }
         }
         if let Some(unit) = &live.unit {
-            let around = Around { service, names: &units, files: scope.files };
+            let is_alone = units.len() == 1;
+            let around = Around { service, names: &units, files: scope.files, is_alone };
             let notes = std::mem::take(&mut scope.notes);
-            scope.notes = surroundings::read(
-                (&mut part, &mut sheet.service, notes),
-                &around,
-                unit,
-                units.len() == 1,
-            );
+            let said = (&mut part, &mut sheet.service, notes);
+            scope.notes = surroundings::read(said, &around, unit);
         }
         renamed(&mut part, &container, service);
         sheet.parts.push(part);

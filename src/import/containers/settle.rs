@@ -2,9 +2,11 @@
 //! variables of the shell, ports and paths that somebody else chose, volumes
 //! without a name.
 
+use std::collections::BTreeMap;
+
 use super::{Live, VolumeCopy};
 use crate::import::run::parse::{Flag, Run};
-use crate::import::values::label;
+use crate::import::values::{label, untaken};
 use crate::names::{ComponentName, ServiceName};
 
 /// Options that say how podman and systemd hold a container: its new unit has
@@ -43,11 +45,7 @@ pub(super) fn required(run: &mut Run) -> Vec<String> {
 }
 
 /// Fills in what the container says; returns the volumes that get a name.
-pub(super) fn settle(
-    run: &mut Run,
-    live: &Live,
-    (service, component): (&ServiceName, &ComponentName),
-) -> Vec<VolumeCopy> {
+pub(super) fn settle(run: &mut Run, live: &Live, names: &mut VolumeNames<'_>) -> Vec<VolumeCopy> {
     run.is_docker = false;
     run.is_live = true;
     run.image.clone_from(&live.image);
@@ -55,8 +53,33 @@ pub(super) fn settle(
     run.flags.retain(|flag| !(flag.name == "label" && is_of_a_keeper(&flag.value)));
     env(run, live);
     ports(run, live);
+    networks(run, live);
     defaults(run, live);
-    mounts(run, live, (service, component))
+    mounts(run, live, names)
+}
+
+/// The names that volumes without one get.
+pub(super) struct VolumeNames<'a> {
+    pub(super) service: &'a ServiceName,
+    /// The component that is made.
+    pub(super) component: &'a ComponentName,
+    /// Those that were given, by podman's number of the volume.
+    pub(super) given: &'a mut BTreeMap<String, String>,
+}
+
+impl VolumeNames<'_> {
+    /// Returns the name of a volume; one that several containers use has one.
+    fn name(&mut self, number: &str, target: &str) -> String {
+        if let Some(name) = self.given.get(number) {
+            return name.clone();
+        }
+        let prefix = format!("{}-", self.service);
+        let taken = |name: &str| self.given.values().any(|own| *own == format!("{prefix}{name}"));
+        let name = untaken(label(&format!("{}-{target}", self.component)), taken);
+        let name = format!("{prefix}{name}");
+        self.given.insert(number.to_owned(), name.clone());
+        name
+    }
 }
 
 pub(super) fn is_of_a_keeper(label: &str) -> bool {
@@ -113,10 +136,36 @@ pub(super) fn published(live: &Live) -> Vec<String> {
     ports
 }
 
+/// The networks as they are: it may have been connected to more since.
+fn networks(run: &mut Run, live: &Live) {
+    for name in more_networks(run, live) {
+        add(run, "network", name);
+    }
+}
+
+/// Returns the networks that a container is in without its call saying so.
+pub(super) fn more_networks(run: &Run, live: &Live) -> Vec<String> {
+    let says = |name: &str| {
+        run.flags.iter().any(|flag| {
+            flag.name == "network"
+                && flag.value.split(',').any(|one| one.split(':').next() == Some(name))
+        })
+    };
+    let is_usual =
+        |name: &str| matches!(name, "podman" | "pasta" | "slirp4netns" | "host" | "none");
+    let all = live.container.network_settings.networks.keys();
+    all.filter(|name| !is_usual(name) && !says(name)).cloned().collect()
+}
+
 /// What podman has filled in where nothing was said, and a definition would
 /// otherwise.
 fn defaults(run: &mut Run, live: &Live) {
     let says = |run: &Run, name: &str| run.flags.iter().any(|flag| flag.name == name);
+    // podman-update(1) may have changed it.
+    run.flags.retain(|flag| flag.name != "restart");
+    if let Some(policy) = live.container.host_config.restart_policy.argument() {
+        add(run, "restart", policy);
+    }
     let driver = &live.container.host_config.log_config.driver;
     if !says(run, "log-driver") && matches!(driver.as_str(), "k8s-file" | "none") {
         add(run, "log-driver", driver.clone());
@@ -129,11 +178,7 @@ fn defaults(run: &mut Run, live: &Live) {
 
 /// The mounts as they are: paths that began where somebody stood, and volumes
 /// without a name, which get one.
-fn mounts(
-    run: &mut Run,
-    live: &Live,
-    (service, component): (&ServiceName, &ComponentName),
-) -> Vec<VolumeCopy> {
+fn mounts(run: &mut Run, live: &Live, names: &mut VolumeNames<'_>) -> Vec<VolumeCopy> {
     for flag in &mut run.flags {
         match flag.name.as_str() {
             "volume" => volume(flag, live),
@@ -142,15 +187,24 @@ fn mounts(
         }
     }
     let mut copies = Vec::new();
+    if live.container.host_config.auto_remove {
+        // They go with each of its ends, and are made anew: so they stay.
+        return copies;
+    }
     for volume in live.container.anonymous_volumes() {
         let target = &volume.destination;
         run.flags.retain(|flag| !is_at(flag, target));
-        let name = label(&format!("{component}-{target}"));
-        let to = format!("{service}-{name}");
+        let to = names.name(&volume.name, target);
         add(run, "volume", format!("{to}:{target}"));
         copies.push(VolumeCopy { from: volume.name.clone(), to, target: target.clone() });
     }
     copies
+}
+
+/// Takes the volumes out that a container has without a name, and keeps so.
+pub(super) fn nameless(run: &mut Run) -> Vec<String> {
+    let is_one = |flag: &mut Flag| flag.name == "volume" && !flag.value.contains(':');
+    run.flags.extract_if(.., is_one).map(|flag| flag.value).collect()
 }
 
 fn source_at<'a>(live: &'a Live, target: &str) -> Option<&'a str> {

@@ -6,33 +6,27 @@ use crate::import::note::Notes;
 use crate::import::quadlet::{self, Around};
 use crate::import::sheet::Part;
 
-/// Keys that `podman generate systemd` writes into every unit
+/// Tells whether `podman generate systemd` writes such a line into every unit
 /// (`podman-generate-systemd(1)`).
-const GENERATED: &[&str] = &[
-    "Description",
-    "Documentation",
-    "Environment",
-    "ExecReload",
-    "ExecStart",
-    "ExecStartPre",
-    "ExecStop",
-    "ExecStopPost",
-    "KillMode",
-    "NotifyAccess",
-    "PIDFile",
-    "RequiresMountsFor",
-    "TimeoutStopSec",
-    "Type",
-];
+fn is_generated(key: &str, value: &str) -> bool {
+    match key {
+        "Description" | "Documentation" | "KillMode" | "NotifyAccess" | "PIDFile"
+        | "RequiresMountsFor" | "TimeoutStopSec" | "Type" | "ExecStart" => true,
+        "Environment" => value.starts_with("PODMAN_SYSTEMD_UNIT="),
+        "ExecStartPre" | "ExecStop" | "ExecStopPost" | "ExecReload" => {
+            value.contains("podman ") || value.starts_with("/bin/rm -f %t/")
+        }
+        _ => false,
+    }
+}
 
 /// Reads them.
 pub(super) fn read(
     (part, service, notes): (&mut Part, &mut Definition, Notes),
     around: &Around<'_>,
     unit: &LiveUnit,
-    is_alone: bool,
 ) -> Notes {
-    let own = if unit.is_quadlet { &[] } else { GENERATED };
+    let own = |key: &str, value: &str| !unit.is_quadlet && is_generated(key, value);
     let file = (unit.path.as_str(), unit.text.as_str());
-    quadlet::surroundings((part, service, notes), around, file, (is_alone, own))
+    quadlet::surroundings((part, service, notes), around, file, own)
 }

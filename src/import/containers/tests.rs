@@ -79,7 +79,10 @@ fn what_a_command_line_left_open_is_filled_in() {
         "serve",
         "--now",
     ];
-    let all = [live("web-app", &words, &mounts), portless("web-db", &["podman", "run", "a"])];
+    let mut app = live("web-app", &words, &mounts);
+    // Of now, whatever the command line said.
+    app.container.host_config.restart_policy.name = "unless-stopped".to_owned();
+    let all = [app, portless("web-db", &["podman", "run", "a"])];
     let found = imported(&all);
     insta::assert_snapshot!(found.imported.text);
     assert_eq!(found.imported.notes, []);

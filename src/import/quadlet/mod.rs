@@ -64,19 +64,21 @@ pub(super) struct Around<'a> {
     /// The components by their units' names, suffix left out.
     pub(super) names: &'a BTreeMap<String, ComponentName>,
     pub(super) files: &'a dyn Files,
+    /// Whether it is the only one.
+    pub(super) is_alone: bool,
 }
 
 /// Reads what a unit says besides its container: `[Unit]`, `[Service]` and
-/// `[Install]`. The keys in `own` are what the tool that wrote it always
-/// writes there.
+/// `[Install]`. A line that `is_own` is what the tool that wrote the unit
+/// always writes, by key and value.
 pub(super) fn surroundings(
     (part, service, notes): (&mut Part, &mut Definition, Notes),
     around: &Around<'_>,
     (path, text): (&str, &str),
-    (is_alone, own): (bool, &[&str]),
+    is_own: impl Fn(&str, &str) -> bool,
 ) -> Notes {
     let mut unit = unit::Unit::new(path, text);
-    unit.lines.retain(|line| !own.contains(&line.key.as_str()));
+    unit.lines.retain(|line| !is_own(&line.key, &line.value));
     let set = set::Set::empty();
     let mut scope = set::Scope {
         set: &set,
@@ -85,6 +87,6 @@ pub(super) fn surroundings(
         service: around.service.clone(),
         names: around.names.clone(),
     };
-    systemd::convert(&mut scope, part, &unit, service, is_alone);
+    systemd::convert(&mut scope, part, &unit, service, around.is_alone);
     scope.notes
 }

@@ -9,6 +9,7 @@ use crate::import::naming::{alike, named, short};
 use crate::import::note::{NoteKind, Notes};
 use crate::import::sheet::{Part, Section, Sheet};
 use crate::names::{ComponentName, ContainerName, ServiceName};
+use crate::quadlet::unit_file;
 
 /// The files, by name.
 #[derive(Debug)]
@@ -71,6 +72,10 @@ pub(super) fn load(paths: &[String], files: &mut dyn Files) -> Result<Set, Quadl
         let unreadable = |reason: String| QuadletError::Unreadable { path: path.clone(), reason };
         let text = files.text(path).map_err(unreadable)?;
         let text = text.ok_or_else(|| unreadable("there is no such file".to_owned()))?;
+        if let Some((number, line)) = unit_file::unreadable(&text) {
+            let why = format!("line {number} is no KEY=VALUE and no [Section]: {line:?}");
+            return Err(unreadable(why));
+        }
         set.add(path, &text);
     }
     for name in set.named_by_containers() {

@@ -1,7 +1,7 @@
 //! The containers that are taken over, and what looks after them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::image_name;
 use crate::agent::engine::{Engine, EngineError};
@@ -44,6 +44,7 @@ impl Engine {
         let (running, down): (Vec<Inspected>, Vec<Inspected>) =
             all.into_iter().partition(Inspected::is_running);
         let mut problems: Vec<String> = running.iter().filter_map(in_a_pod).collect();
+        problems.extend(running.iter().filter_map(leans_on_another));
         let images: Vec<String> = running.iter().map(|c| c.image.clone()).collect();
         let images: BTreeMap<String, InspectedImage> =
             inspect::images(&images).await?.into_iter().map(|i| (i.id.clone(), i)).collect();
@@ -54,13 +55,22 @@ impl Engine {
             let Some(image) = image.and_then(|found| image_of(&container, found)) else {
                 problems.push(format!(
                     "the image of {} has no name any more; give it one: podman tag {} localhost/{}:kept",
-                    container.name, container.image, container.name
+                    container.name,
+                    container.image,
+                    container.name.to_lowercase()
                 ));
                 continue;
             };
             let env = images.get(&container.image).map(|i| i.config.env.clone());
             let unit = match units.get(&container.name) {
                 Some(unit) => Some(read(unit)?),
+                None if container.host_config.auto_remove => {
+                    problems.push(format!(
+                        "{} goes with its end (--rm), and no unit makes it again: nothing could bring it back; make it without --rm",
+                        container.name
+                    ));
+                    None
+                }
                 None => None,
             };
             live.push(Live {
@@ -88,32 +98,32 @@ impl Engine {
         let starters = tokio::task::spawn_blocking(move || starters(&root))
             .await
             .map_err(EngineError::Lost)??;
-        let claimed: Vec<(&Inspected, UnitName)> = containers
+        let claimed: Vec<(&Inspected, UnitName, bool)> = containers
             .iter()
             .filter_map(|c| {
-                let own =
-                    || starters.iter().find(|(name, _)| is_of(c, name)).map(|(_, u)| u.as_str());
-                let name = c.unit().or_else(own).filter(|name| is_service(name))?;
-                Some((c, UnitName::from_systemd(name)))
+                let own = starters.iter().find(|(name, _)| is_of(c, name)).map(|(_, u)| u.as_str());
+                let name = c.unit().or(own).filter(|name| is_service(name))?;
+                Some((c, UnitName::from_systemd(name), own == Some(name)))
             })
             .collect();
-        let names: Vec<UnitName> = claimed.iter().map(|(_, unit)| unit.clone()).collect();
+        let names: Vec<UnitName> = claimed.iter().map(|(_, unit, _)| unit.clone()).collect();
         let states = self.manager().unit_states(&names).await?;
         let files = self.manager().unit_files(&names).await?;
         let mut units = BTreeMap::new();
-        for (container, name) in &claimed {
+        for (container, name, names_it) in &claimed {
             let Some(state) = states.iter().find(|state| state.name == *name) else { continue };
-            if state.active != ActiveState::Active {
-                // podman-compose names a unit whether there is one or not.
-                continue;
-            }
+            let is_up = state.active == ActiveState::Active;
+            let is_known = files.iter().any(|f| f.name == *name);
             // Anybody can write a label: the unit's process has to be the one
-            // that looks after the container.
-            if state.main_pid != Some(container.state.conmon_pid) {
-                problems.push(format!(
-                    "{} is labelled as of {name}, which runs, but is not what looks after it; that unit would be in the way: systemctl --user disable --now {name}, and podman start {}",
-                    container.name, container.name
-                ));
+            // that looks after the container, or its file has to name it.
+            if !is_up || (!names_it && state.main_pid != Some(container.state.conmon_pid)) {
+                // podman-compose names a unit whether there is one or not.
+                if is_up || (is_known && !name.as_str().contains('@')) {
+                    problems.push(format!(
+                        "{} is said to be run by {name}, which is {}, and does not: it could start another one; have the unit run it, or be gone: systemctl --user disable --now {name}",
+                        container.name, state.active.as_str()
+                    ));
+                }
                 continue;
             }
             let Some(files) = files.iter().find(|f| f.name == *name) else { continue };
@@ -161,13 +171,56 @@ fn image_of(container: &Inspected, image: &InspectedImage) -> Option<Image> {
 }
 
 fn read(unit: &Unit) -> Result<LiveUnit, EngineError> {
-    let text = std::fs::read_to_string(&unit.path).map_err(EngineError::LoadPath)?;
+    let mut text = std::fs::read_to_string(&unit.path).map_err(EngineError::LoadPath)?;
+    for drop_in in drop_ins(&format!("{}.d", unit.path))? {
+        text.push('\n');
+        text.push_str(&std::fs::read_to_string(drop_in).map_err(EngineError::LoadPath)?);
+    }
     Ok(LiveUnit {
         name: unit.name.to_string(),
         path: unit.path.clone(),
         text,
         is_quadlet: unit.is_quadlet,
     })
+}
+
+/// Returns the drop-ins in a directory, in the order in which they count.
+fn drop_ins(directory: &str) -> Result<Vec<PathBuf>, EngineError> {
+    let listing = match std::fs::read_dir(directory) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(EngineError::LoadPath(error)),
+    };
+    let mut all = Vec::new();
+    for entry in listing {
+        let path = entry.map_err(EngineError::LoadPath)?.path();
+        if path.extension().is_some_and(|suffix| suffix == "conf") {
+            all.push(path);
+        }
+    }
+    all.sort();
+    Ok(all)
+}
+
+/// Refuses a container that is made of another one: it would be left without.
+fn leans_on_another(container: &Inspected) -> Option<String> {
+    let words = &container.config.create_command;
+    let after = |at: usize| words.get(at + 1).map(String::as_str).unwrap_or_default();
+    let leans = |(at, word): (usize, &String)| {
+        let (flag, value) = word.split_once('=').unwrap_or((word, after(at)));
+        match flag {
+            "--network" | "--net" | "--pid" | "--ipc" | "--uts" | "--userns" | "--cgroupns" => {
+                value.starts_with("container:")
+            }
+            "--volumes-from" => true,
+            _ => false,
+        }
+    };
+    let word = words.iter().enumerate().find(|word| leans(*word))?.1;
+    Some(format!(
+        "{} is made of another container ({word}), and would be left behind when that one is made anew; make a definition with mcp import run",
+        container.name
+    ))
 }
 
 /// Returns what stands against taking a unit's container over.
@@ -190,7 +243,7 @@ fn stands_against(container: &Inspected, unit: &Unit) -> Option<String> {
 }
 
 /// Returns which of the user's own units start which container by name, as
-/// `podman generate systemd` without `--new` writes them.
+/// `podman generate systemd` and people write them.
 fn starters(root: &Path) -> Result<Vec<(String, String)>, EngineError> {
     let listing = match std::fs::read_dir(root) {
         Ok(listing) => listing,
@@ -210,15 +263,26 @@ fn starters(root: &Path) -> Result<Vec<(String, String)>, EngineError> {
         let directives = unit_file::directives(&text);
         for line in unit_file::values(&directives, "Service", "ExecStart") {
             let Ok(words) = command_line::words(line) else { continue };
-            let is_podman = words.first().is_some_and(|word| word.ends_with("podman"));
-            if let (true, true, Some(last)) =
-                (is_podman, words.iter().any(|word| word == "start"), words.last())
-            {
-                found.push((last.clone(), name.clone()));
-            }
+            found.extend(started(&words).map(|container| (container.to_owned(), name.clone())));
         }
     }
     Ok(found)
+}
+
+/// Returns the container that a command line starts by name.
+fn started(words: &[String]) -> Option<&str> {
+    let (program, words) = words.split_first()?;
+    let verbs = ["start", "run", "create"];
+    let verb = words.iter().position(|word| verbs.contains(&word.as_str()))?;
+    if !program.ends_with("podman") {
+        return None;
+    }
+    if words.get(verb)? == "start" {
+        return words.last().map(String::as_str);
+    }
+    let at = words.iter().position(|word| word == "--name" || word.starts_with("--name="))?;
+    let word = words.get(at)?;
+    word.strip_prefix("--name=").or_else(|| words.get(at + 1).map(String::as_str))
 }
 
 /// Tells whether a label can be the name of a service (`systemd.unit(5)`).
@@ -258,6 +322,11 @@ mod tests {
         put("web.timer", "[Service]\nExecStart=/usr/bin/podman start web\n");
         let found = starters(dir.path()).unwrap();
         assert_eq!(found, [("web".to_owned(), "container-web.service".to_owned())]);
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let by_hand = words("/usr/bin/podman --log-level=info run --rm --name hand image start");
+        assert_eq!(started(&by_hand), Some("hand"));
+        assert_eq!(started(&words("/usr/bin/podman run --rm --name=hand image")), Some("hand"));
+        assert_eq!(started(&words("/usr/bin/podman run image --other")), None);
         assert_eq!(starters(&dir.path().join("none")).unwrap(), []);
     }
 }

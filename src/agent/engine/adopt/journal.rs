@@ -25,19 +25,19 @@ pub(super) struct Journal {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Aside {
     pub(super) name: String,
+    /// Podman's number of it.
+    pub(super) id: String,
     pub(super) component: ComponentName,
     /// The unit that looks after it; none: podman does.
     pub(super) unit: Option<UnitName>,
     /// Whether it stays up.
     pub(super) in_place: bool,
-    /// How podman is to start it again by itself; empty: not at all.
-    pub(super) restart_policy: String,
+    /// How podman starts it again by itself, if it does.
+    pub(super) restart_policy: Option<String>,
     /// Seconds that it gets for its end.
     pub(super) stop_timeout: u64,
     /// Volumes, and the names of those that get their data.
     pub(super) volumes: Vec<(String, String)>,
-    /// Its image, by number.
-    pub(super) image: String,
 }
 
 impl Journal {
@@ -52,13 +52,13 @@ impl Journal {
             let host = &p.live.container.host_config;
             Aside {
                 name: p.container.clone(),
+                id: p.live.container.id.clone(),
                 component: p.component.clone(),
                 unit: p.unit.clone(),
                 in_place: p.restarts.is_empty(),
-                restart_policy: host.restart_policy.name.clone(),
+                restart_policy: host.restart_policy.argument(),
                 stop_timeout: p.live.container.config.stop_timeout,
                 volumes: p.volumes.iter().map(|v| (v.from.clone(), v.to.clone())).collect(),
-                image: p.live.container.image.clone(),
             }
         });
         Ok(Self { containers: containers.collect(), files })
@@ -138,13 +138,13 @@ mod tests {
         assert_eq!(journals.read(&service).unwrap(), None);
         let aside = Aside {
             name: "web".to_owned(),
+            id: "c".to_owned(),
             component: "web".parse().unwrap(),
             unit: Some(UnitName::from_systemd("web.service")),
             in_place: false,
-            restart_policy: String::new(),
+            restart_policy: Some("on-failure:5".to_owned()),
             stop_timeout: 10,
             volumes: vec![("a".to_owned(), "b".to_owned())],
-            image: "c".to_owned(),
         };
         let journal = Journal { containers: vec![aside], files: Vec::new() };
         journals.write(&service, &journal).unwrap();

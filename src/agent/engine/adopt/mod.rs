@@ -27,7 +27,7 @@ use crate::agent::progress::Progress;
 use crate::deployment::{Container, Deployment, Image, Images};
 use crate::import::containers::{Difference, Live, VolumeCopy, difference, import};
 use crate::import::{Files, Note};
-use crate::names::{ComponentName, ImageRef, ServiceName, UnitName};
+use crate::names::{BEFORE, ComponentName, ImageRef, ServiceName, UnitName};
 use crate::podman::predecessor;
 use crate::quadlet::proof;
 use find::Found;
@@ -87,6 +87,7 @@ impl Engine {
         if self.find(service).is_some() {
             return Err(EngineError::IsOurs { service: service.clone() });
         }
+        self.check_settled(service)?;
         let Found { live, left_alone, images } = self.find_containers(service).await?;
         if live.is_empty() {
             return Err(EngineError::NothingRuns { service: service.clone(), left_alone });
@@ -127,7 +128,7 @@ impl Engine {
         } else {
             prepared
         };
-        self.check_volumes(&predecessors).await?;
+        self.check_room(&predecessors, &prepared.deployment).await?;
         for predecessor in predecessors.iter_mut().filter(|p| !p.restarts.is_empty()) {
             let container = &predecessor.live.container;
             let mounts = container.mounts.iter().map(|m| m.destination.as_str());
@@ -167,6 +168,9 @@ impl Engine {
         let Adoption { predecessors, prepared, .. } = adoption;
         let journal = Journal::new(&predecessors, self.tools().store.systemd_root())?;
         self.reserve(&prepared.deployment)?;
+        // Before the deploy begins: whatever undoes it has to know what was
+        // there.
+        self.write_journal(service, &journal)?;
         let engine = self.clone();
         let (tell, begun) = tokio::sync::oneshot::channel();
         tokio::spawn(async move {
@@ -176,21 +180,54 @@ impl Engine {
                     let aside = engine.put_aside(&deploy.service, journal, &progress).await;
                     engine.finish_after(aside, deploy, busy, progress).await;
                 }
-                Err(error) => drop(tell.send(Err(error))),
+                Err(error) => {
+                    let forgotten = engine.forget_journal(&busy.service);
+                    drop(tell.send(Err(forgotten.err().unwrap_or(error))));
+                }
             }
         });
         begun.await.unwrap_or(Ok(()))
     }
 
-    /// Refuses to copy into volumes that are there: nobody knows what is in
-    /// them.
-    async fn check_volumes(&self, predecessors: &[Predecessor]) -> Result<(), EngineError> {
+    /// Refuses to put anything where something is already: nobody knows what.
+    async fn check_room(
+        &self,
+        predecessors: &[Predecessor],
+        deployment: &Deployment,
+    ) -> Result<(), EngineError> {
         let mut problems = Vec::new();
         for copy in predecessors.iter().flat_map(|p| &p.volumes) {
             if predecessor::volume_exists(&copy.to).await? {
                 problems.push(format!(
-                    "the volume at {} has no name, and would be copied to {}, which is there already; rename or remove that: podman volume inspect {}",
+                    "the volume at {} has no name, and would be copied to {}, which is there already: podman volume inspect {2}, podman volume rm {2}",
                     copy.target, copy.to, copy.to
+                ));
+            }
+        }
+        for p in predecessors.iter().filter(|p| !p.restarts.is_empty()) {
+            let before = format!("{}{BEFORE}", p.container);
+            if predecessor::exists(&before).await? {
+                problems.push(format!(
+                    "{before} is there from an earlier takeover; once it is not needed: podman rm {before}"
+                ));
+            }
+            let container = &p.live.container;
+            let nameless: Vec<&str> =
+                container.anonymous_volumes().map(|v| v.destination.as_str()).collect();
+            if container.host_config.auto_remove && !nameless.is_empty() {
+                problems.push(format!(
+                    "{} has to be restarted, and what is at {} goes with each of its ends, for its volume has no name: give it one first",
+                    p.container,
+                    nameless.join(" and ")
+                ));
+            }
+        }
+        for container in &deployment.containers {
+            let name = container.name.as_str();
+            let is_taken = predecessors.iter().any(|p| p.container == name);
+            if !is_taken && predecessor::exists(name).await? {
+                problems.push(format!(
+                    "there is another container {name}, which the new one would replace: podman rename {name} {name}-old"
                 ));
             }
         }

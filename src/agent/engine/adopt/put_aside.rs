@@ -1,23 +1,23 @@
 //! Putting aside what is taken over, and putting it back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::journal::{Aside, Journal, Journals};
+use crate::agent::deploy_state::DeployState;
+use crate::agent::engine::accepted::container_units;
 use crate::agent::engine::boot::Boots;
+use crate::agent::engine::deploy::Deploy;
 use crate::agent::engine::starting::MARGIN;
 use crate::agent::engine::{Engine, EngineError, Reload};
 use crate::agent::progress::{Outcome, OutcomeKind, Progress};
+use crate::deployment::Container;
 use crate::import::containers::Inspected;
 use crate::names::{BEFORE, ComponentName, ServiceName};
 use crate::podman::{inspect, predecessor};
 use crate::systemd::{JobMode, SystemdError};
 use crate::telemetry::Chain;
 use crate::units::foreign;
-
-/// What podman starts a container by itself with, at a boot too
-/// (`podman-restart.service`).
-const BY_ITSELF: &[&str] = &["always", "unless-stopped", "on-failure"];
 
 /// Longest wait for a container to come up again.
 const BACK: Duration = Duration::from_secs(180);
@@ -27,34 +27,59 @@ impl Engine {
         Journals::new(&self.tools().state_dir)
     }
 
-    /// Writes the journal, then puts aside what is in it. The reload that
-    /// makes systemd see it is that of the deploy which follows.
+    /// Writes down what is to be put aside.
+    pub(super) fn write_journal(
+        &self,
+        service: &ServiceName,
+        journal: &Journal,
+    ) -> Result<(), EngineError> {
+        self.journals().write(service, journal).map_err(EngineError::AdoptionJournal)
+    }
+
+    /// Takes back what was written down, nothing having been touched.
+    pub(super) fn forget_journal(&self, service: &ServiceName) -> Result<(), EngineError> {
+        self.journals().remove(service).map_err(EngineError::AdoptionJournal)
+    }
+
+    /// Refuses what would get in the way of a takeover that is not settled.
+    pub(in crate::agent::engine) fn check_settled(
+        &self,
+        service: &ServiceName,
+    ) -> Result<(), EngineError> {
+        match self.journals().read(service) {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => Err(EngineError::Unsettled { service: service.clone() }),
+            Err(error) => Err(EngineError::AdoptionJournal(error)),
+        }
+    }
+
+    /// Puts aside what is in the journal. The reload that makes systemd see it
+    /// is that of the deploy which follows.
     pub(super) async fn put_aside(
         &self,
         service: &ServiceName,
         journal: Journal,
         progress: &Progress,
     ) -> Result<(), EngineError> {
-        let journals = self.journals();
-        journals.write(service, &journal).map_err(EngineError::AdoptionJournal)?;
         for aside in journal.containers.iter().rev().filter(|aside| !aside.in_place) {
             let step = progress.step("stop", aside.name.as_str()).await;
-            self.hold_volumes(aside).await?;
             self.stop_aside(aside).await?;
             step.done().await;
             for (from, to) in &aside.volumes {
+                if predecessor::volume_exists(to).await? {
+                    // Another container of these uses it too.
+                    continue;
+                }
                 let step = progress.step("copy", format!("volume {from} to {to}")).await;
                 predecessor::copy_volume(from, to).await?;
                 step.done().await;
             }
             if predecessor::exists(&aside.name).await? {
-                if BY_ITSELF.contains(&aside.restart_policy.as_str()) {
-                    predecessor::restart_policy(&aside.name, "no").await?;
-                }
+                self.keep_down(aside, progress).await;
                 predecessor::rename(&aside.name, &format!("{}{BEFORE}", aside.name)).await?;
             }
         }
-        let (kept, files) = (journals.kept(service), journal.files);
+        let (kept, files) = (self.journals().kept(service), journal.files);
         let take_away = move || {
             foreign::keep(&files, &kept)?;
             foreign::take_away(&files)?;
@@ -64,13 +89,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Has the data of volumes without a name outlive containers that go with
-    /// their end.
-    async fn hold_volumes(&self, aside: &Aside) -> Result<(), EngineError> {
-        for (number, (from, _)) in aside.volumes.iter().enumerate() {
-            predecessor::hold_volume(&holder(aside, number), from, &aside.image).await?;
+    /// Has podman not start a container at a boot any more.
+    async fn keep_down(&self, aside: &Aside, progress: &Progress) {
+        if aside.restart_policy.is_some()
+            && let Err(error) = predecessor::restart_policy(&aside.name, "no").await
+        {
+            let (name, why) = (&aside.name, Chain(&error).to_string());
+            progress
+                .warn(format!("podman may start {name}{BEFORE} at a boot; remove it before: {why}"))
+                .await;
         }
-        Ok(())
     }
 
     async fn stop_aside(&self, aside: &Aside) -> Result<(), EngineError> {
@@ -86,15 +114,38 @@ impl Engine {
         Ok(())
     }
 
-    /// Returns the components that a takeover has not touched, as long as it
-    /// has not been settled.
-    pub(in crate::agent::engine) fn left_in_place(
+    /// Returns the components whose units an unsettled takeover has found up,
+    /// and which a deploy that has come this far has not started: with the
+    /// number of their runs before it started any.
+    ///
+    /// # Errors
+    ///
+    /// The journal cannot be read.
+    pub(in crate::agent::engine) async fn not_started_by(
         &self,
-        service: &ServiceName,
-    ) -> BTreeSet<ComponentName> {
-        let journal = self.journals().read(service).ok().flatten();
-        let all = journal.into_iter().flat_map(|journal| journal.containers);
-        all.filter(|aside| aside.in_place).map(|aside| aside.component).collect()
+        deploy: &Deploy,
+    ) -> Result<BTreeSet<ComponentName>, EngineError> {
+        let journal =
+            self.journals().read(&deploy.service).map_err(EngineError::AdoptionJournal)?;
+        if journal.is_none() {
+            return Ok(BTreeSet::new());
+        }
+        let none = BTreeMap::new();
+        let before = match &deploy.state {
+            DeployState::RollingBack { before, .. } => before,
+            DeployState::Planned
+            | DeployState::Pulling
+            | DeployState::Installing { .. }
+            | DeployState::Starting { .. }
+            | DeployState::Promoting { .. } => &none,
+        };
+        let now = self.invocations(&container_units(&deploy.new)).await?;
+        let is_old = |c: &&Container| {
+            let unit = c.name.unit();
+            let was = before.get(&unit);
+            was.is_none_or(|was| was.is_some() && now.get(&unit) == Some(was))
+        };
+        Ok(deploy.new.containers.iter().filter(is_old).map(|c| c.spec.name.clone()).collect())
     }
 
     /// Ends the takeover that a deploy was part of, if it was: what is in
@@ -143,7 +194,6 @@ impl Engine {
         service: &ServiceName,
         journal: &Journal,
     ) -> Result<Vec<String>, EngineError> {
-        self.drop_holders(journal).await?;
         let mut stays = Vec::new();
         for aside in journal.containers.iter().filter(|aside| !aside.in_place) {
             let name = format!("{}{BEFORE}", aside.name);
@@ -153,15 +203,6 @@ impl Engine {
         }
         self.journals().remove(service).map_err(EngineError::AdoptionJournal)?;
         Ok(stays)
-    }
-
-    async fn drop_holders(&self, journal: &Journal) -> Result<(), EngineError> {
-        for aside in &journal.containers {
-            for number in 0..aside.volumes.len() {
-                predecessor::remove(&holder(aside, number)).await?;
-            }
-        }
-        Ok(())
     }
 
     async fn put_back(
@@ -177,11 +218,24 @@ impl Engine {
             Ok(true)
         };
         self.change_files(back, Boots::Before, Reload::Now).await?;
+        let mut failed = Vec::new();
         for aside in &journal.containers {
-            self.back_up(service, aside).await?;
+            // One that does not come up must not keep the others down.
+            if let Err(error) = self.back_up(service, aside).await {
+                failed.push(error);
+            }
         }
-        self.drop_holders(journal).await?;
-        self.journals().remove(service).map_err(EngineError::AdoptionJournal)?;
+        if let Some(first) = failed.into_iter().next() {
+            let why = Chain(&first).to_string();
+            step.failed(why).await;
+            return Err(first);
+        }
+        for (from, to) in journal.containers.iter().flat_map(|aside| &aside.volumes) {
+            if predecessor::volume_exists(from).await? {
+                crate::podman::remove_volume(to).await?;
+            }
+        }
+        self.forget_journal(service)?;
         step.done().await;
         Ok(())
     }
@@ -189,15 +243,23 @@ impl Engine {
     /// Has a container run again as before.
     async fn back_up(&self, service: &ServiceName, aside: &Aside) -> Result<(), EngineError> {
         let before = format!("{}{BEFORE}", aside.name);
-        if predecessor::exists(&before).await? {
+        let renamed = inspect::containers(std::slice::from_ref(&before)).await.unwrap_or_default();
+        if !aside.in_place && renamed.first().is_some_and(|found| found.id == aside.id) {
             // podman leaves one behind whose conmon systemd had to kill.
-            let left = inspect::containers(std::slice::from_ref(&aside.name)).await?;
+            let left = inspect::containers(std::slice::from_ref(&aside.name)).await;
+            let left = left.unwrap_or_default();
             if left.first().and_then(Inspected::service) == Some(service.as_str()) {
                 predecessor::remove(&aside.name).await?;
             }
             predecessor::rename(&before, &aside.name).await?;
-            if BY_ITSELF.contains(&aside.restart_policy.as_str()) {
-                predecessor::restart_policy(&aside.name, &aside.restart_policy).await?;
+        }
+        if let (Some(policy), false) = (&aside.restart_policy, aside.in_place) {
+            // Only where it was taken away: podman cannot do that to every
+            // container that runs.
+            let now = inspect::containers(std::slice::from_ref(&aside.name)).await?;
+            let now = now.first().and_then(|found| found.host_config.restart_policy.argument());
+            if now.as_ref() != Some(policy) {
+                predecessor::restart_policy(&aside.name, policy).await?;
             }
         }
         let Some(unit) = &aside.unit else {
@@ -219,7 +281,18 @@ impl Engine {
                 return;
             }
         };
+        let open = match self.registry().unfinished_operations().await {
+            Ok(open) => open,
+            Err(error) => {
+                tracing::error!(error = %Chain(&error), "the registry does not answer");
+                return;
+            }
+        };
         for service in services {
+            // First its deploy is finished or undone.
+            if open.iter().any(|row| row.service == service) {
+                continue;
+            }
             // What is busy has somebody at it.
             let Ok(_busy) = self.take(&service, super::ADOPT) else { continue };
             tracing::warn!(%service, "a takeover was cut off; finishing or undoing it");
@@ -233,13 +306,14 @@ impl Engine {
                 elapsed: Duration::ZERO,
             };
             let outcome = self.settle_adoption(cut_off, &Progress::unheard()).await;
-            tracing::info!(service = %outcome.service, "the takeover is settled: {}", outcome.message);
+            let (service, message) = (&outcome.service, &outcome.message);
+            if outcome.kind == OutcomeKind::Failed {
+                tracing::error!(%service, "the takeover is not settled{message}");
+            } else {
+                tracing::info!(%service, "the takeover is settled: {message}");
+            }
         }
     }
-}
-
-fn holder(aside: &Aside, number: usize) -> String {
-    format!("{}-{number}-held{BEFORE}", aside.name)
 }
 
 fn taken_over(stays: &[String], message: &str) -> String {

@@ -10,10 +10,6 @@ use crate::cli::views::import::ImportView;
 use crate::import::Imported;
 use crate::ui::visible_lines;
 
-/// Definitions may hold what people wrote into environments: for the owner
-/// alone.
-const MODE: u32 = 0o600;
-
 /// Why no file was written.
 #[derive(Debug, thiserror::Error)]
 #[error("{} is there and differs", .0.display())]
@@ -54,7 +50,7 @@ pub(super) fn write(
             return Err(CliError::failed(Differs(path)).hint(hint));
         }
         Some(_) | None => {
-            local::write(&path, imported.text.as_bytes(), MODE)?;
+            local::write(&path, imported.text.as_bytes(), local::PRIVATE)?;
             true
         }
     };
