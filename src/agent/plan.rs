@@ -140,6 +140,15 @@ pub struct Present<'a> {
     pub images: &'a BTreeMap<ContainerName, ImageState>,
 }
 
+/// Plans a deploy that has components do no work again which they have `done`,
+/// if nothing else has to be done either. Whatever is started needs what it
+/// depends on, and that is started with it.
+pub fn plan_around(present: Present<'_>, done: &BTreeSet<UnitName>, new: Side<'_>) -> Plan {
+    let up = present.up.union(done).cloned().collect();
+    let plan = plan(Present { up: &up, ..present }, new);
+    if plan.effects.is_empty() { plan } else { self::plan(present, new) }
+}
+
 /// Plans the way from what there is to a new generation.
 pub fn plan(present: Present<'_>, new: Side<'_>) -> Plan {
     let Present { accepted: old, disk, up, images } = present;

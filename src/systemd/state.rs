@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use futures_util::future::{try_join_all, try_join3, try_join5};
+use futures_util::future::{try_join, try_join_all, try_join3, try_join5};
 use zbus::Connection;
 
 use super::manager::{Manager, SystemdError};
@@ -142,6 +142,9 @@ pub struct UnitState {
     /// How the last run of a service ended, when it failed or is coming up
     /// again.
     pub ended: Option<Ended>,
+    /// Whether a service that is down has ended well by itself, and nobody has
+    /// stopped it.
+    pub by_itself: bool,
 }
 
 /// How the main process of a service ended.
@@ -259,6 +262,11 @@ async fn state(connection: &Connection, row: UnitRow) -> zbus::Result<UnitState>
     let known = up || load == LoadState::Loaded;
     // A unit that runs has not ended, and for one that is down all is well.
     let failing = !matches!(active, ActiveState::Active | ActiveState::Inactive);
+    let down = active == ActiveState::Inactive && load == LoadState::Loaded;
+    let left = try_join(
+        bus.get_if::<u64>(down && service, UNIT, "ActiveExitTimestampMonotonic"),
+        bus.get_if::<u64>(down && service, SERVICE, "ExecMainExitTimestampMonotonic"),
+    );
     let (since, invocation, restarts, main_pid, ended) = try_join5(
         bus.get_if::<u64>(known, UNIT, entered(&active)),
         bus.get_if::<Vec<u8>>(up, UNIT, "InvocationID"),
@@ -267,6 +275,11 @@ async fn state(connection: &Connection, row: UnitRow) -> zbus::Result<UnitState>
         ended(&bus, failing && service),
     )
     .await?;
+    // Whoever stops a unit has it leave its state before its process ends.
+    let by_itself = match left.await? {
+        (Some(left), Some(ended)) => left > 0 && ended > 0 && ended <= left,
+        _ => false,
+    };
     Ok(UnitState {
         name,
         load,
@@ -278,6 +291,7 @@ async fn state(connection: &Connection, row: UnitRow) -> zbus::Result<UnitState>
         restarts: restarts.unwrap_or_default(),
         main_pid: main_pid.filter(|pid| *pid != 0),
         ended,
+        by_itself,
     })
 }
 

@@ -51,3 +51,42 @@ fn waiting_is_for_what_comes() {
     node.mcp(&["undeploy", "lone", "--yes"]).ok();
     assert_eq!(stopped.end(), 0);
 }
+
+/// A job, and what waits for it.
+const JOB: &str = r#"name = "trip"
+
+[[components]]
+name = "prepare"
+image = "localhost/lab/job:v1"
+restart = "no"
+
+[[components]]
+name = "serve"
+image = "localhost/lab/web:v1"
+"#;
+
+#[test]
+fn a_job_that_has_done_its_work_is_well_and_is_not_done_again() {
+    let node = machine();
+    node.spoil();
+    let file = "/srv/mcp/.config/mcp/services/trip.toml";
+    node.write_as_mcp(file, JOB);
+    node.mcp(&["deploy", "trip"]).ok();
+    node.mcp(&["wait", "trip", "--ready", "--timeout", "30s"]).ok();
+    until("the job has ended", || {
+        (node.states(&["trip-prepare.service"]) == ["inactive"]).then_some(())
+    });
+    node.mcp(&["wait", "trip", "--ready", "--timeout", "5s"]).ok();
+    node.mcp(&["explain", "trip"]).ok();
+    let status = node.mcp(&["status", "trip", "--json"]).ok().json();
+    assert_eq!(status["services"][0]["components"][0]["drifts"], serde_json::json!([]));
+    node.mcp(&["deploy", "trip"]).ok().says("nothing to do");
+    node.mcp(&["sync", "--dry-run", "--exit-code"]).ok();
+    // Whatever changes the service has it done again, and says so before.
+    node.write_as_mcp(file, &JOB.replace("web:v1", "web:v2"));
+    node.mcp(&["deploy", "trip", "--dry-run"]).ok().says("trip-prepare.service");
+    node.mcp(&["deploy", "trip"]).ok().says("prepare");
+    // What somebody stops has not done its work.
+    node.as_mcp("systemctl --user stop trip-serve.service", "").ok();
+    node.mcp(&["wait", "trip", "--ready", "--timeout", "2s"]).code(5);
+}

@@ -404,6 +404,7 @@ mod tests {
             restarts: 0,
             main_pid: None,
             ended: None,
+            by_itself: false,
         };
         for (active, job, ago, state) in [
             ("active", None, 100, StageState::Reached),

@@ -225,6 +225,7 @@ mod tests {
             restarts: 0,
             main_pid: None,
             ended: None,
+            by_itself: false,
         }
     }
 

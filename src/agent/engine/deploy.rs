@@ -392,7 +392,9 @@ impl Engine {
         let images = self.image_states_of(&deploy.new, &deploy.old_images, &deploy.wish).await?;
         let present =
             plan::Present { accepted, disk: deploy.disk.as_ref(), up: &up, images: &images };
-        Ok(plan::plan(present, plan::Side { deployment: &deploy.new, set: &deploy.set }))
+        let done = self.done(accepted).await?;
+        let new = plan::Side { deployment: &deploy.new, set: &deploy.set };
+        Ok(plan::plan_around(present, &done, new))
     }
 
     async fn start_wanted(

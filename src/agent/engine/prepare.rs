@@ -10,6 +10,7 @@ use super::{
     Accepted, Engine, EngineError, ImageWish, accepted, component, preflight, pulling, status,
 };
 use crate::agent::plan::{self, Plan, Present, Side};
+use crate::definition::service::Restart;
 use crate::definition::{self, Service};
 use crate::deployment::{Container, Deployment, Leases, NodeFacts, ports, resolve};
 use crate::names::{ComponentName, ServiceName, UnitName};
@@ -219,7 +220,9 @@ impl Engine {
         self.check_images(&deployment, &request.images).await?;
         let images = self.image_states_of(&deployment, &recorded, &request.images).await?;
         let present = Present { accepted, disk: disk.as_ref(), up: &up, images: &images };
-        let mut plan = plan::plan(present, Side { deployment: &deployment, set: &set });
+        let done = self.done(accepted).await?;
+        let mut plan =
+            plan::plan_around(present, &done, Side { deployment: &deployment, set: &set });
         if !self.can_stand_in() {
             plan.without_switches();
         }
@@ -294,6 +297,21 @@ impl Engine {
         let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let is_free = |port| preflight::is_free(address, port) && preflight::is_free(local, port);
         Ok(ports::lease(service, &had, &taken, &range, is_free)?)
+    }
+
+    /// Returns the units of a generation in force that have done their work.
+    pub(super) async fn done(
+        &self,
+        accepted: Option<Side<'_>>,
+    ) -> Result<BTreeSet<UnitName>, EngineError> {
+        let Some(old) = accepted.filter(|old| old.deployment.active) else {
+            return Ok(BTreeSet::new());
+        };
+        let ends = |c: &&Container| c.spec.restart != Restart::Always;
+        let units: Vec<UnitName> =
+            old.deployment.containers.iter().filter(ends).map(|c| c.name.unit()).collect();
+        let states = self.manager().unit_states(&units).await?;
+        Ok(states.into_iter().filter(|state| state.by_itself).map(|state| state.name).collect())
     }
 
     /// Returns which of the old and new containers' units run.

@@ -244,6 +244,7 @@ fn unit_drift(
         stopped_at: stopped_at.as_deref(),
         sick: Some(condition.reason.as_str()).filter(|reason| !reason.is_empty()),
         always: container.spec.restart == Restart::Always,
+        by_itself: unit.by_itself,
     })
 }
 

@@ -150,6 +150,8 @@ pub struct Component<'a> {
     pub stopped_at: Option<&'a str>,
     /// Whether systemd starts it again whenever it ends by itself.
     pub always: bool,
+    /// Whether it has ended well by itself.
+    pub by_itself: bool,
     /// Why its check stopped it, or finds it unhealthy.
     pub sick: Option<&'a str>,
 }
@@ -172,14 +174,10 @@ pub fn of_component(component: &Component<'_>) -> Vec<Drift> {
             let reason = format!("its check stopped it: {sick}");
             found.push(Drift { mend, ..drift(DriftKind::StoppedByCheck, reason) });
         }
+        // It has done its work, and is left at that.
+        (true, Stopped) if component.by_itself && !component.always => {}
         (true, Stopped) => found.push(match component.stopped_at {
-            Some(at) if component.always => {
-                drift(DriftKind::StoppedByHand, format!("it was stopped by hand at {at}"))
-            }
-            Some(at) => drift(
-                DriftKind::StoppedByHand,
-                format!("it ended without an error at {at}, by itself or by hand"),
-            ),
+            Some(at) => drift(DriftKind::StoppedByHand, format!("it was stopped by hand at {at}")),
             None => drift(DriftKind::Down, "it is down and should run".to_owned()),
         }),
         (true, Failed) => {
@@ -329,6 +327,7 @@ mod tests {
             ended: "exit code 1",
             stopped_at: None,
             always: true,
+            by_itself: false,
             sick: None,
         };
         change(&mut component);
@@ -361,6 +360,12 @@ mod tests {
         assert_eq!(kinds(true, Stopped, |c| c.stopped_at = Some("now")), "stopped_by_hand");
         assert!(!DriftKind::StoppedByHand.heals());
         assert_eq!(kinds(false, Stopped, |c| c.stopped_at = Some("now")), "");
+        let ended = |always: bool| {
+            kinds(true, Stopped, |c| {
+                (c.stopped_at, c.by_itself, c.always) = (Some("now"), true, always);
+            })
+        };
+        assert_eq!((ended(true).as_str(), ended(false).as_str()), ("stopped_by_hand", ""));
     }
 
     #[test]

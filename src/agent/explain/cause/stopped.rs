@@ -57,26 +57,25 @@ pub fn by_itself(evidence: &Evidence) -> Option<Explanation> {
         let stopped = stopped.map(|said| said.text.as_str()).find(|t| t.starts_with("Stopping "));
         let ago = evidence.unit.since_ms.map(|since| span(evidence.now_ms.saturating_sub(since)));
         let ago = ago.map(|ago| format!(", {ago} ago")).unwrap_or_default();
-        return Some(match stopped {
-            Some(said) => Explanation::failed(
+        let said = stopped.map(|said| format!("systemd: {said}")).unwrap_or_default();
+        return Some(
+            Explanation::failed(
                 Cause::StoppedByHand,
                 format!("Somebody stopped it with systemd{ago}. It stays down until it is started, or the node boots."),
             )
-            .shown_by(format!("systemd: {said}"))
+            .shown_by(said)
             .mend(start),
-            None if evidence.comes_back() => Explanation::failed(
-                Cause::StoppedByHand,
-                format!("Somebody stopped it with systemd{ago}. It stays down until it is started, or the node boots."),
-            )
-            .mend(start),
-            None => Explanation::failed(
+        );
+    }
+    if let (true, Some(since)) = (evidence.drift.is_empty(), evidence.unit.since_ms) {
+        let ago = span(evidence.now_ms.saturating_sub(since));
+        return Some(
+            Explanation::fine(
                 Cause::Ended,
-                format!("It ended by itself, without an error{ago}; as its definition has it, systemd does not start it again."),
+                format!("It has done its work and ended, without an error, {ago} ago; as its definition has it, systemd does not start it again."),
             )
-            .shown_by(last_line(evidence))
-            .mend(evidence.logs())
-            .mend(start),
-        });
+            .shown_by(last_line(evidence)),
+        );
     }
     let reason =
         "It should run, has not failed, and was not started since the user's systemd came up.";
