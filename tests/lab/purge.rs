@@ -151,7 +151,9 @@ fn what_may_be_defined_needed_or_in_use_stays() {
     // Both go together once nobody defines either.
     forget(&node, "needs");
     node.as_mcp("podman kill needs || true", "").ok();
-    until("it is down", || (state(&node, "needs") != "running").then_some(()));
+    until("it is down", || {
+        matches!(state(&node, "needs").as_str(), "failed" | "stopped").then_some(())
+    });
     let told = purge(&node, &["--dry-run"]);
     assert!(told.iter().all(|t| t.1), "{told:?}");
 

@@ -52,14 +52,15 @@ cgroup_remove() {
 
 # The host's pid of a node's PID 1; fails when the node is not running.
 leader() {
-  local p key pids
+  local p status
   while read -r p; do
-    while read -r key pids; do
-      if [[ $key == NSpid: && $pids =~ [[:space:]]1$ ]]; then
-        echo "$p"
-        return 0
-      fi
-    done 2>/dev/null <"/proc/$p/status" || true
+    # All at once: a shell that reads line by line seeks back after each, and
+    # the kernel writes the file anew then, a little longer or shorter.
+    status=$(cat "/proc/$p/status" 2>/dev/null) || continue
+    if [[ $status =~ NSpid:[^$'\n']*[[:space:]]1$'\n' ]]; then
+      echo "$p"
+      return 0
+    fi
   done < <(cat "$CG/$1/machine/payload/init.scope/cgroup.procs" 2>/dev/null)
   return 1
 }
