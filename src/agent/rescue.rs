@@ -357,13 +357,16 @@ pub struct Rescue {
 }
 
 /// Plans what brings services back: files first, then images, then starts,
-/// each service after those that it depends on.
+/// each service after those that it depends on. The images come the other way
+/// round: systemd starts a service by itself once what it depends on is up,
+/// and its own have to be there by then.
 pub fn plan(cases: &[Case], starting: Starting) -> Rescue {
     let mut rescue = Rescue::default();
     for case in cases {
         rescue.steps.extend(writing(case));
     }
-    for case in cases.iter().filter(|case| case.known.active) {
+    let order = in_order(cases);
+    for case in order.iter().rev().filter(|case| case.known.active) {
         let mut images: Vec<ImageRef> = Vec::new();
         for (component, image) in &case.images {
             if image.is_local() {
@@ -376,7 +379,7 @@ pub fn plan(cases: &[Case], starting: Starting) -> Rescue {
             rescue.steps.push(Step::Pull { service: case.service.clone(), images });
         }
     }
-    rescue.steps.extend(starts(cases, starting));
+    rescue.steps.extend(starts(&order, starting));
     rescue
 }
 
@@ -417,7 +420,16 @@ fn writing(case: &Case) -> Vec<Step> {
     steps
 }
 
-fn starts(cases: &[Case], starting: Starting) -> Vec<Step> {
+/// Returns the cases, each after those that it depends on.
+fn in_order(cases: &[Case]) -> Vec<&Case> {
+    let edges: BTreeMap<ServiceName, Vec<ServiceName>> =
+        cases.iter().map(|case| (case.service.clone(), case.depends_on.clone())).collect();
+    let layers = crate::definition::graph::layers(&edges).into_iter().flatten();
+    layers.filter_map(|service| cases.iter().find(|case| case.service == service)).collect()
+}
+
+/// `cases` are in order.
+fn starts(cases: &[&Case], starting: Starting) -> Vec<Step> {
     let mut rescued: BTreeSet<&ServiceName> = cases
         .iter()
         .filter(|case| {
@@ -438,11 +450,8 @@ fn starts(cases: &[Case], starting: Starting) -> Vec<Step> {
         }
         rescued.extend(more);
     }
-    let edges: BTreeMap<ServiceName, Vec<ServiceName>> =
-        cases.iter().map(|case| (case.service.clone(), case.depends_on.clone())).collect();
     let mut steps = Vec::new();
-    for service in crate::definition::graph::layers(&edges).into_iter().flatten() {
-        let Some(case) = cases.iter().find(|case| case.service == service) else { continue };
+    for case in cases {
         if !case.known.active || !rescued.contains(&case.service) {
             continue;
         }
@@ -452,7 +461,7 @@ fn starts(cases: &[Case], starting: Starting) -> Vec<Step> {
         let components: Vec<ComponentName> =
             case.down.iter().filter(|component| !lost(component)).cloned().collect();
         if !components.is_empty() {
-            steps.push(Step::Start { service, components });
+            steps.push(Step::Start { service: case.service.clone(), components });
         }
     }
     steps
@@ -588,6 +597,12 @@ mod tests {
                 "late: start a, b",
             ]
         );
+        // systemd starts it by itself once its base is up: its image is there.
+        let mut needed = base.clone();
+        needed.images = web.images.clone();
+        let pulls = steps(&[needed, web.clone()], Starting::Rescued);
+        let pulls: Vec<&String> = pulls.iter().filter(|step| step.contains(": pull ")).collect();
+        assert_eq!(pulls, ["web: pull r.example/web:1", "base: pull r.example/web:1"]);
         late.known.active = false;
         let mut all = steps(&[late, other, web, base], Starting::All);
         all.retain(|step| step.contains(": start "));
