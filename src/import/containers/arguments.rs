@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::settle::{is_of_a_keeper, more_networks, published};
+use super::settle::{HELD, is_of_a_keeper, more_networks, published};
 use super::{ContainersError, Live};
 use crate::definition::model::Command;
 use crate::import::check::check_words;
@@ -26,32 +26,10 @@ impl Difference {
     }
 }
 
-/// Options that say how podman and systemd hold a container; they are not
-/// what is in it.
-const HELD: &[&str] = &[
-    "attach",
-    "authfile",
-    "cgroups",
-    "cidfile",
-    "conmon-pidfile",
-    "detach",
-    "detach-keys",
-    "env-file",
-    "env-host",
-    "env-merge",
-    "pidfile",
-    "pull",
-    "publish-all",
-    "quiet",
-    "replace",
-    "requires",
-    "restart",
-    "rm",
-    "rmi",
-    "sdnotify",
-    "sig-proxy",
-    "tls-verify",
-];
+/// Options that are compared by what they came to, or not at all: when systemd
+/// starts a container is not what is in it.
+const SETTLED: &[&str] =
+    &["env-file", "env-host", "env-merge", "publish-all", "requires", "restart"];
 
 /// Compares a container with the words of the call that would make the next
 /// one.
@@ -182,7 +160,8 @@ fn lines(run: &Run) -> Lines {
     }
     for flag in &run.flags {
         let (name, value) = (flag.name.as_str(), flag.value.as_str());
-        if HELD.contains(&name) || (name == "label" && is_of_a_keeper(value)) {
+        let is_left_out = HELD.contains(&name) || SETTLED.contains(&name);
+        if is_left_out || (name == "label" && is_of_a_keeper(value)) {
             continue;
         }
         let mut add = |value: &str| *lines.entry(shown(name, value)).or_default() += 1;

@@ -10,8 +10,8 @@ use crate::import::values::{label, untaken};
 use crate::names::{ComponentName, ServiceName};
 
 /// Options that say how podman and systemd hold a container: its new unit has
-/// its own.
-const HELD: &[&str] = &[
+/// its own, and they are not what is in it.
+pub(super) const HELD: &[&str] = &[
     "attach",
     "authfile",
     "cgroups",

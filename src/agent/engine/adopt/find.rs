@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::image_name;
 use crate::agent::engine::{Engine, EngineError};
 use crate::deployment::Image;
 use crate::import::containers::{Inspected, InspectedImage, Live, LiveUnit};
@@ -165,7 +164,7 @@ fn image_of(container: &Inspected, image: &InspectedImage) -> Option<Image> {
     let had = Some(&container.image_name).filter(|name| name.contains('/'));
     let tagged = had.into_iter().chain(&image.repo_tags);
     let name =
-        tagged.filter(|name| !name.starts_with("sha256:")).find_map(|name| image_name(name))?;
+        tagged.filter(|name| !name.starts_with("sha256:")).find_map(|name| name.parse().ok())?;
     let digest = Some(container.image_digest.clone()).filter(|digest| !digest.is_empty());
     Some(Image { name, id: image.id.parse().ok()?, digest })
 }

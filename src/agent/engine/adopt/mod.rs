@@ -27,7 +27,7 @@ use crate::agent::progress::Progress;
 use crate::deployment::{Container, Deployment, Image, Images};
 use crate::import::containers::{Difference, Live, VolumeCopy, difference, import};
 use crate::import::{Files, Note};
-use crate::names::{BEFORE, ComponentName, ImageRef, ServiceName, UnitName};
+use crate::names::{BEFORE, ComponentName, ServiceName, UnitName};
 use crate::podman::predecessor;
 use crate::quadlet::proof;
 use find::Found;
@@ -336,9 +336,4 @@ impl Files for NodeFiles {
     fn exists(&self, path: &str) -> bool {
         std::path::Path::new(path).exists()
     }
-}
-
-/// The image names that are wanted must be names.
-fn image_name(name: &str) -> Option<ImageRef> {
-    name.parse().ok()
 }

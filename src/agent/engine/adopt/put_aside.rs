@@ -36,7 +36,7 @@ impl Engine {
         self.journals().write(service, journal).map_err(EngineError::AdoptionJournal)
     }
 
-    /// Takes back what was written down, nothing having been touched.
+    /// Removes what was written down: nothing of it is left to be put back.
     pub(super) fn forget_journal(&self, service: &ServiceName) -> Result<(), EngineError> {
         self.journals().remove(service).map_err(EngineError::AdoptionJournal)
     }
@@ -201,7 +201,7 @@ impl Engine {
                 stays.push(name);
             }
         }
-        self.journals().remove(service).map_err(EngineError::AdoptionJournal)?;
+        self.forget_journal(service)?;
         Ok(stays)
     }
 
