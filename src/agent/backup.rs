@@ -74,6 +74,30 @@ pub fn stamp(now_ms: i64) -> String {
     time.strftime("%Y%m%dT%H%M%S.%3fZ").to_string()
 }
 
+/// The right to change a directory of copies.
+struct Alone(File);
+
+impl Alone {
+    fn in_directory(path: &Path) -> Result<Self, BackupError> {
+        let directory = File::open(path).map_err(at("open", path))?;
+        match directory.try_lock() {
+            Ok(()) => Ok(Self(directory)),
+            Err(TryLockError::WouldBlock) => Err(BackupError::Locked { path: path.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(at("lock", path)(source)),
+        }
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that was forked just now has the file
+        // as well, until it becomes another program (flock(2)).
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "the directory of copies stays locked for a moment");
+        }
+    }
+}
+
 /// Makes and proves a copy in a directory, then removes all but the newest.
 ///
 /// # Errors
@@ -82,14 +106,7 @@ pub fn stamp(now_ms: i64) -> String {
 pub fn make(database: &Path, settings: &BackupSettings, now_ms: i64) -> Result<Made, BackupError> {
     let directory = &settings.dir;
     make_directory(directory)?;
-    let lock = File::open(directory).map_err(at("open", directory))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(BackupError::Locked { path: directory.clone() });
-        }
-        Err(TryLockError::Error(source)) => return Err(at("lock", directory)(source)),
-    }
+    let _alone = Alone::in_directory(directory)?;
     let path = directory.join(format!("{PREFIX}{}{SUFFIX}", stamp(now_ms)));
     let verified = snapshot::take(database, &path).map_err(BackupError::Snapshot)?;
     let pruned = prune(directory, settings.keep, &path)?;
@@ -211,6 +228,17 @@ mod tests {
 
     fn names(paths: &[PathBuf]) -> Vec<String> {
         paths.iter().map(|p| p.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_child_that_is_just_being_made_locks_nobody_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let alone = Alone::in_directory(dir.path()).unwrap();
+        let of_the_child = alone.0.try_clone().unwrap();
+        assert!(matches!(Alone::in_directory(dir.path()), Err(BackupError::Locked { .. })));
+        drop(alone);
+        assert!(Alone::in_directory(dir.path()).is_ok());
+        drop(of_the_child);
     }
 
     #[test]

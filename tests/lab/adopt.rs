@@ -123,6 +123,13 @@ fn essence(container: &Value) -> Value {
         })
         .collect();
     mounts.sort();
+    // Podman tells several host ports of one port in no order.
+    let mut ports = host["PortBindings"].clone();
+    for bindings in ports.as_object_mut().into_iter().flat_map(|all| all.values_mut()) {
+        if let Some(bindings) = bindings.as_array_mut() {
+            bindings.sort_by_key(ToString::to_string);
+        }
+    }
     let id = container["Id"].as_str().unwrap_or_default();
     let host_name = config["Hostname"].as_str().filter(|name| !id.starts_with(name));
     let health = config.get("Healthcheck").map(|check| check["Test"].clone());
@@ -138,7 +145,7 @@ fn essence(container: &Value) -> Value {
         "note": config["Annotations"]["note"],
         "mounts": mounts,
         "tmpfs": host["Tmpfs"],
-        "ports": host["PortBindings"],
+        "ports": ports,
         "network": host["NetworkMode"],
         "networks": container["NetworkSettings"]["Networks"].as_object().map(|all| all.keys().cloned().collect::<Vec<_>>()),
         "hosts": host["ExtraHosts"],

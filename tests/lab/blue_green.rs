@@ -237,7 +237,10 @@ fn a_power_loss_in_the_middle_boots_the_old_one_under_its_name() {
     node.lab("start");
     let booted = until("it is back", || fetch(address(&node, 8080)).ok());
     assert_eq!(booted, "v1");
-    assert_eq!(node.states(&["page-web.service", "page.target"]), ["active", "active"]);
+    until("its units are up", || {
+        let states = node.states(&["page-web.service", "page.target"]);
+        (states == ["active", "active"]).then_some(())
+    });
     let units = "systemctl --user list-units --all --no-legend '*-next*'";
     assert_eq!(node.as_mcp(units, "").ok().text(), "");
     node.as_root("systemctl enable -q --now mcp-agent").ok();

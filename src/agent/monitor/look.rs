@@ -193,8 +193,13 @@ impl Monitor {
         tracked.settled = now.clone();
         let (service, component) = (tracked.service.clone(), tracked.component.clone());
         self.due.service(service.clone());
-        if let Some(turn) = seen::turn(&before, &now) {
-            self.turned(state, &before, &now, turn).await;
+        // Of the time without an agent one line is enough.
+        let between = seen::unseen_end(&before, &now).filter(|_| self.catching_up.is_none());
+        let looks: Vec<&Seen> = [&before].into_iter().chain(&between).chain([&now]).collect();
+        for (before, now) in looks.iter().zip(looks.iter().skip(1)) {
+            if let Some(turn) = seen::turn(before, now) {
+                self.turned(state, before, now, turn).await;
+            }
         }
         Some(ObservationRow {
             service: service.to_string(),

@@ -121,6 +121,19 @@ pub fn turn(before: &Seen, now: &Seen) -> Option<Turn> {
     Some(Turn { kind, reason: reason(before, now) })
 }
 
+/// Returns the end that nobody saw, between two looks at a component that was up
+/// at both: systemd counts what it starts again (`NRestarts`,
+/// org.freedesktop.systemd1(5)), so there was one.
+pub fn unseen_end(before: &Seen, now: &Seen) -> Option<Seen> {
+    let up = before.state == ComponentState::Running && now.state == ComponentState::Running;
+    let ended = up && before.invocation != now.invocation && now.restarts > before.restarts;
+    ended.then(|| Seen {
+        state: ComponentState::Restarting,
+        ended: "it ended between two looks".to_owned(),
+        ..before.clone()
+    })
+}
+
 fn reason(before: &Seen, now: &Seen) -> String {
     match now.state {
         ComponentState::Restarting => format!("{}; systemd starts it again", ended(now)),
@@ -190,6 +203,23 @@ mod tests {
         assert!(reason(&seen(ComponentState::Failed, "", 0)).contains("does not start it again"));
         let twice = reason(&seen(ComponentState::Running, "2", 2));
         assert_eq!(twice, "systemd has restarted it 2 times");
+    }
+
+    #[test]
+    fn an_end_between_two_looks_is_one_where_systemd_counted_it() {
+        let up = seen(ComponentState::Running, "1", 0);
+        let end = unseen_end(&up, &seen(ComponentState::Running, "2", 1)).unwrap();
+        let told = turn(&up, &end).unwrap();
+        assert_eq!(told.kind, EventKind::Failed);
+        assert_eq!(told.reason, "it ended between two looks; systemd starts it again");
+        // Somebody restarted it; it is the same run; it was seen to be down.
+        for (before, now) in [
+            (up.clone(), seen(ComponentState::Running, "2", 0)),
+            (up.clone(), up.clone()),
+            (seen(ComponentState::Restarting, "1", 0), seen(ComponentState::Running, "2", 1)),
+        ] {
+            assert_eq!(unseen_end(&before, &now), None, "{before:?} -> {now:?}");
+        }
     }
 
     #[test]
