@@ -38,9 +38,43 @@ pub struct Definition {
     pub snapshot: Option<Snapshot>,
     /// How a new generation takes the place of the old one.
     pub deploy: Option<Deploy>,
+    /// What podman's networks are to be, by name; a network needs no table.
+    pub networks: Option<BTreeMap<String, Network>>,
+    /// What the service's volumes are to be, by name; a volume needs no
+    /// table.
+    pub volumes: Option<BTreeMap<String, Volume>>,
     /// The containers of the service.
     #[schemars(required)]
     pub components: Option<Vec<Component>>,
+}
+
+/// Keys put into a unit as they are, by section.
+pub type Extra = BTreeMap<String, BTreeMap<String, OneOrMany>>;
+
+/// A podman network. All services of a node that name it say the same of it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Whether nothing outside can be reached from it. Default false.
+    pub internal: Option<bool>,
+    /// Whether it has IPv6 as well. Default false.
+    pub ipv6: Option<bool>,
+    /// Its subnets, such as "10.89.7.0/24"; without one podman chooses.
+    pub subnets: Option<Vec<String>>,
+    /// Keys put into its unit as they are, by section: "Unit", "Network",
+    /// "Service".
+    pub extra: Option<Extra>,
+}
+
+/// A volume of the service.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Volume {
+    /// What podman calls it. Default: `<service>-<volume>`.
+    pub name: Option<String>,
+    /// Keys put into its unit as they are, by section: "Unit", "Volume",
+    /// "Service".
+    pub extra: Option<Extra>,
 }
 
 /// How images are built.
@@ -154,7 +188,7 @@ pub struct Component {
     pub log: Option<Log>,
     /// Keys put into the unit as they are, by section: an escape hatch that
     /// is shown in every plan and audited.
-    pub extra: Option<BTreeMap<String, BTreeMap<String, OneOrMany>>>,
+    pub extra: Option<Extra>,
     /// Ports leased by the agent, each given as `$PORT_<NAME>`.
     pub routes: Option<Vec<Route>>,
     /// Commands that are run in the running container by the calendar.

@@ -40,8 +40,54 @@ pub struct Service {
     pub snapshot: Option<Snapshot>,
     /// How a new generation takes the place of the old one.
     pub deploy: DeployRules,
+    /// What networks are, beyond their names.
+    #[serde(default)]
+    pub networks: BTreeMap<NetworkName, NetworkSpec>,
+    /// What its volumes are, beyond their names.
+    #[serde(default)]
+    pub volumes: BTreeMap<VolumeName, VolumeSpec>,
     /// Its containers, at least one, in the order of the text.
     pub components: Vec<Component>,
+}
+
+/// What a podman network is, beyond its name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkSpec {
+    /// Whether nothing outside can be reached from it.
+    pub internal: bool,
+    /// Whether it has IPv6 as well.
+    pub ipv6: bool,
+    /// Its subnets, in CIDR notation.
+    pub subnets: Vec<String>,
+    /// Keys put into its unit as they are.
+    pub extra: Vec<ExtraKey>,
+}
+
+impl NetworkSpec {
+    /// Returns what podman makes the network of: all but what systemd reads.
+    pub fn makes(&self) -> Self {
+        Self { extra: of_section(&self.extra, ExtraSection::Network), ..self.clone() }
+    }
+}
+
+/// What a volume is, beyond its name in the service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeSpec {
+    /// What podman calls it; none: `<service>-<volume>`.
+    pub name: Option<String>,
+    /// Keys put into its unit as they are.
+    pub extra: Vec<ExtraKey>,
+}
+
+impl VolumeSpec {
+    /// Returns what podman makes the volume of: all but what systemd reads.
+    pub fn makes(&self) -> Self {
+        Self { extra: of_section(&self.extra, ExtraSection::Volume), ..self.clone() }
+    }
+}
+
+fn of_section(extra: &[ExtraKey], section: ExtraSection) -> Vec<ExtraKey> {
+    extra.iter().filter(|key| key.section == section).cloned().collect()
 }
 
 /// How a new generation takes the place of the old one.
@@ -235,6 +281,10 @@ pub enum ExtraSection {
     Container,
     /// `[Service]`, `systemd.service(5)`.
     Service,
+    /// `[Network]`, `podman-systemd.unit(5)`.
+    Network,
+    /// `[Volume]`, `podman-systemd.unit(5)`.
+    Volume,
 }
 
 /// A mount.

@@ -155,6 +155,34 @@ pub(super) fn mount(text: &str) -> Result<Mount, Refusal> {
     Ok(Mount { source, target, options })
 }
 
+/// Checks a subnet in CIDR notation (RFC 4632).
+pub(super) fn subnet(text: &str) -> Result<String, Refusal> {
+    let read = || {
+        let (address, bits) = text.split_once('/')?;
+        let address: IpAddr = address.parse().ok()?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits: u8 = bits.parse().ok()?;
+        (bits <= most && text.split('/').nth(1) == Some(&bits.to_string())).then_some(())
+    };
+    read()
+        .map(|()| text.to_owned())
+        .ok_or_else(|| format!("{text:?} is not a subnet; write for example \"10.89.7.0/24\""))
+}
+
+/// Checks a name that podman gives a volume (`podman-volume-create(1)`).
+pub(super) fn podman_volume(text: &str) -> Result<(), Refusal> {
+    let good = text.len() <= 250
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
+    if good {
+        Ok(())
+    } else {
+        Err(format!(
+            "{text:?} is not a name of a volume; it begins with a letter or digit and holds letters, digits and \"_.-\""
+        ))
+    }
+}
+
 /// Reads a device, `/dev/host[:/dev/container[:rwm]]`.
 pub(super) fn device(text: &str) -> Result<Device, Refusal> {
     let mut parts = text.split(':');
@@ -244,6 +272,20 @@ mod tests {
             "/a:/b:ro,",
         ] {
             assert!(mount(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn subnets_and_volumes_of_podman() {
+        assert!(subnet("10.89.7.0/24").is_ok() && subnet("fd00:1::/64").is_ok());
+        for bad in
+            ["10.89.7.0", "10.89.7.0/33", "10.0.0/8", "fd00::/129", "10.0.0.0/+8", "x/1", "/"]
+        {
+            assert!(subnet(bad).is_err(), "{bad:?}");
+        }
+        assert!(podman_volume("photos_pg.data-1").is_ok());
+        for bad in ["", "-a", "a b", "a/b", "%n", "ä"] {
+            assert!(podman_volume(bad).is_err(), "{bad:?}");
         }
     }
 

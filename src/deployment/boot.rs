@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::conflicts;
 use super::model::{Container, Deployment, Probe, Readiness};
-use super::resolve;
 use crate::definition::graph;
 use crate::definition::service::{Protocol, RouteMode};
 use crate::definition::suggest::closest;
@@ -197,7 +197,7 @@ format!("The boot stage {} has the service {service}, which is not deployed on t
             if let Some(trail) = ways.min_by_key(Vec::len) {
                 return Err(BootError::Cycle(from_a_dependency(trail)));
             }
-            let units = resolve::units(d);
+            let units = conflicts::units(d);
             for stage in &self.stages {
                 let ours = [UnitName::stage(&stage.name), UnitName::stage_check(&stage.name)];
                 if let Some(unit) = ours.into_iter().find(|unit| units.contains(unit)) {

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::definition::graph;
 use crate::definition::service::{
-    Component, DeployRules, MountSource, Network, OnFailure, Protocol, Schedule,
+    Component, DeployRules, MountSource, Network, NetworkSpec, OnFailure, Protocol, Schedule,
+    VolumeSpec,
 };
 use crate::names::{
     ComponentName, ContainerName, Generation, ImageRef, NetworkName, NodeName, RouteName,
@@ -51,12 +52,19 @@ pub struct Deployment {
     /// How a new generation takes the place of the old one.
     #[serde(default)]
     pub deploy: DeployRules,
+    /// What networks are, beyond their names.
+    #[serde(default)]
+    pub network_specs: BTreeMap<NetworkName, NetworkSpec>,
+    /// What the service's volumes are, beyond their names.
+    #[serde(default)]
+    pub volume_specs: BTreeMap<VolumeName, VolumeSpec>,
     /// The containers, in the order of the definition.
     pub containers: Vec<Container>,
 }
 
 impl Deployment {
-    /// Returns the networks that the containers use, without repetition.
+    /// Returns the networks that the definition describes or the containers
+    /// use, without repetition.
     pub fn networks(&self) -> Vec<&NetworkName> {
         let mut networks: Vec<&NetworkName> = self
             .containers
@@ -68,13 +76,15 @@ impl Deployment {
                 };
                 first.into_iter().chain(&c.spec.more_networks)
             })
+            .chain(self.network_specs.keys())
             .collect();
         networks.sort();
         networks.dedup();
         networks
     }
 
-    /// Returns the service's own volumes, without repetition.
+    /// Returns the service's own volumes, without repetition, used or only
+    /// described.
     pub fn volumes(&self) -> Vec<&VolumeName> {
         let mut volumes: Vec<&VolumeName> = self
             .containers
@@ -84,10 +94,26 @@ impl Deployment {
                 MountSource::Volume(name) => Some(name),
                 MountSource::Path(_) => None,
             })
+            .chain(self.volume_specs.keys())
             .collect();
         volumes.sort();
         volumes.dedup();
         volumes
+    }
+
+    /// Returns what a network is, beyond its name.
+    pub fn network_spec(&self, network: &NetworkName) -> NetworkSpec {
+        self.network_specs.get(network).cloned().unwrap_or_default()
+    }
+
+    /// Returns what a volume is, beyond its name in the service.
+    pub fn volume_spec(&self, volume: &VolumeName) -> VolumeSpec {
+        self.volume_specs.get(volume).cloned().unwrap_or_default()
+    }
+
+    /// Returns podman's name of a volume of the service.
+    pub fn podman_volume(&self, volume: &VolumeName) -> String {
+        self.volume_spec(volume).name.unwrap_or_else(|| format!("{}-{volume}", self.service))
     }
 
     /// Returns the container of a component.

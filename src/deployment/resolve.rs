@@ -1,107 +1,23 @@
 //! Service and node facts to a deployment.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use super::conflicts::conflicts;
+use super::error::ResolveError;
 use super::model::{Container, Deployment, Forward, NodeFacts, Probe, Publish, Readiness, Timing};
-use crate::definition::graph;
 use crate::definition::service::{
     Check, CheckPort, Component, Health, Network, Protocol, Service, Strategy,
 };
-use crate::names::{
-    ComponentName, ContainerName, Generation, ImageRef, NetworkName, NodeName, RouteName,
-    ServiceName, UnitName,
-};
+use crate::names::{ComponentName, ContainerName, Generation, ImageRef, RouteName, UnitName};
 
 /// Leased ports by component and route.
 pub type Leases = BTreeMap<(ComponentName, RouteName), u16>;
 
-/// Why a service cannot be deployed to a node.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ResolveError {
-    /// The definition names another node.
-    #[error("the definition is for node {wanted}, this is {here}")]
-    OtherNode {
-        /// The node in the definition.
-        wanted: NodeName,
-        /// This node.
-        here: NodeName,
-    },
-    /// An image is not written out and the node has no default registry.
-    #[error(
-        "component {component} has no image and the node has no default image registry; add `image`, or set `image_registry` in the agent's configuration"
-    )]
-    NoImage {
-        /// The component.
-        component: ComponentName,
-    },
-    /// The image put together from the default registry is not valid.
-    #[error("component {component}: {reason}")]
-    Image {
-        /// The component.
-        component: ComponentName,
-        /// Why.
-        reason: String,
-    },
-    /// A dependency is not deployed here.
-    #[error(
-        "service {service} depends on {missing}, which is not deployed on this node; deploy it first"
-    )]
-    UnknownService {
-        /// The service.
-        service: ServiceName,
-        /// What it depends on.
-        missing: ServiceName,
-    },
-    /// Services wait for each other.
-    #[error("the services wait for each other: {0}")]
-    Cycle(String),
-    /// A unit is another service's.
-    #[error(
-        "service {service} would have a unit {unit}, as service {other} has; rename a component, volume or service"
-    )]
-    NameTaken {
-        /// The service.
-        service: ServiceName,
-        /// The unit.
-        unit: UnitName,
-        /// The other service.
-        other: ServiceName,
-    },
-    /// A network's unit would have the name of another unit.
-    #[error(
-        "the network {network} would have the unit {unit}, which is a container or volume; rename one of the two"
-    )]
-    NetworkName {
-        /// The network.
-        network: NetworkName,
-        /// The unit.
-        unit: UnitName,
-    },
-    /// A published port is another service's.
-    #[error("component {component} publishes {port}, which {other} publishes already")]
-    PortTaken {
-        /// The component.
-        component: ComponentName,
-        /// The port, as podman writes it.
-        port: String,
-        /// The container that has it.
-        other: ContainerName,
-    },
-    /// A route has no leased port.
-    #[error("route {component}/{route} has no leased port")]
-    NoLease {
-        /// The component.
-        component: ComponentName,
-        /// The route.
-        route: RouteName,
-    },
-}
-
 /// Resolves a service for a node.
 ///
-/// `neighbours` are the other services of the node; none when they are not
-/// known, as in `mcp render`.
+/// `neighbours` are the services of the node, this one as it is now among them;
+/// none when they are not known, as in `mcp render`.
 ///
 /// # Errors
 ///
@@ -134,11 +50,12 @@ pub fn resolve(
         comment: service.comment.clone(),
         depends_on: service.depends_on.clone(),
         deploy: service.deploy,
+        network_specs: service.networks.clone(),
+        volume_specs: service.volumes.clone(),
         containers,
     };
     if let Some(neighbours) = neighbours {
-        let others: Vec<&Deployment> =
-            neighbours.iter().filter(|d| d.service != service.name).collect();
+        let others: Vec<&Deployment> = neighbours.iter().collect();
         errors.extend(conflicts(&deployment, &others));
     }
     if errors.is_empty() { Ok(deployment) } else { Err(errors) }
@@ -354,153 +271,22 @@ fn readiness(
     })
 }
 
-/// Returns what keeps a deployment from being on a node beside the other
-/// services: dependencies that are not there, cycles, names and ports.
-pub fn conflicts(deployment: &Deployment, others: &[&Deployment]) -> Vec<ResolveError> {
-    let mut errors = Vec::new();
-    dependencies(deployment, others, &mut errors);
-    let ours = units(deployment);
-    errors.extend(own_names(deployment));
-    for other in others {
-        let theirs = units(other);
-        errors.extend(ours.intersection(&theirs).map(|unit| ResolveError::NameTaken {
-            service: deployment.service.clone(),
-            unit: unit.clone(),
-            other: other.service.clone(),
-        }));
-        for container in &deployment.containers {
-            errors.extend(port_conflict(container, other));
-        }
-    }
-    // A network is shared by its name; its unit must not be somebody's else.
-    for network in deployment.networks() {
-        let unit = UnitName::network(network);
-        let taken = ours.contains(&unit) || others.iter().any(|o| units(o).contains(&unit));
-        if taken {
-            errors.push(ResolveError::NetworkName { network: network.clone(), unit });
-        }
-    }
-    errors
-}
-
-/// The units that only handing over needs: beside those of the containers
-/// themselves, so easily overlooked by whoever names components.
-fn switching_units(container: &Container) -> Vec<UnitName> {
-    if container.forwards.is_empty() {
-        return Vec::new();
-    }
-    let mut units = container.port_units();
-    units.push(container.name.stand_in().unit());
-    units
-}
-
-/// Refuses a component whose unit another component needs for handing over.
-fn own_names(deployment: &Deployment) -> Vec<ResolveError> {
-    let containers: BTreeSet<UnitName> =
-        deployment.containers.iter().map(|c| c.name.unit()).collect();
-    let needed = deployment.containers.iter().flat_map(switching_units);
-    needed
-        .filter(|unit| containers.contains(unit))
-        .map(|unit| ResolveError::NameTaken {
-            service: deployment.service.clone(),
-            unit,
-            other: deployment.service.clone(),
-        })
-        .collect()
-}
-
-/// The units of a service that nobody else may have.
-pub(super) fn units(deployment: &Deployment) -> BTreeSet<UnitName> {
-    let service = &deployment.service;
-    let containers = deployment.containers.iter().flat_map(|c| {
-        let own = [c.name.unit(), c.name.image_unit()];
-        own.into_iter().chain(switching_units(c)).chain(c.side_units())
-    });
-    let volumes = deployment.volumes().into_iter().map(|v| UnitName::volume(service, v));
-    let targets = [UnitName::service_target(service), UnitName::ready_target(service)];
-    containers.chain(volumes).chain(targets).collect()
-}
-
-fn port_conflict(container: &Container, other: &Deployment) -> Option<ResolveError> {
-    let taken = |theirs: &Container, port: &Publish| {
-        let leased = port.protocol == Protocol::Tcp
-            && theirs.leases().any(|(_, leased)| leased == port.host);
-        leased || theirs.occupied().iter().any(|t| t.clashes(port))
-    };
-    other.containers.iter().find_map(|theirs| {
-        let occupied = container.occupied();
-        let port = occupied.iter().find(|p| taken(theirs, p))?;
-        Some(ResolveError::PortTaken {
-            component: container.spec.name.clone(),
-            port: port.argument(),
-            other: theirs.name.clone(),
-        })
-    })
-}
-
-fn dependencies(deployment: &Deployment, others: &[&Deployment], errors: &mut Vec<ResolveError>) {
-    let mut edges: BTreeMap<ServiceName, Vec<ServiceName>> =
-        others.iter().map(|d| (d.service.clone(), d.depends_on.clone())).collect();
-    edges.insert(deployment.service.clone(), deployment.depends_on.clone());
-    for dependency in &deployment.depends_on {
-        if !edges.contains_key(dependency) {
-            errors.push(ResolveError::UnknownService {
-                service: deployment.service.clone(),
-                missing: dependency.clone(),
-            });
-        } else if let Some(cycle) = graph::cycle(&deployment.service, dependency, &edges) {
-            errors.push(ResolveError::Cycle(graph::arrow(&cycle)));
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn deployment(text: &str) -> Deployment {
+    pub fn deployment(text: &str) -> Deployment {
         let service = crate::definition::load(text).unwrap();
         resolve(&service, &NodeFacts::default(), &Leases::new(), None, Generation(1)).unwrap()
     }
 
-    fn told(new: &str, others: &[&str]) -> Vec<String> {
-        let others: Vec<Deployment> = others.iter().map(|o| deployment(o)).collect();
-        let others: Vec<&Deployment> = others.iter().collect();
-        conflicts(&deployment(new), &others).iter().map(ToString::to_string).collect()
-    }
+    pub const ONE: &str = "[[components]]\nimage = \"i:1\"\n";
+    pub const BLUE: &str = "[deploy]\nstrategy = \"blue-green\"\n";
 
-    const ONE: &str = "[[components]]\nimage = \"i:1\"\n";
-
-    #[test]
-    fn what_belongs_to_another_service_is_refused() {
-        let proxy = format!(
-            "name = \"mc-proxy\"\n{ONE}name = \"x\"\nvolumes = [\"data:/d\"]\nports = [\"80:80\"]\n"
-        );
-        let volume = format!("name = \"mc\"\n{ONE}name = \"y\"\nvolumes = [\"proxy-data:/d\"]\n");
-        assert_eq!(told(&volume, &[&proxy]).len(), 1, "one volume, two services");
-        let unit = format!("name = \"mc\"\n{ONE}name = \"proxy-x\"\n");
-        assert!(told(&unit, &[&proxy]).iter().any(|t| t.contains("unit mc-proxy-x.service")));
-        let port = format!("name = \"d\"\n{ONE}name = \"d\"\nports = [\"127.0.0.1:80:1\"]\n");
-        assert!(told(&port, &[&proxy])[0].contains("127.0.0.1:80:1"));
-        let checked = format!(
-            "name = \"mc\"\n{ONE}name = \"proxy\"\nports = [\"1:1\"]\nhealth = {{ tcp = 1 }}\n"
-        );
-        let other = format!("name = \"mc-proxy-check\"\n{ONE}name = \"mc-proxy-check\"\n");
-        assert!(told(&checked, &[&other])[0].contains("mc-proxy-check.service"));
-        assert_eq!(told(&checked.replace("health", "# "), &[&other]), Vec::<String>::new());
-        let lonely = format!("name = \"e\"\ndepends_on = [\"gone\"]\n{ONE}name = \"e\"\n");
-        assert!(told(&lonely, &[&proxy])[0].contains("gone"));
-        let net = format!("name = \"x\"\n{ONE}name = \"network\"\nnetwork = \"x\"\n");
-        assert!(told(&net, &[])[0].contains("x-network.service"));
-        assert_eq!(told(&port, &[&volume]), Vec::<String>::new());
-    }
-
-    const BLUE: &str = "[deploy]\nstrategy = \"blue-green\"\n";
-
-    fn forwarded(text: &str) -> Deployment {
+    pub fn forwarded(text: &str) -> Deployment {
         let service = crate::definition::load(text).unwrap();
         let range = 20_000..=20_100;
-        let none = BTreeSet::new();
+        let none = std::collections::BTreeSet::new();
         let leases =
             super::super::ports::lease(&service, &Leases::new(), &none, &range, |_| true).unwrap();
         resolve(&service, &NodeFacts::default(), &leases, None, Generation(1)).unwrap()
@@ -536,25 +322,5 @@ mod tests {
         let hosts: Vec<u16> = other.publish.iter().map(|p| p.host).collect();
         assert_eq!(hosts, [30_000, behind[1], 30_002]);
         assert_eq!(other.publish[0].container, 8080);
-    }
-
-    #[test]
-    fn names_that_handing_over_needs_are_refused() {
-        let part = |name: &str| {
-            format!(
-                "{ONE}name = \"{name}\"\nports = [\"{}:1\"]\nhealth = {{ cmd = [\"x\"] }}\n",
-                name.len()
-            )
-        };
-        for other in ["s-next", "s-forward", "next", "forward"] {
-            let text = format!("name = \"s\"\n{BLUE}{}{}", part("s"), part(other));
-            let told = conflicts(&forwarded(&text), &[]);
-            assert_eq!(told.is_empty(), other.starts_with("s-"), "{other}: {told:?}");
-        }
-        let web = forwarded(&format!("name = \"s\"\n{BLUE}{}", part("web")));
-        let other = deployment(&format!("name = \"s-web\"\n{ONE}name = \"next\"\n"));
-        assert!(conflicts(&other, &[&web])[0].to_string().contains("s-web-next.service"));
-        let same = deployment(&format!("name = \"d\"\n{ONE}name = \"d\"\nports = [\"3:1\"]\n"));
-        assert!(conflicts(&same, &[&web])[0].to_string().contains("s-web"));
     }
 }

@@ -61,10 +61,9 @@ pub(super) fn finish(sheet: Sheet) -> Result<Imported, Unfinished> {
         draft = smaller;
         let note = note(&places, &path, &mistake);
         let key = path.split_once("].").map_or(path.as_str(), |(_, key)| key).to_owned();
-        if let Some((at, _)) = path.split_once("].") {
-            let line = format!("Not carried over: {key}: {}.", note.message);
-            draft.remarks.add(format!("{at}].~"), line);
-        }
+        let line = format!("Not carried over: {key}: {}.", note.message);
+        let at = path.split_once("].").map_or_else(String::new, |(at, _)| format!("{at}].~"));
+        draft.remarks.add(at, line);
         notes.push(note);
     }
     Err(Unfinished::Invalid(vec!["too much of it is not what a definition may say".to_owned()]))
@@ -98,10 +97,10 @@ fn without(draft: &Draft, path: &str) -> Option<(Draft, String)> {
     let whole = Table::try_from(&draft.definition).ok()?;
     let mut path = path.to_owned();
     loop {
-        let needed = path.is_empty()
-            || !path.contains("].")
-            || path.ends_with("].name")
-            || path.ends_with("].image");
+        let of_thing = path.starts_with("networks.") || path.starts_with("volumes.");
+        let of_component =
+            path.contains("].") && !path.ends_with("].name") && !path.ends_with("].image");
+        let needed = !of_thing && !of_component;
         if needed {
             return None;
         }

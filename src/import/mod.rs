@@ -24,6 +24,7 @@ mod options;
 pub mod quadlet;
 pub mod run;
 mod sheet;
+mod things;
 mod values;
 
 pub use files::Files;

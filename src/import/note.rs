@@ -43,6 +43,17 @@ impl NoteKind {
             Self::Needless => "needless",
         }
     }
+
+    /// Returns what a comment of the definition begins with, if it is worth
+    /// one.
+    pub(super) fn word(self) -> Option<&'static str> {
+        match self {
+            Self::Lost => Some("Not carried over"),
+            Self::Changed => Some("Changed"),
+            Self::Todo => Some("To do"),
+            Self::Needless => None,
+        }
+    }
 }
 
 /// One thing to tell.
@@ -69,10 +80,31 @@ impl fmt::Display for Note {
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     list: Vec<Note>,
+    /// Those that no component is told of in a comment.
+    heads: Vec<String>,
 }
 
 impl Notes {
+    /// Adds a note that is about no component.
     pub(super) fn add(
+        &mut self,
+        kind: NoteKind,
+        place: &Place,
+        what: impl Into<String>,
+        message: impl Into<String>,
+    ) {
+        let (what, message) = (what.into(), message.into());
+        if let Some(word) = kind.word() {
+            let line = format!("{word}: {what}: {message}.");
+            if !self.heads.contains(&line) {
+                self.heads.push(line);
+            }
+        }
+        self.add_of_part(kind, place, what, message);
+    }
+
+    /// Adds a note that stands in a comment of a component.
+    pub(super) fn add_of_part(
         &mut self,
         kind: NoteKind,
         place: &Place,
@@ -83,6 +115,11 @@ impl Notes {
         if !self.list.contains(&note) {
             self.list.push(note);
         }
+    }
+
+    /// Returns the comments on what belongs to no component.
+    pub(super) fn heads(&self) -> Vec<String> {
+        self.heads.clone()
     }
 
     /// Returns the notes by place.

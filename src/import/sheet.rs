@@ -1,10 +1,13 @@
 //! A definition while it is being put together.
 
-use crate::definition::model::{Component, Definition, OneOrMany};
+use std::collections::btree_map::Entry;
+
+use crate::definition::model::{Component, Definition, Extra, OneOrMany};
 use crate::definition::write::Draft;
 use crate::quadlet::escape::word;
 
 use super::note::{Note, NoteKind, Notes, Place};
+use super::things::Things;
 
 /// A definition, and what is said of it.
 #[derive(Debug, Default)]
@@ -12,6 +15,7 @@ pub(super) struct Sheet {
     pub(super) service: Definition,
     pub(super) head: Vec<String>,
     pub(super) parts: Vec<Part>,
+    pub(super) things: Things,
     pub(super) notes: Notes,
 }
 
@@ -64,20 +68,7 @@ impl Part {
     /// Adds a verbatim line.
     pub(super) fn extra(&mut self, section: Section, key: &str, value: impl Into<String>) {
         let extra = self.component.extra.get_or_insert_default();
-        let lines = extra.entry(section.as_str().to_owned()).or_default();
-        let value = value.into();
-        match lines.entry(key.to_owned()) {
-            std::collections::btree_map::Entry::Vacant(empty) => {
-                empty.insert(OneOrMany::One(value));
-            }
-            std::collections::btree_map::Entry::Occupied(mut some) => match some.get_mut() {
-                OneOrMany::Many(values) => values.push(value),
-                OneOrMany::One(first) => {
-                    let first = std::mem::take(first);
-                    some.insert(OneOrMany::Many(vec![first, value]));
-                }
-            },
-        }
+        verbatim(extra, section.as_str(), key, value.into());
     }
 
     /// Adds a component that must be ready first.
@@ -106,24 +97,24 @@ impl Part {
         message: impl Into<String>,
     ) {
         let message = message.into();
-        match kind {
-            NoteKind::Lost => self.remark(BELOW, format!("Not carried over: {key}: {message}.")),
-            NoteKind::Changed => self.remark(BELOW, format!("Changed: {key}: {message}.")),
-            NoteKind::Todo => self.remark(BELOW, format!("To do: {key}: {message}.")),
-            NoteKind::Needless => {}
+        if let Some(word) = kind.word() {
+            self.remark(BELOW, format!("{word}: {key}: {message}."));
         }
-        notes.add(kind, place, format!("{}.{key}", self.what), message);
+        notes.add_of_part(kind, place, format!("{}.{key}", self.what), message);
     }
 }
 
 impl Sheet {
     /// Returns the draft, the places of the components, and the notes.
     pub(super) fn take_apart(self) -> (Draft, Vec<(String, Place)>, Vec<Note>) {
-        let Self { service, head, parts, notes } = self;
+        let Self { service, head, parts, things, notes } = self;
         let mut draft = Draft { definition: service, ..Draft::default() };
-        for line in head {
+        for line in head.into_iter().chain(notes.heads()) {
             draft.remarks.add("", line);
         }
+        let (networks, volumes) = things.tables();
+        draft.definition.networks = (!networks.is_empty()).then_some(networks);
+        draft.definition.volumes = (!volumes.is_empty()).then_some(volumes);
         let mut places = Vec::new();
         let mut components = Vec::new();
         for (index, part) in parts.into_iter().enumerate() {
@@ -137,6 +128,23 @@ impl Sheet {
         }
         draft.definition.components = Some(components);
         (draft, places, notes.sorted())
+    }
+}
+
+/// Adds a verbatim line to a section.
+pub(super) fn verbatim(extra: &mut Extra, section: &str, key: &str, value: String) {
+    let lines = extra.entry(section.to_owned()).or_default();
+    match lines.entry(key.to_owned()) {
+        Entry::Vacant(empty) => {
+            empty.insert(OneOrMany::One(value));
+        }
+        Entry::Occupied(mut some) => match some.get_mut() {
+            OneOrMany::Many(values) => values.push(value),
+            OneOrMany::One(first) => {
+                let first = std::mem::take(first);
+                some.insert(OneOrMany::Many(vec![first, value]));
+            }
+        },
     }
 }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::definition::service::{Device, Mount, MountSource, Network};
 use crate::deployment::{Container, Deployment, Readiness};
-use crate::names::{ServiceName, VolumeName};
 
 /// One call of `podman run`, order of options aside (`podman-run(1)`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +98,7 @@ impl Arguments {
         options.own(container);
         options.process(container);
         options.resources(container);
-        options.io(&deployment.service, container);
+        options.io(deployment, container);
         options.labels(deployment, container);
         options.health(container);
         let mut options = options.0;
@@ -225,7 +224,7 @@ impl Options {
         }
     }
 
-    fn io(&mut self, service: &ServiceName, c: &Container) {
+    fn io(&mut self, d: &Deployment, c: &Container) {
         match &c.spec.network {
             Network::Private => {}
             Network::Host => self.add("--network", "host"),
@@ -248,7 +247,7 @@ impl Options {
             self.add("--dns", address.to_string());
         }
         for mount in &c.spec.volumes {
-            self.add("--volume", volume_argument(service, mount));
+            self.add("--volume", volume_argument(d, mount));
         }
         for tmpfs in &c.spec.tmpfs {
             self.add("--tmpfs", tmpfs);
@@ -326,10 +325,10 @@ pub(super) fn seconds(duration: Duration) -> String {
 }
 
 /// Returns the value of `--volume`.
-pub(super) fn volume_argument(service: &ServiceName, mount: &Mount) -> String {
+pub(super) fn volume_argument(d: &Deployment, mount: &Mount) -> String {
     let source = match &mount.source {
         MountSource::Path(path) => path.clone(),
-        MountSource::Volume(volume) => volume_name(service, volume),
+        MountSource::Volume(volume) => d.podman_volume(volume),
     };
     with_options(&source, mount)
 }
@@ -342,11 +341,6 @@ pub(super) fn with_options(source: &str, mount: &Mount) -> String {
         format!(":{}", mount.options.join(","))
     };
     format!("{source}:{}{options}", mount.target)
-}
-
-/// Returns podman's name of a service's volume: `<service>-<volume>`.
-pub fn volume_name(service: &ServiceName, volume: &VolumeName) -> String {
-    format!("{service}-{volume}")
 }
 
 /// Returns the value of `--device`.

@@ -20,6 +20,7 @@ pub mod proof;
 pub mod released;
 pub mod render;
 mod schedules;
+mod things;
 pub mod unit_file;
 pub mod unit_set;
 mod view;

@@ -7,10 +7,9 @@ use super::checks::CheckView;
 use super::escape::EscapeError;
 use super::podman_version::{PodmanVersion, TooOld};
 use super::schedules::ScheduleView;
+use super::things::{NetworkView, VolumeView};
 use super::unit_set::{Place, UnitSet};
-use super::view::{
-    self, ContainerView, ForwarderView, ImageView, SocketView, TargetView, ThingView,
-};
+use super::view::{self, ContainerView, ForwarderView, ImageView, SocketView, TargetView};
 use crate::deployment::{Container, Deployment};
 use crate::names::{ContainerName, UnitName};
 
@@ -131,13 +130,15 @@ impl Renderer {
         }
         for network in deployment.networks() {
             let file = format!("{network}.network");
-            let text = self.file("network.tera", &ThingView::network(network, &context))?;
+            let text = self.file(
+                "network.tera",
+                &NetworkView::new(network, &deployment.network_spec(network), &context),
+            )?;
             set.add(Place::Quadlet, file, text)?;
         }
         for volume in deployment.volumes() {
             let unit = UnitName::volume(&deployment.service, volume);
-            let view =
-                ThingView::volume(header(unit.as_str()), &deployment.service, volume, &context);
+            let view = VolumeView::new(header(unit.as_str()), deployment, volume, &context);
             set.add(
                 Place::Quadlet,
                 format!("{}-{volume}.volume", deployment.service),

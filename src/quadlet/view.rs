@@ -11,9 +11,11 @@ use super::arguments::{
 use super::checks::probe_words;
 use super::escape::{self, EscapeError, exec_line, exec_word, raw, word};
 use super::podman_version::PodmanVersion;
-use crate::definition::service::{Component, ExtraSection, MountSource, Network, Restart};
+use crate::definition::service::{
+    Component, ExtraKey, ExtraSection, MountSource, Network, Restart,
+};
 use crate::deployment::{Container, Deployment, Forward, Readiness};
-use crate::names::{ImageRef, NetworkName, ServiceName, UnitName, VolumeName};
+use crate::names::{ImageRef, UnitName};
 
 /// The comment that heads every file.
 pub(super) fn header(source: &str, deployment: &Deployment, unit: &str) -> Vec<String> {
@@ -112,13 +114,7 @@ impl ContainerView {
         let pairs = |items: &mut dyn Iterator<Item = (&str, &str)>| {
             items.map(|(n, v)| word(&format!("{n}={v}"))).collect::<Vec<_>>()
         };
-        let extra = |section: ExtraSection| {
-            s.extra
-                .iter()
-                .filter(|e| e.section == section)
-                .map(|e| format!("{}={}", e.key, e.value))
-                .collect::<Vec<_>>()
-        };
+        let extra = |section| extra_lines(&s.extra, section);
         let what = d.comment.as_deref().filter(|_| d.containers.len() == 1);
         let known = context.podman.has_keys_of_5_2();
         let log_options = pairs(
@@ -155,7 +151,7 @@ impl ContainerView {
                 .then(|| s.cmd.iter().map(|w| word(w)).collect::<Vec<_>>().join(" ")),
             environment: pairs(&mut c.env.iter().map(|(n, v)| (n.as_str(), v.as_str()))),
             environment_files: s.env_files.iter().map(|f| word(f)).collect(),
-            volumes: volumes(&d.service, c)?,
+            volumes: volumes(d, c)?,
             tmpfs: raws(s.tmpfs.iter())?,
             networks: networks(s),
             aliases: raws(s.aliases.iter().filter(|_| known))?,
@@ -212,18 +208,27 @@ pub(super) struct Context<'a> {
     pub(super) agent: &'a str,
 }
 
+/// Returns the lines of `extra` for a section.
+pub(super) fn extra_lines(extra: &[ExtraKey], section: ExtraSection) -> Vec<String> {
+    extra
+        .iter()
+        .filter(|e| e.section == section)
+        .map(|e| format!("{}={}", e.key, e.value))
+        .collect()
+}
+
 fn raws<'a>(items: impl Iterator<Item = &'a String>) -> Result<Vec<String>, EscapeError> {
     items.map(|item| raw(item)).collect()
 }
 
-fn volumes(service: &ServiceName, c: &Container) -> Result<Vec<String>, EscapeError> {
+fn volumes(d: &Deployment, c: &Container) -> Result<Vec<String>, EscapeError> {
     c.spec
         .volumes
         .iter()
         .map(|mount| match &mount.source {
-            MountSource::Path(_) => raw(&volume_argument(service, mount)),
+            MountSource::Path(_) => raw(&volume_argument(d, mount)),
             MountSource::Volume(volume) => {
-                raw(&with_options(&format!("{service}-{volume}.volume"), mount))
+                raw(&with_options(&format!("{}-{volume}.volume", d.service), mount))
             }
         })
         .collect()
@@ -404,56 +409,6 @@ impl ImageView {
             image: raw(image.as_str())?,
             default_dependencies: context.podman.has_default_dependencies(),
         })
-    }
-}
-
-/// `network.tera` and `volume.tera`.
-#[derive(Debug, Serialize)]
-pub(super) struct ThingView {
-    header: Vec<String>,
-    name: String,
-    service: Option<String>,
-    podman_ready: String,
-    default_dependencies: bool,
-}
-
-impl ThingView {
-    pub(super) fn network(name: &NetworkName, context: &Context<'_>) -> Self {
-        // Services share networks: the file must be the same from each.
-        let header = vec![
-            format!("Made by MCP: the network {name}, for every service that names it."),
-            "It is removed with the last of them.".to_owned(),
-        ];
-        Self::named(header, name.to_string(), None, context)
-    }
-
-    pub(super) fn volume(
-        header: Vec<String>,
-        service: &ServiceName,
-        volume: &VolumeName,
-        context: &Context<'_>,
-    ) -> Self {
-        Self::named(
-            header,
-            super::arguments::volume_name(service, volume),
-            Some(service.to_string()),
-            context,
-        )
-    }
-
-    fn named(
-        header: Vec<String>,
-        name: String,
-        service: Option<String>,
-        context: &Context<'_>,
-    ) -> Self {
-        Self {
-            header,
-            name,
-            service,
-            podman_ready: UnitName::podman_ready().to_string(),
-            default_dependencies: context.podman.has_default_dependencies(),
-        }
     }
 }
 

@@ -131,13 +131,9 @@ impl Engine {
     pub(super) fn reserve(&self, deployment: &Deployment) -> Result<(), EngineError> {
         let mut coming = self.inner.coming.lock().unwrap_or_else(PoisonError::into_inner);
         let in_force = self.all();
-        let others: Vec<&Deployment> = in_force
-            .iter()
-            .map(|a| &a.deployment)
-            .chain(coming.values())
-            .filter(|d| d.service != deployment.service)
-            .collect();
-        let conflicts = conflicts(deployment, &others);
+        let all: Vec<&Deployment> =
+            in_force.iter().map(|a| &a.deployment).chain(coming.values()).collect();
+        let conflicts = conflicts(deployment, &all);
         if !conflicts.is_empty() {
             return Err(EngineError::Resolve(conflicts));
         }

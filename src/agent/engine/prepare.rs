@@ -10,7 +10,7 @@ use super::{
     Accepted, Engine, EngineError, ImageWish, accepted, component, preflight, pulling, status,
 };
 use crate::agent::plan::{self, Plan, Present, Side};
-use crate::definition::service::Restart;
+use crate::definition::service::{ExtraKey, Restart};
 use crate::definition::{self, Service};
 use crate::deployment::{Container, Deployment, Leases, NodeFacts, ports, resolve};
 use crate::names::{ComponentName, ServiceName, UnitName};
@@ -136,12 +136,15 @@ impl Prepared {
                 ));
             }
             if !container.spec.extra.is_empty() {
-                let keys: Vec<&str> = container.spec.extra.iter().map(|e| e.key.as_str()).collect();
-                warnings.push(format!(
-                    "component {component}: taken over as written, unchecked: {}",
-                    keys.join(", ")
-                ));
+                warnings.push(unchecked(&format!("component {component}"), &container.spec.extra));
             }
+        }
+        let networks = self.deployment.network_specs.iter();
+        let networks = networks.map(|(name, spec)| (format!("network {name}"), &spec.extra));
+        let volumes = self.deployment.volume_specs.iter();
+        let volumes = volumes.map(|(name, spec)| (format!("volume {name}"), &spec.extra));
+        for (what, extra) in networks.chain(volumes).filter(|(_, extra)| !extra.is_empty()) {
+            warnings.push(unchecked(&what, extra));
         }
         warnings.extend(self.notes.iter().cloned());
         warnings.extend(self.additions.iter().map(|a| format!("beside the definition: {a}")));
@@ -205,7 +208,9 @@ impl Engine {
             Some(old) => old.row.generation.next(),
             None => self.registry().next_generation(&service.name).await?,
         };
-        let deployment = resolve(&service, &self.facts(), &leases, Some(&neighbours), next)
+        let present: Vec<Deployment> =
+            neighbours.iter().chain(old.as_ref().map(|o| &o.deployment)).cloned().collect();
+        let deployment = resolve(&service, &self.facts(), &leases, Some(&present), next)
             .map_err(EngineError::Resolve)?;
         self.check_boot(&deployment, &neighbours)?;
         let mut set = toolchain.renderer.render(&deployment, &request.file_name)?;
@@ -390,6 +395,8 @@ impl Engine {
         // without them nothing may differ.
         let mut bare = deployment.clone();
         bare.containers.iter_mut().for_each(|c| c.spec.extra.clear());
+        bare.network_specs.values_mut().for_each(|spec| spec.extra.clear());
+        bare.volume_specs.values_mut().for_each(|spec| spec.extra.clear());
         let bare_set = toolchain.renderer.render(&bare, "")?;
         let alone = generator.check_alone(&bare_set, self.tools().store.search_root()).await?;
         let messages = shown(proof::compare(&bare, agent, &alone.units));
@@ -399,6 +406,11 @@ impl Engine {
             Err(EngineError::Proof { messages })
         }
     }
+}
+
+fn unchecked(what: &str, extra: &[ExtraKey]) -> String {
+    let keys: Vec<&str> = extra.iter().map(|e| e.key.as_str()).collect();
+    format!("{what}: taken over as written, unchecked: {}", keys.join(", "))
 }
 
 /// Returns what this node's systemd says against calendar expressions.

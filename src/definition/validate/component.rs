@@ -5,28 +5,11 @@ use std::time::Duration;
 
 use super::{Checker, unique};
 use crate::definition::service::{
-    Component, ExtraKey, ExtraSection, Log, LogDriver, Network, OnFailure, Resources, Restart,
-    Route, RouteMode,
+    Component, ExtraSection, Log, LogDriver, Network, OnFailure, Resources, Restart, Route,
+    RouteMode,
 };
 use crate::definition::{model, values};
 use crate::names::{ComponentName, RouteName};
-
-/// Keys that MCP itself writes, or that would undo what it promises.
-const OWNED: &[(ExtraSection, &str, &str)] = &[
-    (ExtraSection::Container, "ContainerName", "the name follows from service and component"),
-    (ExtraSection::Container, "ServiceName", "the name follows from service and component"),
-    (ExtraSection::Container, "Image", "use `image`"),
-    (ExtraSection::Container, "Pull", "images are pulled before anything is stopped"),
-    (ExtraSection::Container, "Notify", "readiness follows from `health`"),
-    (ExtraSection::Container, "AutoUpdate", "updates are deploys, so that they can be undone"),
-    (ExtraSection::Container, "Exec", "use `cmd`"),
-    (ExtraSection::Container, "Entrypoint", "use `entrypoint`"),
-    (ExtraSection::Service, "ExecStart", "podman's generator writes it"),
-    (ExtraSection::Service, "Type", "podman's generator writes it"),
-    (ExtraSection::Service, "KillMode", "podman's generator writes it"),
-    (ExtraSection::Service, "NotifyAccess", "podman's generator writes it"),
-    (ExtraSection::Unit, "PartOf", "the service's target owns its components"),
-];
 
 impl Checker<'_> {
     #[expect(clippy::too_many_lines, reason = "one line a key: nothing to take apart")]
@@ -127,7 +110,7 @@ impl Checker<'_> {
             stop_timeout: more.stop_timeout,
             stop_signal: more.stop_signal,
             log: self.log(at, c.log),
-            extra: self.extra(at, c.extra),
+            extra: self.extra(at, c.extra, ("Container", ExtraSection::Container)),
             routes,
             schedules: self.schedules(at, c.schedule),
         })
@@ -321,54 +304,6 @@ impl Checker<'_> {
         let options =
             log.options.unwrap_or_default().into_iter().map(|(k, v)| (k, v.into_text())).collect();
         Log { driver, options: self.table(&format!("{at}.log.options"), Some(options)) }
-    }
-
-    fn extra(
-        &mut self,
-        at: &str,
-        extra: Option<BTreeMap<String, BTreeMap<String, model::OneOrMany>>>,
-    ) -> Vec<ExtraKey> {
-        let sections = [
-            ("Unit", ExtraSection::Unit),
-            ("Container", ExtraSection::Container),
-            ("Service", ExtraSection::Service),
-        ];
-        let mut keys = Vec::new();
-        for (section, table) in extra.unwrap_or_default() {
-            let path = format!("{at}.extra.{section}");
-            let Some(section) = self.choice(&path, Some(&section), &sections) else { continue };
-            for (key, values) in table {
-                let path = format!("{path}.{key}");
-                let good = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric());
-                if !good {
-                    self.complain(
-                        &path,
-                        format!("{key:?} is not a directive; it holds letters and digits only"),
-                    );
-                    continue;
-                }
-                if let Some((.., why)) =
-                    OWNED.iter().find(|(s, k, _)| *s == section && k.eq_ignore_ascii_case(&key))
-                {
-                    self.complain(&path, format!("{key} is not yours to set here; {why}"));
-                }
-                let values = match values {
-                    model::OneOrMany::One(value) => vec![value],
-                    model::OneOrMany::Many(values) => values,
-                };
-                for value in values {
-                    let _: Option<()> = self.keep(&path, values::plain(&value));
-                    if value.ends_with('\\') {
-                        self.complain(
-                            &path,
-                            "a backslash at the end would swallow the next line; take it out",
-                        );
-                    }
-                    keys.push(ExtraKey { section, key: key.clone(), value });
-                }
-            }
-        }
-        keys
     }
 }
 

@@ -14,9 +14,11 @@ use crate::names::{ComponentName, ServiceName};
 
 mod component;
 mod deploy;
+mod extra;
 mod health;
 mod network;
 mod schedule;
+mod things;
 
 /// Checks a definition and returns the service it describes.
 pub(super) fn validate(definition: model::Definition, source: &Source) -> Result<Service, Invalid> {
@@ -136,6 +138,8 @@ impl Checker<'_> {
         let build = d.build.unwrap_or_default();
         let snapshot = d.snapshot.and_then(|snapshot| self.snapshot(snapshot));
         let deploy = self.deploy(d.deploy);
+        let networks = self.network_specs(d.networks);
+        let volumes = self.volume_specs(d.volumes);
         let components = self.components(d.components, version.is_some());
         self.blue_green(deploy, &components);
         Some(Service {
@@ -151,6 +155,8 @@ impl Checker<'_> {
             images: build.images.unwrap_or_default(),
             snapshot,
             deploy,
+            networks,
+            volumes,
             components: components.into_iter().map(|(_, component)| component).collect(),
         })
     }

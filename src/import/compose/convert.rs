@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::project::{ComposeError, Options, Project, wrong};
 use super::yaml::{Key, Node};
-use super::{environment, health, limits, mounts, network, service};
+use super::{environment, health, limits, mounts, network, service, things};
 use crate::import::files::{Files, file_name};
 use crate::import::naming::named;
 use crate::import::note::{NoteKind, Notes, Place};
 use crate::import::sheet::{Part, Sheet};
+use crate::import::things::Things;
 use crate::import::values::{label, untaken};
 use crate::names::{ComponentName, ContainerName, ServiceName};
 
@@ -19,11 +20,16 @@ pub(super) struct Scope<'a> {
     pub(super) files: &'a mut dyn Files,
     pub(super) read: &'a mut Vec<String>,
     pub(super) notes: Notes,
+    pub(super) things: Things,
     pub(super) service: ServiceName,
     /// Names of components by those of compose services.
     pub(super) names: BTreeMap<String, ComponentName>,
     /// Names of volumes by those in the file.
     pub(super) volumes: BTreeMap<String, String>,
+    /// The networks that are used, by those in the file: what they are called.
+    pub(super) networks_used: BTreeMap<String, String>,
+    /// The volumes that are used, likewise.
+    pub(super) volumes_used: BTreeMap<String, String>,
     /// Further names of a service in its networks, from `links`.
     pub(super) links: BTreeMap<String, BTreeSet<String>>,
 }
@@ -78,9 +84,12 @@ pub(super) fn convert(
         files,
         read: &mut project.read,
         notes,
+        things: Things::default(),
         service,
         names,
         volumes: volume_names(root),
+        networks_used: BTreeMap::new(),
+        volumes_used: BTreeMap::new(),
         links: BTreeMap::new(),
     };
     network::collect_links(&mut scope, &enabled);
@@ -101,8 +110,10 @@ pub(super) fn convert(
         limits::convert(&mut scope, &mut part, node);
         sheet.parts.push(part);
     }
+    things::convert(&mut scope);
     sheet.service.name = Some(scope.service.to_string());
     sheet.notes = scope.notes;
+    sheet.things = scope.things;
     let origins: BTreeSet<&str> = enabled.iter().map(|(key, _)| key.place.file.as_str()).collect();
     let origins: Vec<&str> = origins.into_iter().collect();
     sheet.head.push(format!("Made from {} by mcp import.", origins.join(" and ")));

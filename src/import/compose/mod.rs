@@ -16,6 +16,7 @@ mod mounts;
 mod network;
 mod project;
 mod service;
+mod things;
 mod yaml;
 
 use super::Files;

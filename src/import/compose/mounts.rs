@@ -116,33 +116,19 @@ fn volume(
     let is_external =
         external.is_some_and(|node| node.truth() == Some(true) || node.map().is_some());
     let named = get("name").or(external.and_then(|node| node.get("name"))).and_then(Node::text);
+    let name = scope.volumes.get(source).cloned().unwrap_or_else(|| label(source));
     if is_external || named.is_some() {
-        let name = named.unwrap_or(source).to_owned();
-        match raw(&format!("{name}:{target}{options}")) {
-            Ok(line) => part.extra(Section::Container, "Volume", line),
-            Err(why) => scope.tell(part, Lost, at, why.to_string()),
-        }
+        let podmans = named.unwrap_or(source).to_owned();
         if is_external {
-            let message =
-                format!("the volume {name} is that of podman; one of docker's is copied by hand");
+            let message = format!(
+                "the volume {podmans} is that of podman; one of docker's is copied by hand"
+            );
             scope.tell(part, Todo, at, message);
         }
-    } else {
-        let name = scope.volumes.get(source).cloned().unwrap_or_else(|| label(source));
-        push(&mut part.component.volumes, format!("{name}:{target}{options}"));
+        scope.things.volumes.entry(name.clone()).or_default().name = Some(podmans);
     }
-    for (key, value) in own.iter().filter_map(Node::map).flatten() {
-        let known = matches!(key.text.as_str(), "name" | "external")
-            || key.text.starts_with("x-")
-            || (key.text == "driver" && value.text() == Some("local"))
-            || value.is_null();
-        if !known {
-            let what = format!("volumes.{source}.{}", key.text);
-            let message =
-                "the volume is made without it; one that is there already is taken as it is";
-            scope.tell(part, Lost, (&key.place, &what), message);
-        }
-    }
+    push(&mut part.component.volumes, format!("{name}:{target}{options}"));
+    scope.volumes_used.insert(source.to_owned(), name);
 }
 
 /// Reads the long form.

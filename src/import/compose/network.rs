@@ -122,29 +122,63 @@ fn networks(
     if let Some(name) = node.get("container_name").and_then(Node::text) {
         aliases.insert(name.to_owned());
     }
+    let is_one = wanted.len() == 1;
+    let mut fixed: Vec<(String, Vec<String>)> = Vec::new();
     for (name, options, place) in wanted {
         let network = network_name(scope, part, &name, &place);
-        if !names.contains(&network) {
-            names.push(network);
-        }
+        let mut own = Vec::new();
         for (key, value) in options.iter().filter_map(Node::map).flatten() {
-            if key.text == "aliases" {
-                aliases.extend(value.texts().iter().map(|(text, _)| (*text).to_owned()));
-            } else if !value.is_null() && !key.text.starts_with("x-") && key.text != "priority" {
-                let what = format!("networks.{name}.{}", key.text);
-                scope.tell(part, Lost, (&key.place, &what), "podman chooses it");
+            let text = value.text().unwrap_or_default();
+            let what = format!("networks.{name}.{}", key.text);
+            match key.text.as_str() {
+                "aliases" => {
+                    aliases.extend(value.texts().iter().map(|(text, _)| (*text).to_owned()));
+                }
+                "priority" => {}
+                _ if value.is_null() || key.text.starts_with("x-") => {}
+                word @ ("ipv4_address" | "ipv6_address" | "mac_address") if is_address(text) => {
+                    match (word, is_one) {
+                        ("ipv4_address", true) => part.extra(Section::Container, "IP", text),
+                        ("ipv6_address", true) => part.extra(Section::Container, "IP6", text),
+                        (_, true) => part.podman_arg(&format!("--mac-address={text}")),
+                        ("ipv4_address", false) => own.push(format!("ip={text}")),
+                        ("ipv6_address", false) => own.push(format!("ip6={text}")),
+                        (_, false) => own.push(format!("mac={text}")),
+                    }
+                }
+                _ => scope.tell(part, Lost, (&key.place, &what), "podman has nothing like it"),
             }
+        }
+        if !own.is_empty() {
+            fixed.push((network, own));
+        } else if !names.contains(&network) {
+            names.push(network);
         }
     }
     if let Some(own) = scope.container(service) {
         aliases.remove(&own);
     }
-    let aliases: Vec<String> = aliases.into_iter().filter(|alias| is_alias(alias)).collect();
+    let mut aliases: Vec<String> = aliases.into_iter().filter(|alias| is_alias(alias)).collect();
+    for (network, own) in fixed {
+        // Names go with the option where no network stands alone.
+        let named = aliases.iter().filter(|_| names.is_empty());
+        let named = named.map(|name| format!("alias={name}"));
+        let own: Vec<String> = own.into_iter().chain(named).collect();
+        part.extra(Section::Container, "Network", format!("{network}.network:{}", own.join(",")));
+        scope.things.network(&network);
+    }
+    aliases.retain(|_| !names.is_empty());
     part.component.aliases = (!aliases.is_empty()).then_some(aliases);
     part.component.network = match names.len() {
+        0 => None,
         1 => names.pop().map(OneOrMany::One),
         _ => Some(OneOrMany::Many(names)),
     };
+}
+
+/// Tells whether a text can be an address of a network card.
+fn is_address(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_hexdigit() || ".:".contains(c))
 }
 
 fn is_alias(text: &str) -> bool {
@@ -176,20 +210,8 @@ fn network_name(scope: &mut Scope<'_>, part: &mut Part, name: &str, place: &Plac
         let message = format!("the network {wish} is called {found} here; it is another one");
         scope.tell(part, Changed, (place, &what), message);
     }
-    for (key, value) in own.iter().filter_map(Node::map).flatten() {
-        let what = format!("{what}.{}", key.text);
-        let at = (&key.place, what.as_str());
-        let text = value.text().unwrap_or_default();
-        let known = matches!(key.text.as_str(), "name" | "external" | "attachable")
-            || key.text.starts_with("x-")
-            || (key.text == "driver" && matches!(text, "bridge" | "default"))
-            || value.truth() == Some(false)
-            || value.is_null();
-        if !known {
-            let message =
-                "the network is made without it; one that is there already is taken as it is";
-            scope.tell(part, Lost, at, message);
-        }
+    if !is_external {
+        scope.networks_used.insert(name.to_owned(), found.clone());
     }
     found
 }

@@ -26,6 +26,7 @@ use super::run::parse::parse;
 use super::run::split::of_container;
 use super::run::{Options, Scope, Wrong, renamed};
 use super::sheet::{Part, Section, Sheet};
+use super::things::Things;
 
 use crate::names::{ComponentName, ServiceName};
 
@@ -143,6 +144,7 @@ pub fn import(
         notes: Notes::default(),
         service: service.clone(),
         is_docker: false,
+        things: Things::default(),
     };
     let mut sheet = Sheet::default();
     let mut volume_names = BTreeMap::new();
@@ -181,6 +183,7 @@ pub fn import(
     }
     sheet.service.name = Some(service.to_string());
     sheet.notes = scope.notes;
+    sheet.things = scope.things;
     sheet.head.push("Made from containers that ran, by mcp adopt.".to_owned());
     let mut imported = finish(sheet)?;
     imported.notes.retain(|note| note.kind != NoteKind::Needless);

@@ -12,6 +12,7 @@ mod network;
 mod pod;
 mod set;
 mod systemd;
+mod things;
 mod unit;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use super::Files;
 use super::finish::{Imported, Unfinished, finish};
 use super::note::Notes;
 use super::sheet::Part;
+use super::things::Things;
 use crate::definition::model::Definition;
 use crate::names::{ComponentName, ServiceName};
 
@@ -84,6 +86,7 @@ pub(super) fn surroundings(
         set: &set,
         files: around.files,
         notes,
+        things: Things::default(),
         service: around.service.clone(),
         names: around.names.clone(),
     };

@@ -52,7 +52,6 @@ fn volume(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, line: &Line) {
     let whole = format!("{source}:{rest}");
     let (target, options) = rest.split_once(':').unwrap_or((rest, ""));
     let is_known = options.is_empty() || options.split(',').all(is_mount_option);
-    let own = format!("{}-", scope.service);
     match plain(&whole) {
         Some(_) if !is_known || !is_path(target) => {
             part.extra(Section::Container, "Volume", whole);
@@ -65,29 +64,33 @@ fn volume(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, line: &Line) {
             }
             push(&mut part.component.volumes, text);
         }
-        Some(text) => match text.strip_prefix(&own) {
-            Some(short) if short.split(':').next().is_some_and(is_volume) => {
-                push(&mut part.component.volumes, short.to_owned());
+        // The volume that there is, with what is in it.
+        Some(text) => match scope.things.volume(&scope.service, &source) {
+            Some(name) => {
+                let rest = text.split_once(':').map_or("", |(_, rest)| rest);
+                push(&mut part.component.volumes, format!("{name}:{rest}"));
             }
-            // The volume that there is, with what is in it.
-            Some(_) | None => part.extra(Section::Container, "Volume", whole),
+            None => part.extra(Section::Container, "Volume", whole),
         },
         None => part.extra(Section::Container, "Volume", whole),
     }
 }
 
-fn is_volume(name: &str) -> bool {
-    name.parse::<crate::names::VolumeName>().is_ok()
-}
-
 /// Writes the source of a mount out: the name of a volume, a path beside the
 /// file.
-fn mount(scope: &Scope<'_>, unit: &Unit, value: &str) -> String {
+fn mount(scope: &mut Scope<'_>, unit: &Unit, value: &str) -> String {
     let parts: Vec<String> = value
         .split(',')
         .map(|part| match part.split_once('=') {
             Some((key @ ("source" | "src"), source)) if source.ends_with(".volume") => {
-                format!("{key}={}", scope.podman_name(source, "Volume", "VolumeName"))
+                let podmans = scope.podman_name(source, "Volume", "VolumeName");
+                match scope.things.volume(&scope.service, &podmans) {
+                    Some(name) => {
+                        scope.things.volumes.entry(name.clone()).or_default();
+                        format!("{key}={}-{name}.volume", scope.service)
+                    }
+                    None => format!("{key}={podmans}"),
+                }
             }
             Some((key @ ("source" | "src"), source)) if source.starts_with('.') => {
                 format!("{key}={}", absolute(directory(&unit.path), "/", source))

@@ -51,7 +51,7 @@ fn name_only(value: &str) -> &str {
 
 /// Returns the name of a network that a definition can name, and whether it is
 /// podman's as well.
-fn native(scope: &Scope<'_>, value: &str) -> Option<(String, bool)> {
+pub(super) fn native(scope: &Scope<'_>, value: &str) -> Option<(String, bool)> {
     let (name, options) = value.split_once(':').unwrap_or((value, ""));
     if !options.is_empty() {
         return None;
@@ -95,16 +95,7 @@ fn networks(scope: &mut Scope<'_>, part: &mut Part, all: &[&Line]) {
     for (line, found) in all.iter().zip(found) {
         match found {
             Some((name, is_same)) => {
-                if !is_same {
-                    let message = format!("the network is called {name} here; it is another one");
-                    scope.tell(part, Changed, line, message);
-                }
-                let is_given = scope.set.units.contains_key(&line.value);
-                if line.value.ends_with(".network") && !is_given {
-                    let message =
-                        format!("there is no {} beside it; its name is a guess", line.value);
-                    scope.tell(part, Todo, line, message);
-                }
+                told_of(scope, part, (line, &line.value), (&name, is_same));
                 names.push(name);
             }
             None => verbatim(scope, part, line),
@@ -115,6 +106,23 @@ fn networks(scope: &mut Scope<'_>, part: &mut Part, all: &[&Line]) {
         1 => names.pop().map(OneOrMany::One),
         _ => Some(OneOrMany::Many(names)),
     };
+}
+
+/// Tells of a network that is another one here, or may be.
+fn told_of(
+    scope: &mut Scope<'_>,
+    part: &mut Part,
+    (line, file): (&Line, &str),
+    (name, is_same): (&str, bool),
+) {
+    if !is_same {
+        let message = format!("the network is called {name} here; it is another one");
+        scope.tell(part, Changed, line, message);
+    }
+    if file.ends_with(".network") && !scope.set.units.contains_key(file) {
+        let message = format!("there is no {file} beside it; its name is a guess");
+        scope.tell(part, Todo, line, message);
+    }
 }
 
 /// A network with options, a container's, or a mode.
@@ -131,13 +139,11 @@ fn verbatim(scope: &mut Scope<'_>, part: &mut Part, line: &Line) {
         let name = scope.names.get(stem).map(ToString::to_string).unwrap_or_default();
         part.depend(&name);
     } else if name.ends_with(".network") {
-        // Nothing of the definition makes that network: its name alone will do.
-        let podmans = scope.podman_name(name, "Network", "NetworkName");
-        part.extra(Section::Container, "Network", format!("{podmans}{options}"));
-        let message = format!(
-            "a definition has no options of a network, so nothing makes {podmans}: podman network create {podmans}"
-        );
-        scope.tell(part, Todo, line, message);
+        let Some((own, is_same)) = native(scope, name) else { return };
+        told_of(scope, part, (line, name), (&own, is_same));
+        // A table of it, so that it is made though no component names it alone.
+        scope.things.network(&own);
+        part.extra(Section::Container, "Network", format!("{own}.network{options}"));
     } else {
         part.extra(Section::Container, "Network", line.value.clone());
     }

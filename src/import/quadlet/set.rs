@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::unit::{Unit, plain};
-use super::{QuadletError, container, pod, systemd};
+use super::{QuadletError, container, pod, systemd, things};
 use crate::import::files::{Files, directory, file_name};
 use crate::import::naming::{alike, named, short};
 use crate::import::note::{NoteKind, Notes};
 use crate::import::sheet::{Part, Section, Sheet};
+use crate::import::things::Things;
 use crate::names::{ComponentName, ContainerName, ServiceName};
 use crate::quadlet::unit_file;
 
@@ -26,6 +27,7 @@ pub(super) struct Scope<'a> {
     pub(super) set: &'a Set,
     pub(super) files: &'a dyn Files,
     pub(super) notes: Notes,
+    pub(super) things: Things,
     pub(super) service: ServiceName,
     /// The components by the stems of their files.
     pub(super) names: BTreeMap<String, ComponentName>,
@@ -174,7 +176,7 @@ pub(super) fn convert(
             names.insert((*stem).to_owned(), name);
         }
     }
-    let mut scope = Scope { set, files, notes, service, names };
+    let mut scope = Scope { set, files, notes, things: Things::default(), service, names };
     let mut sheet = Sheet::default();
     for unit in &containers {
         let Some(name) = scope.names.get(&unit.stem).map(ToString::to_string) else { continue };
@@ -186,9 +188,10 @@ pub(super) fn convert(
         renamed(&mut scope, &mut part, unit);
         sheet.parts.push(part);
     }
-    things(&mut scope);
+    things::convert(&mut scope);
     sheet.service.name = Some(scope.service.to_string());
     sheet.notes = scope.notes;
+    sheet.things = scope.things;
     sheet.head.push(format!("Made from {} by mcp import.", scope.set.containers.join(" and ")));
     Ok(sheet)
 }
@@ -221,35 +224,5 @@ fn renamed(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) {
     }) && good
     {
         part.extra(Section::Container, "NetworkAlias", old);
-    }
-}
-
-/// Tells of what networks, volumes and images say besides their names.
-fn things(scope: &mut Scope<'_>) {
-    for unit in scope.set.units.values() {
-        let (section, name) = match unit.kind.as_str() {
-            "network" => ("Network", "NetworkName"),
-            "volume" => ("Volume", "VolumeName"),
-            "image" => ("Image", "Image"),
-            _ => continue,
-        };
-        for line in &unit.lines {
-            let what = format!("{}.{}.{}", file_name(&unit.path), line.section, line.key);
-            if line.section == section && line.key != name && !line.value.is_empty() {
-                let message = match section {
-                    "Image" => "the image is pulled without it",
-                    "Network" => {
-                        "the network is made without it; one that is there already is taken as it is"
-                    }
-                    _ => {
-                        "the volume is made without it; one that is there already is taken as it is"
-                    }
-                };
-                scope.notes.add(NoteKind::Lost, &line.place, what, message);
-            } else if line.section != section {
-                let message = "MCP writes units of its own for it";
-                scope.notes.add(NoteKind::Needless, &line.place, what, message);
-            }
-        }
     }
 }

@@ -367,15 +367,17 @@ fn volume(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) {
         }
         return;
     }
-    let own = format!("{}-", scope.service);
-    match source.strip_prefix(&own) {
-        Some(short) if is_known && !short.is_empty() => {
-            push(&mut part.component.volumes, format!("{}:{target}{options}", label(short)));
-        }
-        Some(_) | None if scope.is_docker && is_known => {
-            push(&mut part.component.volumes, format!("{}:{target}{options}", label(source)));
-        }
+    let name = match source.strip_prefix(&format!("{}-", scope.service)) {
+        // Docker's volumes are not podman's.
+        Some(short) if scope.is_docker && !short.is_empty() => Some(label(short)),
+        Some(_) | None if scope.is_docker => Some(label(source)),
         // The volume that there is, with what is in it.
+        Some(_) | None => scope.things.volume(&scope.service, source),
+    };
+    match name {
+        Some(name) if is_known => {
+            push(&mut part.component.volumes, format!("{name}:{target}{options}"));
+        }
         Some(_) | None => {
             line(scope, part, "Volume", (&format!("{source}:{target}{options}"), flag));
         }

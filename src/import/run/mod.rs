@@ -10,6 +10,7 @@ use super::finish::{Imported, Unfinished, finish};
 use super::naming::{alike, named, short};
 use super::note::{NoteKind, Notes, Place};
 use super::sheet::{Part, Sheet, push};
+use super::things::Things;
 use crate::definition::model::OneOrMany;
 use crate::names::{ComponentName, ContainerName, ServiceName};
 use parse::Run;
@@ -70,6 +71,7 @@ pub(super) struct Scope<'a> {
     pub(super) notes: Notes,
     pub(super) service: ServiceName,
     pub(super) is_docker: bool,
+    pub(super) things: Things,
 }
 
 impl Scope<'_> {
@@ -116,7 +118,14 @@ pub fn import(
     let wish = options.name.clone().or_else(|| alike(&plain));
     let wish = wish.unwrap_or_else(|| first.name());
     let service = named(&wish, &first.place, &mut notes);
-    let mut scope = Scope { options, files, notes, service: service.clone(), is_docker: false };
+    let mut scope = Scope {
+        options,
+        files,
+        notes,
+        service: service.clone(),
+        is_docker: false,
+        things: Things::default(),
+    };
     let mut sheet = Sheet::default();
     let mut taken: Vec<String> = Vec::new();
     for (run, name) in runs.iter().zip(&names) {
@@ -133,6 +142,7 @@ pub fn import(
     }
     sheet.service.name = Some(service.to_string());
     sheet.notes = scope.notes;
+    sheet.things = scope.things;
     sheet.head.push("Made from a command line by mcp import.".to_owned());
     Ok(finish(sheet)?)
 }
