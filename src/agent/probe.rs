@@ -24,6 +24,8 @@ use tonic_health::pb::health_client::HealthClient;
 
 pub use super::probe_values::{ArgumentError, StatusRange, duration};
 use super::{listening, main_process};
+use crate::podman::PodmanError;
+use crate::podman::health::{self, Health};
 use crate::telemetry::Chain;
 
 /// Pause after the first attempt; it doubles up to the interval.
@@ -31,6 +33,12 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// From when on a reason for not being ready is told as it comes.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long the file with podman's results is waited for.
+const RESULT_BY: Duration = Duration::from_secs(2);
+
+/// How long podman itself may take.
+const PODMAN: Duration = Duration::from_secs(30);
 
 /// How long a connection must stay open to count. Measured: where nobody
 /// listens, pasta closes it at once, and rootlessport, which tries a few
@@ -64,6 +72,8 @@ pub struct ProbeArgs {
 /// What to ask, and whom.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Subcommand)]
 pub enum ProbeTarget {
+    /// Healthy when podman's own check of the unit's container has succeeded
+    Podman,
     /// Healthy when the port takes a connection
     Tcp {
         /// Address and port
@@ -108,6 +118,7 @@ impl fmt::Display for ProbeTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let s = |tls: &bool| if *tls { "s" } else { "" };
         match self {
+            Self::Podman => f.write_str("podman's check"),
             Self::Tcp { addr, listens: _ } => write!(f, "tcp://{addr}"),
             Self::Http { addr, path, tls, host: _, status: _ } => {
                 write!(f, "http{}://{addr}{path}", s(tls))
@@ -151,6 +162,20 @@ impl fmt::Display for Lines<'_> {
 /// Says why one attempt failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
+    /// Podman's check has not succeeded yet.
+    #[error("{verdict}{}{reason}", if reason.is_empty() { "" } else { ": " })]
+    Unhealthy {
+        /// Podman's word for it.
+        verdict: &'static str,
+        /// Why the last attempt failed, if it did.
+        reason: String,
+    },
+    /// Podman does not say how the container is.
+    #[error("podman does not say how the container is")]
+    Podman(#[from] PodmanError),
+    /// Only a unit has a container.
+    #[error("there is no main process; it is asked of by the container's unit alone")]
+    NoUnit,
     /// Nobody takes the connection.
     #[error("cannot connect")]
     Connect(#[source] io::Error),
@@ -233,7 +258,12 @@ pub async fn run(args: ProbeArgs, words: &mut dyn Write) -> Result<(), ProbeErro
 }
 
 async fn ask(args: ProbeArgs, words: &mut dyn Write) -> Result<(), ProbeError> {
-    let ProbeArgs { target, interval, timeout, deadline, main_pid } = args;
+    let ProbeArgs { target, mut interval, mut timeout, deadline, main_pid } = args;
+    if target == ProbeTarget::Podman {
+        // The check has a time of its own, and to look into a file is cheap.
+        interval = interval.min(FIRST_PAUSE);
+        timeout = timeout.max(PODMAN);
+    }
     let mut pause = FIRST_PAUSE.min(interval);
     let start = Instant::now();
     let end = start + deadline;
@@ -295,6 +325,7 @@ async fn attempt(
     half: Duration,
 ) -> Result<(), Failure> {
     match target {
+        ProbeTarget::Podman => podmans(main_pid).await,
         ProbeTarget::Tcp { addr, listens } => {
             // Seen before connecting, so that the connection finds it.
             let known =
@@ -312,6 +343,27 @@ async fn attempt(
             Err(Failure::Status { status: answer, wanted: *status })
         }
         ProbeTarget::Grpc { addr, tls, service } => check(*addr, *tls, service).await,
+    }
+}
+
+/// Takes the verdict of podman's check of the container with this main
+/// process.
+async fn podmans(main_pid: Option<i32>) -> Result<(), Failure> {
+    let pid = main_pid.and_then(|pid| u32::try_from(pid).ok()).ok_or(Failure::NoUnit)?;
+    let end = Instant::now() + RESULT_BY;
+    let mut found = health::read(pid);
+    while found.health == Health::Unknown && Instant::now() < end {
+        tokio::time::sleep(FIRST_PAUSE).await;
+        found = health::read(pid);
+    }
+    if found.health == Health::Unknown {
+        found = health::ask(pid).await?;
+    }
+    match found.health {
+        Health::Healthy => Ok(()),
+        verdict @ (Health::Starting | Health::Unhealthy | Health::Unknown) => {
+            Err(Failure::Unhealthy { verdict: verdict.as_str(), reason: found.reason })
+        }
     }
 }
 

@@ -153,11 +153,7 @@ impl Options {
         self.add("--detach", "");
         self.add("--cgroups", "split");
         self.add("--pull", "never");
-        let notify = match c.readiness {
-            Readiness::Command { .. } => "healthy",
-            Readiness::Started | Readiness::Probe { .. } => "conmon",
-        };
-        self.add("--sdnotify", notify);
+        self.add("--sdnotify", "conmon");
         self.add("--stop-timeout", c.spec.stop_timeout.as_secs().to_string());
         if let Some(signal) = &c.spec.stop_signal {
             self.add("--stop-signal", signal);

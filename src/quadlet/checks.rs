@@ -15,19 +15,33 @@ use crate::names::{ServiceName, UnitName};
 /// hundred components do not come at once.
 const SPREAD: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
-/// Returns the command that waits until a container's probe succeeds.
+/// What a probe and a check ask for podman's own verdict.
+pub(super) const PODMAN: &str = "podman";
+
+/// Returns the command that waits until a container is ready.
 pub(super) fn probe_words(c: &Container, agent: &str) -> Option<Vec<String>> {
-    let Readiness::Probe { probe, timing } = &c.readiness else { return None };
-    Some(probe_command(probe, timing, agent))
+    match &c.readiness {
+        Readiness::Started => None,
+        // Podman has the command run; its verdict is read (ADR 0027).
+        Readiness::Command { words: _, timing } => {
+            Some(waiting(vec![PODMAN.to_owned()], timing, agent))
+        }
+        Readiness::Probe { probe, timing } => Some(probe_command(probe, timing, agent)),
+    }
 }
 
 /// Returns the command that waits until a probe succeeds.
 pub(super) fn probe_command(probe: &Probe, timing: &Timing, agent: &str) -> Vec<String> {
-    let mut words = vec![agent.to_owned(), "probe".to_owned()];
-    words.extend(target_words(probe));
+    let mut target = target_words(probe);
     if let Probe::Tcp { address: _, container: Some(port) } = probe {
-        words.push(format!("--listens={port}"));
+        target.push(format!("--listens={port}"));
     }
+    waiting(target, timing, agent)
+}
+
+fn waiting(target: Vec<String>, timing: &Timing, agent: &str) -> Vec<String> {
+    let mut words = vec![agent.to_owned(), "probe".to_owned()];
+    words.extend(target);
     words.push(format!("--interval={}", seconds(timing.interval.min(Timing::STARTING))));
     words.push(format!("--timeout={}", seconds(timing.timeout)));
     words.push(format!("--deadline={}", seconds(timing.window())));
@@ -50,7 +64,7 @@ pub(super) fn check_words(c: &Container, agent: &str) -> Option<Vec<String>> {
     match &c.readiness {
         Readiness::Probe { probe, .. } => words.extend(target_words(probe)),
         // Podman has the command run; its verdict is read.
-        Readiness::Command { .. } | Readiness::Started => words.push("podman".to_owned()),
+        Readiness::Command { .. } | Readiness::Started => words.push(PODMAN.to_owned()),
     }
     Some(words)
 }

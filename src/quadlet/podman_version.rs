@@ -24,13 +24,13 @@ pub struct NotAVersion(String);
 /// A podman that is too old.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "podman {0} is too old: MCP needs {floor} or newer, the first that tells systemd when a container is healthy (Debian 13 has 5.4)",
+    "podman {0} is too old: MCP needs {floor} or newer, the first whose Quadlet reads drop-ins and StopTimeout= (Debian 13 has 5.4)",
     floor = PodmanVersion::FLOOR
 )]
 pub struct TooOld(pub PodmanVersion);
 
 impl PodmanVersion {
-    /// The oldest version that is supported: the first with `Notify=healthy`,
+    /// The oldest version that is supported: the first with
     /// `StopTimeout=` and drop-ins.
     pub const FLOOR: Self = Self::new(5, 0);
 

@@ -2,6 +2,7 @@
 
 use crate::names::{ServiceName, UnitName};
 
+use super::checks;
 use super::render::node_units;
 use super::unit_file::body;
 use super::unit_set::{Place, UnitSet};
@@ -68,6 +69,7 @@ pub struct NeedsAgent {
 pub fn standalone(set: &UnitSet, agent: &str, podman: &str) -> Result<UnitSet, NeedsAgent> {
     let mut alone = UnitSet::new(set.service.clone(), set.wanted);
     let probe = format!("ExecStartPost={agent} ");
+    let podmans = format!("{probe}probe {} ", checks::PODMAN);
     let check = format!("ExecStart={agent} ");
     // Checks: what they run is the agent's program, and a timer starts them.
     let checks: Vec<&str> = set
@@ -93,7 +95,14 @@ pub fn standalone(set: &UnitSet, agent: &str, podman: &str) -> Result<UnitSet, N
             "# Written by mcp render for the service {}; it needs podman and systemd alone.\n",
             set.service
         );
-        rest.extend(body(&text).split_inclusive('\n').filter(|line| !ours(line)));
+        // Without a program that waits for podman's check, podman has to.
+        let waits = text.lines().any(|line| line.starts_with(&podmans));
+        for line in body(&text).split_inclusive('\n').filter(|line| !ours(line)) {
+            rest.push_str(line);
+            if waits && line.starts_with("HealthCmd=") {
+                rest.push_str("Notify=healthy\n");
+            }
+        }
         alone.files.insert((*place, name.clone()), rest);
     }
     for (name, text) in node_units(podman, &[]) {
@@ -156,6 +165,11 @@ mod tests {
                 "web.container",
                 "[Unit]\nUpholds=web-check.timer\nUpholds=own.timer\n[Service]\nExecStartPost=/a/mcp-agent probe tcp\nRestart=no\n",
             ),
+            (
+                Place::Quadlet,
+                "own.container",
+                "[Container]\nHealthCmd=a\nHealthRetries=3\n[Service]\nExecStartPost=/a/mcp-agent probe podman --timeout=5s\n",
+            ),
             (Place::Systemd, "web-check.service", "[Service]\nExecStart=/a/mcp-agent check x\n"),
             (Place::Systemd, "web-check.timer", "[Timer]\n"),
             (Place::Systemd, "web-nightly.timer", "[Timer]\n"),
@@ -168,12 +182,23 @@ mod tests {
         let names: Vec<&str> = alone.files.keys().map(|(_, name)| name.as_str()).collect();
         assert_eq!(
             names,
-            ["web.container", "mcp-podman.service", "web-nightly.service", "web-nightly.timer"]
+            [
+                "own.container",
+                "web.container",
+                "mcp-podman.service",
+                "web-nightly.service",
+                "web-nightly.timer"
+            ]
         );
         let container = &alone.files[&(Place::Quadlet, "web.container".to_owned())];
         assert!(
             container.ends_with("[Unit]\nUpholds=own.timer\n[Service]\nRestart=no\n"),
             "{container}"
+        );
+        let own = &alone.files[&(Place::Quadlet, "own.container".to_owned())];
+        assert!(
+            own.ends_with("[Container]\nHealthCmd=a\nNotify=healthy\nHealthRetries=3\n[Service]\n"),
+            "{own}"
         );
         set.files.insert((Place::Systemd, "web-80.socket".to_owned()), String::new());
         assert!(standalone(&set, "/a/mcp-agent", "/usr/bin/podman").is_err());

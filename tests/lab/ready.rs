@@ -65,6 +65,30 @@ fn a_component_is_ready_only_when_it_answers_however_it_is_asked() {
     }
 }
 
+/// A container that is called like a command of podman, with the results of
+/// its check elsewhere the second time.
+const SEARCH: &str = r#"name = "search"
+
+[[components]]
+name = "search"
+image = "localhost/lab/web:v1"
+health = { cmd = ["/bin/health"] }
+"#;
+
+#[test]
+fn a_container_may_be_called_like_a_command_of_podman_and_keep_its_results_anywhere() {
+    let node = machine();
+    node.deploy(SEARCH).ok();
+    node.as_mcp("mkdir -p /srv/mcp/results", "").ok();
+    let extra = "extra.Container.HealthLogDestination = \"/srv/mcp/results\"\n";
+    node.deploy(&format!("{SEARCH}{extra}")).ok().says("generation 2");
+    node.as_mcp("ls /srv/mcp/results/*healthcheck.log", "").ok();
+    // What does not succeed says why, and is not ready.
+    let failing = SEARCH.replace("[\"/bin/health\"] }", "[\"/bin/sh\", \"-c\", \"echo no disk; false\"], start_period = \"1s\", retries = 1, timeout = \"1s\" }");
+    node.deploy(&failing).code(1).says("no disk");
+    assert_eq!(node.states(&["search.service"]), ["active"]);
+}
+
 #[test]
 fn the_users_manager_may_be_restarted_and_read_anew() {
     let node = machine();

@@ -41,17 +41,7 @@ pub struct CheckArgs {
     pub on_failure: OnFailure,
     /// What to ask
     #[command(subcommand)]
-    pub target: CheckTarget,
-}
-
-/// What to ask.
-#[derive(Debug, Clone, PartialEq, Eq, clap::Subcommand)]
-pub enum CheckTarget {
-    /// Take the verdict of podman's own check
-    Podman,
-    /// Ask as `probe` does.
-    #[command(flatten)]
-    Node(ProbeTarget),
+    pub target: ProbeTarget,
 }
 
 /// Says why a check failed.
@@ -115,8 +105,11 @@ pub async fn run(args: CheckArgs, environment: &Environment) -> Result<(), Check
     let before = memory.load(&unit);
     let manager = Manager::new(BusAddress::own());
     let found = match &args.target {
-        CheckTarget::Podman => podmans(&manager, &unit, &runtime).await?,
-        CheckTarget::Node(target) => nodes(&args, target, (&manager, &unit), &before).await?,
+        ProbeTarget::Podman => podmans(&manager, &unit).await?,
+        target
+        @ (ProbeTarget::Tcp { .. } | ProbeTarget::Http { .. } | ProbeTarget::Grpc { .. }) => {
+            nodes(&args, target, (&manager, &unit), &before).await?
+        }
     };
     let (invocation, reason) = match found {
         Found::Void => return Ok(()),
@@ -148,16 +141,12 @@ async fn stop(manager: &Manager, unit: &UnitName) -> Result<(), SystemdError> {
 }
 
 /// Takes podman's verdict, which counts failures itself.
-async fn podmans(
-    manager: &Manager,
-    unit: &UnitName,
-    runtime: &Path,
-) -> Result<Found, SystemdError> {
+async fn podmans(manager: &Manager, unit: &UnitName) -> Result<Found, SystemdError> {
     let Some(state) = running(manager, unit).await? else { return Ok(Found::Void) };
     let (Some(pid), Some(invocation)) = (state.main_pid, state.invocation_id) else {
         return Ok(Found::Void);
     };
-    let checks = health::read(runtime, pid);
+    let checks = health::read(pid);
     Ok(match checks.health {
         Health::Healthy => Found::Healthy,
         Health::Unhealthy => Found::Unhealthy(invocation, checks.reason),

@@ -54,7 +54,6 @@ pub struct HealthChange {
 /// Changes of the health of containers.
 #[derive(Debug)]
 pub struct HealthWatch {
-    runtime: PathBuf,
     memory: Memory,
     files: FileWatch,
     /// What is watched, with whether it was healthy when last seen; none:
@@ -73,7 +72,6 @@ impl HealthWatch {
     /// The user has too many watches (`fs.inotify.max_user_instances`).
     pub fn new(runtime: &Path) -> io::Result<Self> {
         Ok(Self {
-            runtime: runtime.to_owned(),
             memory: Memory::new(runtime),
             files: FileWatch::new()?,
             known: BTreeMap::new(),
@@ -95,7 +93,7 @@ impl HealthWatch {
     ) -> Option<Watched> {
         let source = match container.readiness {
             Readiness::Started => return None,
-            Readiness::Command { .. } => Source::Podman(health::file_of(&self.runtime, main_pid)?),
+            Readiness::Command { .. } => Source::Podman(health::file_of(main_pid)?),
             Readiness::Probe { .. } => Source::Checks(self.memory.file(&container.name)),
         };
         Some(Watched { unit: container.name.unit(), invocation: invocation.to_owned(), source })

@@ -70,7 +70,7 @@ impl Engine {
         let watched = timers.contains(&container.name.check_timer());
         let seen = Seen { service, container, state, unit, record, watched };
         let podmans = || match seen.unit.main_pid {
-            Some(pid) => health::read(&self.tools().runtime, pid),
+            Some(pid) => health::read(pid),
             None => Checks { health: Health::Unknown, reason: String::new() },
         };
         condition(&seen, podmans)

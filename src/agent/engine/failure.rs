@@ -48,7 +48,9 @@ fn words(container: &Container, result: &str, state: Option<&UnitState>) -> Stri
             }
         }
         "exit-code" => match (status, &container.readiness) {
-            (0, Readiness::Probe { .. }) => "its health check did not succeed in time".to_owned(),
+            (0, Readiness::Command { .. } | Readiness::Probe { .. }) => {
+                "its health check did not succeed in time".to_owned()
+            }
             (0, _) => "it ended before it was ready".to_owned(),
             (125, _) => "podman could not make the container (exit status 125)".to_owned(),
             (126, _) => "its command cannot be run (exit status 126)".to_owned(),

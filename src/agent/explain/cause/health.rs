@@ -10,8 +10,7 @@ use crate::deployment::model::Probe;
 pub fn not_ready(evidence: &Evidence) -> Option<Explanation> {
     let checked = match &evidence.container.readiness {
         Readiness::Started => return None,
-        Readiness::Command { .. } => evidence.result() == "timeout",
-        Readiness::Probe { .. } => {
+        Readiness::Command { .. } | Readiness::Probe { .. } => {
             evidence.journal.systemd(&["Control process exited"]).is_some()
                 || evidence.result() == "timeout"
         }
