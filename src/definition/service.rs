@@ -153,6 +153,9 @@ pub struct Component {
     pub restart: Restart,
     /// Components of the same service that must be ready first.
     pub depends_on: Vec<ComponentName>,
+    /// The time that it has to end well, if it is ready only then.
+    #[serde(default)]
+    pub oneshot: Option<Duration>,
     /// When it is ready; without it, once its process runs.
     pub health: Option<Health>,
     /// Limits.

@@ -151,14 +151,22 @@ impl Options {
         self.add("--name", c.name.as_str());
         self.add("--replace", "");
         self.add("--rm", "");
-        self.add("--detach", "");
         self.add("--cgroups", "split");
         self.add("--pull", "never");
         let notify = match c.readiness {
-            Readiness::Command { .. } => "healthy",
-            Readiness::Started | Readiness::Probe { .. } => "conmon",
+            Readiness::Command { .. } => Some("healthy"),
+            Readiness::Started | Readiness::Probe { .. } => Some("conmon"),
+            Readiness::Ended { .. } => None,
         };
-        self.add("--sdnotify", notify);
+        // Podman stays for the end of a oneshot, whose output it leaves to the
+        // log driver.
+        match notify {
+            Some(notify) => {
+                self.add("--detach", "");
+                self.add("--sdnotify", notify);
+            }
+            None => self.add("--attach", "stdin"),
+        }
         self.add("--stop-timeout", c.spec.stop_timeout.as_secs().to_string());
         if let Some(signal) = &c.spec.stop_signal {
             self.add("--stop-signal", signal);

@@ -50,7 +50,9 @@ pub(super) fn check_words(c: &Container, agent: &str) -> Option<Vec<String>> {
     match &c.readiness {
         Readiness::Probe { probe, .. } => words.extend(target_words(probe)),
         // Podman has the command run; its verdict is read.
-        Readiness::Command { .. } | Readiness::Started => words.push("podman".to_owned()),
+        Readiness::Command { .. } | Readiness::Started | Readiness::Ended { .. } => {
+            words.push("podman".to_owned());
+        }
     }
     Some(words)
 }
@@ -79,7 +81,7 @@ fn target_words(probe: &Probe) -> Vec<String> {
 
 fn timing(c: &Container) -> Option<Timing> {
     match &c.readiness {
-        Readiness::Started => None,
+        Readiness::Started | Readiness::Ended { .. } => None,
         Readiness::Command { timing, .. } | Readiness::Probe { timing, .. } => Some(*timing),
     }
 }

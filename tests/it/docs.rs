@@ -84,6 +84,7 @@ fn place(table: &str) -> (&'static str, &'static str) {
         "Deploy" => ("The service", "deploy."),
         "Component" => ("A component", ""),
         "Resources" => ("A component", "resources."),
+        "OneshotTable" => ("A component", "oneshot."),
         "Capabilities" => ("A component", "capabilities."),
         "Log" => ("A component", "log."),
         "Health" => ("Health", "health."),

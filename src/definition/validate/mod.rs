@@ -16,6 +16,7 @@ mod component;
 mod deploy;
 mod health;
 mod network;
+mod oneshot;
 mod schedule;
 
 /// Checks a definition and returns the service it describes.
