@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use mcp::agent::monitor::EventKind;
 use serde_json::Value;
 
 fn read(file: &str) -> String {
@@ -213,4 +214,10 @@ fn every_link_between_documents_leads_somewhere() {
             assert!(whole.exists(), "{file} links to {target}");
         }
     }
+}
+
+#[test]
+fn every_kind_of_event_is_offered_to_whoever_types_one() {
+    let kinds = EventKind::ALL.map(EventKind::as_str);
+    assert_eq!(mcp::cli::completion::EVENT_KINDS, kinds);
 }
