@@ -789,3 +789,12 @@ fn what_was_typed_into_an_invalid_definition_is_kept() {
     let shown = home.run_with(nothing, "service edit mcq");
     assert!(!shown.contains("kept"), "{shown}");
 }
+
+#[test]
+fn a_definition_that_is_not_there_is_told_with_its_place() {
+    let home = Home::new();
+    let shown = home.run("render nope.toml");
+    let here = std::env::current_dir().unwrap().join("nope.toml");
+    assert!(shown.contains(&format!("there is no definition {}", here.display())), "{shown}");
+    assert!(shown.contains("mcp service new"), "{shown}");
+}
