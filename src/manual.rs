@@ -65,11 +65,27 @@ pub fn write_pages(
         left.extend(command.get_subcommands().filter(|c| !c.is_hide_set()).cloned());
         let man = Man::new(command).section(section.number()).source(format!("MCP {version}"));
         let file = directory.join(man.get_filename());
-        man.generate_to(directory).map_err(at(&file))?;
+        let mut page = Vec::new();
+        man.render(&mut page).map_err(at(&file))?;
+        let page = with_usual_sections(&String::from_utf8_lossy(&page));
+        crate::atomic_file::write(&file, page.as_bytes(), 0o644).map_err(at(&file))?;
         written.push(file);
     }
     written.sort();
     Ok(written)
+}
+
+/// Gives what stands below the options the headings that pages have
+/// (`man-pages(7)`): all of it comes as one section, EXTRA.
+fn with_usual_sections(page: &str) -> String {
+    [
+        (".SH EXTRA\nExamples:\n", ".SH EXAMPLES\n"),
+        (".SH EXTRA\nExample:\n", ".SH EXAMPLES\n"),
+        (".SH EXTRA\nExit codes: ", ".SH \"EXIT STATUS\"\n"),
+        (".SH EXTRA\n", ".SH NOTES\n"),
+    ]
+    .into_iter()
+    .fold(page.to_owned(), |page, (begin, usual)| page.replace(begin, usual))
 }
 
 /// Returns the script with which a shell of [`SHELLS`] completes a program's
@@ -95,7 +111,13 @@ mod tests {
     fn program() -> Command {
         Command::new("prog")
             .version("1.2")
-            .subcommand(Command::new("do").about("Do it").subcommand(Command::new("twice")))
+            .after_help("Exit codes: 0 done")
+            .subcommand(
+                Command::new("do")
+                    .about("Do it")
+                    .after_help("Example:\n  prog do twice")
+                    .subcommand(Command::new("twice").after_help("Twice is enough.")),
+            )
             .subcommand(Command::new("secret").hide(true))
     }
 
@@ -113,6 +135,13 @@ mod tests {
         assert!(page.contains("prog\\-do(8)") && !page.contains("secret"), "{page}");
         let page = fs::read_to_string(below.join("prog-do.8")).unwrap();
         assert!(page.contains(".TH prog-do 8  \"MCP 1.2\""), "{page}");
+        assert!(page.contains(".SH EXAMPLES\n  prog do twice\n"), "{page}");
+        let section = |file: &str, text: &str| {
+            let page = fs::read_to_string(below.join(file)).unwrap();
+            assert!(page.contains(text) && !page.contains("EXTRA"), "{page}");
+        };
+        section("prog.8", ".SH \"EXIT STATUS\"\n0 done");
+        section("prog-do-twice.8", ".SH NOTES\nTwice is enough");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Names that the shell offers as they are typed: services of the services
-//! directory and of the nodes, nodes of the config.
+//! directory and of the nodes, nodes of the config, and what the nodes have of
+//! them.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
@@ -11,10 +12,68 @@ use futures_util::future::join_all;
 use crate::cli::config::{self, Settings};
 use crate::cli::connection;
 use crate::cli::environment::Environment;
+use crate::names::ServiceName;
 use crate::rpc::agent_v1 as proto;
+use crate::rpc::client::AgentClient;
 
 /// How long a node may take to be of use.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The kinds of events; those of a newer agent can be typed all the same.
+pub const EVENT_KINDS: [&str; 25] = [
+    "started",
+    "stopped",
+    "failed",
+    "restarted",
+    "healthy",
+    "unhealthy",
+    "schedule_failed",
+    "schedule_succeeded",
+    "drift",
+    "drift_settled",
+    "flapping",
+    "flapping_ended",
+    "deployed",
+    "rolled_back",
+    "deploy_failed",
+    "undeployed",
+    "released",
+    "reconciled",
+    "healed",
+    "heal_failed",
+    "booted",
+    "agent_started",
+    "systemd_lost",
+    "systemd_back",
+    "test",
+];
+
+/// Completes kinds of events.
+pub fn event_kinds() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| EVENT_KINDS.map(CompletionCandidate::new).into())
+}
+
+/// Completes the generations of the service that was typed before, as
+/// `mcp rollback` takes them.
+pub fn generations() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let words: Vec<OsString> = std::env::args_os().collect();
+        let (Some(settings), Some(service)) = (settings(), service_of(&words, "rollback")) else {
+            return Vec::new();
+        };
+        let numbers = older_generations(&settings, &service).into_iter();
+        numbers.map(|number| CompletionCandidate::new(number.to_string())).collect()
+    })
+}
+
+/// Completes what the containers are called that run on the nodes and belong
+/// to no service.
+pub fn strangers() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let names = settings().map(|settings| unknown_containers(&settings)).unwrap_or_default();
+        names.into_iter().map(CompletionCandidate::new).collect()
+    })
+}
 
 /// Completes names of nodes.
 pub fn nodes() -> ArgValueCandidates {
@@ -53,16 +112,61 @@ fn matching(settings: &Settings, typed: &str) -> BTreeSet<String> {
     here.into_iter().chain(there).filter(|name| name.starts_with(typed)).collect()
 }
 
-/// Asks the nodes what they have; who does not answer at once is left out,
-/// for somebody waits at a keyboard.
+/// Returns the service that a command line is about: the first word after the
+/// command that is no option and no value of one.
+fn service_of(words: &[OsString], command: &str) -> Option<String> {
+    let words = words.iter().filter_map(|word| word.to_str());
+    let mut rest = words.skip_while(|word| *word != command).skip(1);
+    while let Some(word) = rest.next() {
+        match word {
+            "-n" | "--node" | "--to" | "--config" | "--color" => {
+                rest.next();
+            }
+            option if option.starts_with('-') => {}
+            service => return Some(service.to_owned()),
+        }
+    }
+    None
+}
+
+/// Returns the generations of a service that are not in force, the newest
+/// first.
+fn older_generations(settings: &Settings, service: &str) -> Vec<u64> {
+    let request = proto::ServiceRequest { service: service.to_owned(), component: String::new() };
+    let mut numbers = ask(settings, async |mut client| {
+        let answer = client.history(request.clone()).await.ok()?.into_inner();
+        let older = answer.generations.into_iter().filter(|generation| !generation.in_force);
+        Some(older.map(|generation| generation.number).collect())
+    });
+    numbers.sort_by_key(|number| std::cmp::Reverse(*number));
+    numbers
+}
+
+/// Returns the names of containers that could be taken over by that name.
+fn unknown_containers(settings: &Settings) -> BTreeSet<String> {
+    let request = proto::StatusRequest { service: String::new(), files: true };
+    let names = ask(settings, async |mut client| {
+        let answer = client.status(request.clone()).await.ok()?.into_inner();
+        let strange = answer.drifts.into_iter().filter(|drift| drift.kind == "unknown_container");
+        Some(strange.map(|drift| drift.subject).collect())
+    });
+    names.into_iter().filter(|name| name.parse::<ServiceName>().is_ok()).collect()
+}
+
+/// Asks the nodes what they have.
 fn deployed(settings: &Settings) -> Vec<proto::RegisteredService> {
+    ask(settings, async |mut client| {
+        Some(client.list(proto::ListRequest {}).await.ok()?.into_inner().services)
+    })
+}
+
+/// Asks all nodes something; who does not answer at once is left out, for
+/// somebody waits at a keyboard.
+fn ask<T>(settings: &Settings, question: impl AsyncFn(AgentClient) -> Option<Vec<T>>) -> Vec<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let Ok(runtime) = runtime else { return Vec::new() };
     let asked = settings.nodes.iter().map(async |node| {
-        let answer = async {
-            let mut client = connection::open(settings, node).await.ok()?;
-            Some(client.list(proto::ListRequest {}).await.ok()?.into_inner().services)
-        };
+        let answer = async { question(connection::open(settings, node).await.ok()?).await };
         tokio::time::timeout(PATIENCE, answer).await.ok().flatten().unwrap_or_default()
     });
     runtime.block_on(join_all(asked)).into_iter().flatten().collect()
@@ -141,5 +245,19 @@ mod tests {
         assert_eq!(names("web/"), ["web/api"]);
         assert_eq!(names("mcq/"), ["mcq/mcq"]);
         assert_eq!(names("x"), [""; 0]);
+        assert_eq!(older_generations(&settings, "mcq"), [3, 2]);
+        assert_eq!(unknown_containers(&settings), BTreeSet::from(["stray".to_owned()]));
+    }
+
+    #[test]
+    fn the_service_of_a_command_line_is_its_first_plain_word() {
+        let of = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            service_of(&words, "rollback")
+        };
+        assert_eq!(of("mcp -- mcp rollback mcq --to ").as_deref(), Some("mcq"));
+        assert_eq!(of("mcp -- mcp -q rollback -n rift --json mcq --to").as_deref(), Some("mcq"));
+        assert_eq!(of("mcp -- mcp rollback --to"), None);
+        assert_eq!(of("mcp -- mcp diff mcq"), None);
     }
 }

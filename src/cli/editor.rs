@@ -9,7 +9,7 @@ use std::process::Command;
 
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, FileError};
-use crate::cli::local::LocalDefinition;
+use crate::cli::local::{self, LocalDefinition};
 use crate::names::ServiceName;
 
 /// Why editing came to nothing.
@@ -21,31 +21,69 @@ enum EditorError {
     Ended(std::process::ExitStatus),
 }
 
-/// The copy that is edited; removed in the end.
-struct Copy(PathBuf);
+/// The copy that is edited; removed in the end, unless it is kept.
+struct Copy {
+    path: PathBuf,
+    is_kept: bool,
+}
+
+impl Copy {
+    /// Keeps the file if it holds anything but `before`; tells whether.
+    fn keep(&mut self, before: &str) -> bool {
+        self.is_kept = std::fs::read(&self.path).is_ok_and(|typed| typed != before.as_bytes());
+        self.is_kept
+    }
+}
 
 impl Drop for Copy {
     fn drop(&mut self) {
-        // What is left over is a copy in the temporary directory.
-        drop(std::fs::remove_file(&self.0));
+        if !self.is_kept {
+            // What is left over is a copy in the temporary directory.
+            drop(std::fs::remove_file(&self.path));
+        }
     }
 }
 
 /// Lets the operator edit a definition until it is valid or given up, and
-/// returns the new text; `None` when it was given up.
+/// saves it; tells whether it is another one now. What was typed and is not
+/// saved is kept, and it is said where.
 ///
 /// # Errors
 ///
-/// The editor fails, or the definition is invalid and nobody can be asked.
+/// The editor fails, the definition is invalid and nobody can be asked, or the
+/// file cannot be written.
 pub fn edit(
     context: &Context<'_>,
     local: &LocalDefinition,
     service: &ServiceName,
+) -> Result<bool, CliError> {
+    let mut copy = copy(local, service)?;
+    let saved = until_valid(context, local, service, &copy.path).and_then(|text| match text {
+        Some(text) if text != local.text => {
+            local::save(&local.path, &text, local::PRIVATE).map(|()| Some(true))
+        }
+        Some(_) => Ok(Some(false)),
+        None => Ok(None),
+    });
+    if !matches!(saved, Ok(Some(_))) && copy.keep(&local.text) {
+        let path = copy.path.display();
+        context.ui.warning(&format!("what was typed is kept in {path}"));
+        context.ui.hint(&format!("mcp lint {path}"));
+    }
+    Ok(saved?.unwrap_or(false))
+}
+
+/// Returns the text that was typed once it is valid; `None` when it was given
+/// up before.
+fn until_valid(
+    context: &Context<'_>,
+    local: &LocalDefinition,
+    service: &ServiceName,
+    copy: &Path,
 ) -> Result<Option<String>, CliError> {
-    let copy = copy(local, service)?;
     loop {
-        start(context, &copy.0)?;
-        let text = std::fs::read_to_string(&copy.0).map_err(FileError::at("read", &copy.0))?;
+        start(context, copy)?;
+        let text = std::fs::read_to_string(copy).map_err(FileError::at("read", copy))?;
         let edited = LocalDefinition { path: local.path.clone(), text };
         let Err(error) = edited.check(service) else {
             return Ok(Some(edited.text));
@@ -70,8 +108,8 @@ fn copy(local: &LocalDefinition, service: &ServiceName) -> Result<Copy, CliError
         .mode(0o600)
         .open(&path)
         .map_err(FileError::at("create", &path))?;
-    let copy = Copy(path);
-    file.write_all(local.text.as_bytes()).map_err(FileError::at("write", &copy.0))?;
+    let copy = Copy { path, is_kept: false };
+    file.write_all(local.text.as_bytes()).map_err(FileError::at("write", &copy.path))?;
     Ok(copy)
 }
 

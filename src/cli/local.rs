@@ -47,10 +47,16 @@ pub fn load(path: &Path) -> Result<Option<LocalDefinition>, CliError> {
 /// The file is not there or cannot be read.
 pub fn required(path: &Path) -> Result<LocalDefinition, CliError> {
     load(path)?.ok_or_else(|| {
-        let source = std::io::Error::from(std::io::ErrorKind::NotFound);
-        CliError::usage(FileError { action: "read", path: path.to_owned(), source })
+        let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let hint = format!("mcp service new SERVICE --image IMAGE --stdout > {}", path.display());
+        CliError::usage(NoDefinition(whole)).hint(hint)
     })
 }
+
+/// There is no such file.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no definition {}", .0.display())]
+struct NoDefinition(PathBuf);
 
 impl LocalDefinition {
     /// Returns the node that the definition asks for, if it can be told; a

@@ -308,7 +308,13 @@ impl AgentService for Scripted {
     }
 
     async fn history(&self, _: Request<proto::ServiceRequest>) -> Answer<proto::HistoryResponse> {
-        Ok(Response::new(proto::HistoryResponse::default()))
+        let generation = |number, in_force| proto::GenerationInfo {
+            number,
+            in_force,
+            ..proto::GenerationInfo::default()
+        };
+        let generations = vec![generation(2, false), generation(3, false), generation(4, true)];
+        Ok(Response::new(proto::HistoryResponse { generations }))
     }
 
     async fn diff(&self, _: Request<proto::DiffRequest>) -> Answer<proto::DiffResponse> {

@@ -55,8 +55,11 @@ impl Home {
 
     /// Runs `mcp` and returns what a person would see.
     fn run(&self, line: &str) -> String {
-        let environment =
-            Environment { home: Some(self.0.path().into()), ..Environment::default() };
+        self.run_with(Environment::default(), line)
+    }
+
+    fn run_with(&self, environment: Environment, line: &str) -> String {
+        let environment = Environment { home: Some(self.0.path().into()), ..environment };
         let (out, err) = (Shared::default(), Shared::default());
         let streams = Streams {
             out: Box::new(out.clone()),
@@ -759,4 +762,39 @@ fn a_file_that_is_no_program_for_the_node_is_not_sent() {
     hint: mcp agent upgrade --file FILE
     -- 2
     ");
+}
+
+#[test]
+fn what_was_typed_into_an_invalid_definition_is_kept() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let home = Home::new();
+    home.service(DEFINITION);
+    let editor = |name: &str, script: &str| {
+        let path = home.path(name);
+        atomic_file::write(&path, script.as_bytes(), 0o755).unwrap();
+        assert!(path.metadata().unwrap().permissions().mode() & 0o100 != 0);
+        Environment { editor: Some(path.into()), ..Environment::default() }
+    };
+    let breaks = editor("breaks", "#!/bin/sh\necho 'hours = of work' >> \"$1\"\n");
+    let shown = home.run_with(breaks, "service edit mcq");
+    let kept = shown.split("what was typed is kept in ").nth(1).expect(&shown);
+    let kept = std::path::PathBuf::from(kept.lines().next().unwrap());
+    assert!(std::fs::read_to_string(&kept).unwrap().contains("hours = of work"), "{shown}");
+    assert!(shown.contains(&format!("mcp lint {}", kept.display())), "{shown}");
+    std::fs::remove_file(kept).unwrap();
+    let file = std::fs::read_to_string(home.path(".config/mcp/services/mcq.toml")).unwrap();
+    assert_eq!(file, DEFINITION);
+    let nothing = editor("nothing", "#!/bin/sh\nexit 1\n");
+    let shown = home.run_with(nothing, "service edit mcq");
+    assert!(!shown.contains("kept"), "{shown}");
+}
+
+#[test]
+fn a_definition_that_is_not_there_is_told_with_its_place() {
+    let home = Home::new();
+    let shown = home.run("render nope.toml");
+    let here = std::env::current_dir().unwrap().join("nope.toml");
+    assert!(shown.contains(&format!("there is no definition {}", here.display())), "{shown}");
+    assert!(shown.contains("mcp service new"), "{shown}");
 }

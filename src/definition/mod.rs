@@ -14,6 +14,7 @@ pub mod model;
 pub mod parse;
 pub mod service;
 pub mod suggest;
+mod things;
 mod validate;
 mod values;
 pub mod write;

@@ -154,6 +154,9 @@ pub struct Component {
     pub restart: Option<String>,
     /// Components of this service that must be ready first.
     pub depends_on: Option<Vec<String>>,
+    /// Whether it runs to its end: ready once it has ended with 0, and then
+    /// left at that. Default false.
+    pub oneshot: Option<Oneshot>,
     /// When the component is ready, and whether it still is.
     pub health: Option<Health>,
     /// Limits.
@@ -265,6 +268,24 @@ pub enum Command {
     Shell(String),
     /// The words of the command; no shell is needed.
     Words(Vec<String>),
+}
+
+/// Whether a component runs to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "oneshot must be true, false, or a table with timeout")]
+pub enum Oneshot {
+    /// It does, or does not.
+    Flag(bool),
+    /// It does, in full.
+    Full(OneshotTable),
+}
+
+/// How a component runs to its end.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OneshotTable {
+    /// How long it may take. Default "1h".
+    pub timeout: Option<String>,
 }
 
 /// A port, by its number in the container or by the name of its route.

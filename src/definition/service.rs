@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::things::{ExtraKey, ExtraSection, NetworkSpec, VolumeSpec};
 use crate::names::{
     ComponentName, ImageRef, NetworkName, NodeName, RouteName, ScheduleName, ServiceName,
     VolumeName,
@@ -48,46 +49,6 @@ pub struct Service {
     pub volumes: BTreeMap<VolumeName, VolumeSpec>,
     /// Its containers, at least one, in the order of the text.
     pub components: Vec<Component>,
-}
-
-/// What a podman network is, beyond its name.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NetworkSpec {
-    /// Whether nothing outside can be reached from it.
-    pub internal: bool,
-    /// Whether it has IPv6 as well.
-    pub ipv6: bool,
-    /// Its subnets, in CIDR notation.
-    pub subnets: Vec<String>,
-    /// Keys put into its unit as they are.
-    pub extra: Vec<ExtraKey>,
-}
-
-impl NetworkSpec {
-    /// Returns what podman makes the network of: all but what systemd reads.
-    pub fn makes(&self) -> Self {
-        Self { extra: of_section(&self.extra, ExtraSection::Network), ..self.clone() }
-    }
-}
-
-/// What a volume is, beyond its name in the service.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VolumeSpec {
-    /// What podman calls it; none: `<service>-<volume>`.
-    pub name: Option<String>,
-    /// Keys put into its unit as they are.
-    pub extra: Vec<ExtraKey>,
-}
-
-impl VolumeSpec {
-    /// Returns what podman makes the volume of: all but what systemd reads.
-    pub fn makes(&self) -> Self {
-        Self { extra: of_section(&self.extra, ExtraSection::Volume), ..self.clone() }
-    }
-}
-
-fn of_section(extra: &[ExtraKey], section: ExtraSection) -> Vec<ExtraKey> {
-    extra.iter().filter(|key| key.section == section).cloned().collect()
 }
 
 /// How a new generation takes the place of the old one.
@@ -199,6 +160,9 @@ pub struct Component {
     pub restart: Restart,
     /// Components of the same service that must be ready first.
     pub depends_on: Vec<ComponentName>,
+    /// The time that it has to end well, if it is ready only then.
+    #[serde(default)]
+    pub oneshot: Option<Duration>,
     /// When it is ready; without it, once its process runs.
     pub health: Option<Health>,
     /// Limits.
@@ -259,32 +223,6 @@ pub struct Schedule {
     pub persistent: bool,
     /// By how much runs are put off at most.
     pub randomized_delay: Duration,
-}
-
-/// One verbatim line of a unit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExtraKey {
-    /// Section of the unit.
-    pub section: ExtraSection,
-    /// Directive.
-    pub key: String,
-    /// Value, a single line.
-    pub value: String,
-}
-
-/// A section that `extra` may add to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum ExtraSection {
-    /// `[Unit]`, `systemd.unit(5)`.
-    Unit,
-    /// `[Container]`, `podman-systemd.unit(5)`.
-    Container,
-    /// `[Service]`, `systemd.service(5)`.
-    Service,
-    /// `[Network]`, `podman-systemd.unit(5)`.
-    Network,
-    /// `[Volume]`, `podman-systemd.unit(5)`.
-    Volume,
 }
 
 /// A mount.

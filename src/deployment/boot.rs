@@ -236,7 +236,9 @@ format!("The boot stage {} has the service {service}, which is not deployed on t
         if stage.health != Some(StageHealth::Cmd) {
             return Ok(());
         }
-        let has = |c: &&Container| matches!(c.readiness, Readiness::Command { .. });
+        let has = |c: &&Container| {
+            matches!(c.readiness, Readiness::Command { .. } | Readiness::Ended { .. })
+        };
         let without = deployment.containers.iter().filter(|c| !has(c));
         let components: Vec<_> = without.map(|c| c.spec.name.clone()).collect();
         if components.is_empty() {

@@ -165,6 +165,7 @@ impl Container {
         CREATION
             + match &self.readiness {
                 Readiness::Started => Duration::from_secs(30),
+                Readiness::Ended { timeout } => *timeout,
                 Readiness::Command { timing, .. } | Readiness::Probe { timing, .. } => {
                     timing.window()
                 }
@@ -181,7 +182,7 @@ impl Container {
     /// to act.
     pub fn is_checked(&self) -> bool {
         match self.readiness {
-            Readiness::Started => false,
+            Readiness::Started | Readiness::Ended { .. } => false,
             Readiness::Command { .. } => self.on_failure() != OnFailure::None,
             Readiness::Probe { .. } => true,
         }
@@ -351,6 +352,11 @@ impl Publish {
 pub enum Readiness {
     /// Once its process runs.
     Started,
+    /// When its process has ended with 0.
+    Ended {
+        /// The time that it has for that.
+        timeout: Duration,
+    },
     /// When podman's own check succeeds in the container.
     Command {
         /// The value of `--health-cmd`: JSON words.

@@ -98,9 +98,10 @@ fn container(
         }
         granted.push((route.name.clone(), port));
     }
-    let readiness = match &component.health {
-        None => Readiness::Started,
-        Some(health) => readiness(component, health, facts, &granted)?,
+    let readiness = match (&component.health, component.oneshot) {
+        (_, Some(timeout)) => Readiness::Ended { timeout },
+        (None, None) => Readiness::Started,
+        (Some(health), None) => readiness(component, health, facts, &granted)?,
     };
     let forwards = match service.deploy.strategy {
         Strategy::Recreate => Vec::new(),
@@ -309,7 +310,10 @@ pub(super) mod tests {
         assert_eq!(published, behind.iter().map(|b| (local, *b)).collect::<Vec<_>>());
         let probed = |c: &Container| match &c.readiness {
             Readiness::Probe { probe: Probe::Http { address, .. }, .. } => address.port(),
-            Readiness::Probe { .. } | Readiness::Started | Readiness::Command { .. } => 0,
+            Readiness::Probe { .. }
+            | Readiness::Started
+            | Readiness::Ended { .. }
+            | Readiness::Command { .. } => 0,
         };
         assert_eq!(probed(web), behind[0]);
         let shown: Vec<String> = web.reachable().iter().map(Publish::argument).collect();

@@ -150,10 +150,17 @@ impl Options {
         self.add("--name", c.name.as_str());
         self.add("--replace", "");
         self.add("--rm", "");
-        self.add("--detach", "");
         self.add("--cgroups", "split");
         self.add("--pull", "never");
-        self.add("--sdnotify", "conmon");
+        match c.readiness {
+            // Podman stays for the end of a oneshot, whose output it leaves to
+            // the log driver.
+            Readiness::Ended { .. } => self.add("--attach", "stdin"),
+            Readiness::Started | Readiness::Command { .. } | Readiness::Probe { .. } => {
+                self.add("--detach", "");
+                self.add("--sdnotify", "conmon");
+            }
+        }
         self.add("--stop-timeout", c.spec.stop_timeout.as_secs().to_string());
         if let Some(signal) = &c.spec.stop_signal {
             self.add("--stop-signal", signal);

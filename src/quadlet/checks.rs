@@ -21,7 +21,7 @@ pub(super) const PODMAN: &str = "podman";
 /// Returns the command that waits until a container is ready.
 pub(super) fn probe_words(c: &Container, agent: &str) -> Option<Vec<String>> {
     match &c.readiness {
-        Readiness::Started => None,
+        Readiness::Started | Readiness::Ended { .. } => None,
         // Podman has the command run; its verdict is read (ADR 0027).
         Readiness::Command { words: _, timing } => {
             Some(waiting(vec![PODMAN.to_owned()], timing, agent))
@@ -64,7 +64,9 @@ pub(super) fn check_words(c: &Container, agent: &str) -> Option<Vec<String>> {
     match &c.readiness {
         Readiness::Probe { probe, .. } => words.extend(target_words(probe)),
         // Podman has the command run; its verdict is read.
-        Readiness::Command { .. } | Readiness::Started => words.push(PODMAN.to_owned()),
+        Readiness::Command { .. } | Readiness::Started | Readiness::Ended { .. } => {
+            words.push(PODMAN.to_owned());
+        }
     }
     Some(words)
 }
@@ -93,7 +95,7 @@ fn target_words(probe: &Probe) -> Vec<String> {
 
 fn timing(c: &Container) -> Option<Timing> {
     match &c.readiness {
-        Readiness::Started => None,
+        Readiness::Started | Readiness::Ended { .. } => None,
         Readiness::Command { timing, .. } | Readiness::Probe { timing, .. } => Some(*timing),
     }
 }

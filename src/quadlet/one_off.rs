@@ -9,6 +9,7 @@ use super::command_line;
 /// goes: to who has asked for it, not to the journal.
 const NOT_ONE_OFF: &[&str] = &[
     "--detach",
+    "--attach",
     "--replace",
     "--sdnotify",
     "--publish",

@@ -34,6 +34,12 @@ pub enum TransferError {
         /// What should be.
         wanted: &'static str,
     },
+    /// A file would take the place of a directory.
+    #[error("{path} is a directory there; to put the file into it, write {path}/")]
+    IsDirectory {
+        /// The path.
+        path: String,
+    },
     /// What is asked for is neither a file nor a directory.
     #[error("{path} is {found}; only files and directories are sent")]
     NotSent {

@@ -45,8 +45,9 @@ pub fn receive(to: &Receiving, wire: &mut impl Wire) -> Result<Summary, Transfer
         match wire.receive()? {
             Frame::Directory { path, mode } => receiver.directory(&path, mode)?,
             Frame::File { path, mode, size, asks } => {
-                receiver
-                    .file(&Incoming { path: to.base.append(&path)?, mode, size, asks }, wire)?;
+                let is_asked_for = path.is_root();
+                let path = to.base.append(&path)?;
+                receiver.file(&Incoming { path, is_asked_for, mode, size, asks }, wire)?;
             }
             // Told to whoever asked for it, on the way here.
             Frame::LeftOut { .. } => {}
@@ -70,6 +71,8 @@ pub fn receive(to: &Receiving, wire: &mut impl Wire) -> Result<Summary, Transfer
 /// A file that is announced.
 struct Incoming {
     path: TreePath,
+    /// Whether it is what was asked for, not something in a directory.
+    is_asked_for: bool,
     mode: u32,
     size: u64,
     asks: bool,
@@ -144,7 +147,7 @@ impl Receiver<'_> {
         self.leave(&file.path, false)?;
         let Some((above, name)) = file.path.split() else {
             let path = file.path.to_string();
-            return Err(TransferError::InTheWay { path, found: "a directory", wanted: "a file" });
+            return Err(TransferError::IsDirectory { path });
         };
         let directory = self.enter(&above)?;
         let target = Target { directory, name, file, owner: self.to.owner };
@@ -220,10 +223,13 @@ impl Target<'_> {
         let failed = self.failed("look at");
         let at = self.directory.as_fd();
         let Some(found) = tree::look(at, self.name).map_err(&failed)? else { return Ok(None) };
-        let in_the_way = |file_type| TransferError::InTheWay {
-            path: self.file.path.to_string(),
-            found: tree::kind(file_type),
-            wanted: "a file",
+        let in_the_way = |file_type| {
+            let path = self.file.path.to_string();
+            // What was asked for, not something within it.
+            if self.file.is_asked_for && file_type == FileType::Directory {
+                return TransferError::IsDirectory { path };
+            }
+            TransferError::InTheWay { path, found: tree::kind(file_type), wanted: "a file" }
         };
         let file_type = tree::file_type(&found);
         if file_type != FileType::RegularFile {

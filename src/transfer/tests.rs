@@ -327,3 +327,20 @@ proptest! {
         prop_assert_eq!(outside.path().join("kept").metadata().unwrap().permissions().mode() & 0o7777, 0o640);
     }
 }
+
+#[test]
+fn a_file_that_is_sent_to_a_directory_is_refused_with_how_to_say_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (source, root) = (dir.path().join("a.conf"), dir.path().join("root"));
+    put(&source, b"x", 0o644);
+    fs::create_dir_all(root.join("conf/a.conf")).unwrap();
+    let (_, received) = transfer(&source, &root, "conf", usize::MAX);
+    let told = "conf is a directory there; to put the file into it, write conf/";
+    assert_eq!(received.unwrap_err().to_string(), told);
+    // Within a directory that is sent nothing can be written otherwise.
+    let sent = dir.path().join("sent");
+    fs::create_dir_all(&sent).unwrap();
+    put(&sent.join("a.conf"), b"x", 0o644);
+    let (_, received) = transfer(&sent, &root, "conf", usize::MAX);
+    assert!(received.unwrap_err().to_string().contains("not a file; it is left alone"));
+}

@@ -169,7 +169,7 @@ fn every_command_has_a_manual_page() {
         .filter(|(path, _)| {
             let page = format!("mcp-{}.1", path.replace(' ', "-"));
             let text = fs::read_to_string(directory.path().join(page)).unwrap_or_default();
-            !text.contains(".SH DESCRIPTION") || !text.contains("Example")
+            !text.contains(".SH DESCRIPTION") || !text.contains(".SH EXAMPLES\n")
         })
         .map(|(path, _)| format!("mcp {path}: its manual page has no description or no example"))
         .collect();

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use mcp::agent::monitor::EventKind;
 use serde_json::Value;
 
 fn read(file: &str) -> String {
@@ -84,6 +85,7 @@ fn place(table: &str) -> (&'static str, &'static str) {
         "Deploy" => ("The service", "deploy."),
         "Component" => ("A component", ""),
         "Resources" => ("A component", "resources."),
+        "OneshotTable" => ("A component", "oneshot."),
         "Capabilities" => ("A component", "capabilities."),
         "Log" => ("A component", "log."),
         "Health" => ("Health", "health."),
@@ -212,4 +214,10 @@ fn every_link_between_documents_leads_somewhere() {
             assert!(whole.exists(), "{file} links to {target}");
         }
     }
+}
+
+#[test]
+fn every_kind_of_event_is_offered_to_whoever_types_one() {
+    let kinds = EventKind::ALL.map(EventKind::as_str);
+    assert_eq!(mcp::cli::completion::EVENT_KINDS, kinds);
 }

@@ -62,6 +62,7 @@ mod looking;
 mod moved_tags;
 mod nodes;
 mod old_node;
+mod oneshot;
 mod packages;
 mod platform;
 mod ports;

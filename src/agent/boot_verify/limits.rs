@@ -30,6 +30,7 @@ pub fn start(found: &Found, container: &Container, defaults: Defaults) -> Vec<Fi
     let unit = Loaded::load(found, name.as_str());
     let needed = match &container.readiness {
         Readiness::Started => Duration::ZERO,
+        Readiness::Ended { timeout } => *timeout,
         Readiness::Command { timing, .. } | Readiness::Probe { timing, .. } => timing.window(),
     };
     if unit.state == State::Loaded
@@ -37,9 +38,10 @@ pub fn start(found: &Found, container: &Container, defaults: Defaults) -> Vec<Fi
         && limit < needed
     {
         let message = format!(
-            "{name} may take {} s to start, but its check allows {} s to become ready: systemd \
-             will stop it while it still may.",
+            "{name} may take {} s to start, but {} {} s to become ready: systemd will stop it \
+             while it still may.",
             limit.as_secs(),
+            if container.spec.oneshot.is_some() { "it is given" } else { "its check allows" },
             needed.as_secs()
         );
         let finding = Finding::failed(START, name.as_str(), message);

@@ -172,7 +172,10 @@ impl Follower {
         let mut checked = Checked::new();
         for deployment in self.engine.deployments() {
             for container in deployment.containers {
-                if container.readiness != Readiness::Started {
+                if matches!(
+                    container.readiness,
+                    Readiness::Command { .. } | Readiness::Probe { .. }
+                ) {
                     let names = (deployment.service.clone(), container.spec.name.clone());
                     checked.insert(container.name.unit(), (names.0, names.1, container));
                 }

@@ -92,7 +92,7 @@ impl HealthWatch {
         main_pid: u32,
     ) -> Option<Watched> {
         let source = match container.readiness {
-            Readiness::Started => return None,
+            Readiness::Started | Readiness::Ended { .. } => return None,
             Readiness::Command { .. } => Source::Podman(health::file_of(main_pid)?),
             Readiness::Probe { .. } => Source::Checks(self.memory.file(&container.name)),
         };

@@ -327,7 +327,8 @@ impl Engine {
                 }
             }
         }
-        let probed = containers.filter(|c| c.readiness != Readiness::Started);
+        let probed = containers
+            .filter(|c| matches!(c.readiness, Readiness::Command { .. } | Readiness::Probe { .. }));
         let probed: Vec<String> = probed.map(|c| c.name.unit().to_string()).collect();
         if let Ok(toolchain) = self.toolchain() {
             findings.extend(surroundings::probe(toolchain.renderer.agent(), &probed));

@@ -345,7 +345,7 @@ struct Diagnosed {
 impl Diagnosed {
     fn of(state: crate::systemd::UnitState) -> Self {
         let rank = match super::status::component_state(&state) {
-            ComponentState::Running => 0,
+            ComponentState::Running | ComponentState::Done => 0,
             ComponentState::Stopping => 1,
             ComponentState::Stopped => 2,
             ComponentState::Starting => 3,

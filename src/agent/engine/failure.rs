@@ -42,6 +42,7 @@ fn words(container: &Container, result: &str, state: Option<&UnitState>) -> Stri
             let seconds = container.start_timeout().as_secs();
             match container.readiness {
                 Readiness::Started => format!("it did not start within {seconds} s"),
+                Readiness::Ended { .. } => format!("it did not end within {seconds} s"),
                 Readiness::Command { .. } | Readiness::Probe { .. } => {
                     format!("its health check did not succeed within {seconds} s")
                 }

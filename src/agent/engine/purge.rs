@@ -156,6 +156,7 @@ fn reason_to_keep(
         state @ (ComponentState::Running
         | ComponentState::Starting
         | ComponentState::Stopping
-        | ComponentState::Restarting) => Some(format!("it is {}", state.as_str())),
+        | ComponentState::Restarting
+        | ComponentState::Done) => Some(format!("it is {}", state.as_str())),
     }
 }

@@ -187,6 +187,7 @@ fn closed_drift(component: &ComponentStatus, unit: &UnitName) -> Option<Drift> {
 pub(in crate::agent) fn component_state(unit: &UnitState) -> ComponentState {
     let coming = matches!(unit.job.as_deref(), Some("start" | "restart"));
     match &unit.active {
+        ActiveState::Active if unit.sub == "exited" => ComponentState::Done,
         ActiveState::Active | ActiveState::Reloading | ActiveState::Refreshing => {
             ComponentState::Running
         }

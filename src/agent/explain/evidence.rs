@@ -143,13 +143,15 @@ impl Evidence {
 
     /// Tells whether it should be up, and is not, or does not stay up.
     pub fn is_troubled(&self) -> bool {
-        use ComponentState::{Failed, Missing, Restarting, Running, Starting, Stopped, Stopping};
+        use ComponentState::{
+            Done, Failed, Missing, Restarting, Running, Starting, Stopped, Stopping,
+        };
         self.desired
             && match self.state {
                 Failed | Restarting | Stopped | Missing => true,
                 Starting => self.restarts > 0 || !self.journal.failed.is_empty(),
                 Running => self.is_flapping(),
-                Stopping => false,
+                Stopping | Done => false,
             }
     }
 

@@ -158,7 +158,7 @@ pub struct Component<'a> {
 
 /// Returns how a component's unit differs.
 pub fn of_component(component: &Component<'_>) -> Vec<Drift> {
-    use ComponentState::{Failed, Missing, Restarting, Running, Starting, Stopped, Stopping};
+    use ComponentState::{Done, Failed, Missing, Restarting, Running, Starting, Stopped, Stopping};
     let Component { service, unit, .. } = component;
     let drift = |kind, reason: String| Drift {
         kind,
@@ -193,7 +193,7 @@ pub fn of_component(component: &Component<'_>) -> Vec<Drift> {
         }
         (true, Running | Starting | Restarting | Stopping)
         | (false, Stopped | Failed | Stopping)
-        | (_, Missing) => {}
+        | (_, Missing | Done) => {}
     }
     if component.file == UnitFile::Unknown && component.state != Missing {
         found.push(drift(
@@ -366,6 +366,7 @@ mod tests {
             })
         };
         assert_eq!((ended(true).as_str(), ended(false).as_str()), ("stopped_by_hand", ""));
+        assert_eq!(kinds(true, Done, |_| {}) + &kinds(false, Done, |_| {}), "");
     }
 
     #[test]

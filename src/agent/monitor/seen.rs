@@ -20,18 +20,21 @@ pub enum ComponentState {
     Restarting,
     /// Ended badly.
     Failed,
+    /// Ended well, as it is to; its unit counts as up.
+    Done,
     /// systemd knows no such unit.
     Missing,
 }
 
 impl ComponentState {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Running,
         Self::Starting,
         Self::Stopping,
         Self::Stopped,
         Self::Restarting,
         Self::Failed,
+        Self::Done,
         Self::Missing,
     ];
 
@@ -44,6 +47,7 @@ impl ComponentState {
             Self::Stopped => "stopped",
             Self::Restarting => "restarting",
             Self::Failed => "failed",
+            Self::Done => "done",
             Self::Missing => "missing",
         }
     }
@@ -103,20 +107,24 @@ pub struct Turn {
 /// Says what a component has done between the last time that it was up or
 /// down, and now. On its way from one to the other it has done nothing yet.
 pub fn turn(before: &Seen, now: &Seen) -> Option<Turn> {
-    use ComponentState::{Failed, Missing, Restarting, Running, Starting, Stopped, Stopping};
+    use ComponentState::{Done, Failed, Missing, Restarting, Running, Starting, Stopped, Stopping};
     let kind = match (before.state, now.state) {
         (_, Starting | Stopping) | (Stopped | Missing, Stopped | Missing) | (Failed, Failed) => {
             return None;
         }
         // The same run, or the same end: each attempt of one that never comes
         // up has an invocation of its own.
-        (Running, Running) | (Restarting, Restarting) if before.invocation == now.invocation => {
+        (Running, Running) | (Restarting, Restarting) | (Done, Done)
+            if before.invocation == now.invocation =>
+        {
             return None;
         }
         (_, Restarting | Failed) => EventKind::Failed,
-        (_, Stopped | Missing) => EventKind::Stopped,
-        (Running | Failed | Restarting, Running) => EventKind::Restarted,
-        (Stopped | Missing | Starting | Stopping, Running) => EventKind::Started,
+        (_, Stopped | Missing) | (Running, Done) => EventKind::Stopped,
+        (Running | Failed | Restarting | Done, Running) | (Failed | Restarting | Done, Done) => {
+            EventKind::Restarted
+        }
+        (Stopped | Missing | Starting | Stopping, Running | Done) => EventKind::Started,
     };
     Some(Turn { kind, reason: reason(before, now) })
 }
@@ -145,6 +153,7 @@ fn reason(before: &Seen, now: &Seen) -> String {
             format!("systemd has restarted it {} times", now.restarts)
         }
         ComponentState::Missing => "systemd does not know its unit any more".to_owned(),
+        ComponentState::Done => "it has done its work".to_owned(),
         ComponentState::Running
         | ComponentState::Stopped
         | ComponentState::Starting
@@ -189,6 +198,11 @@ mod tests {
             (seen(Failed, "", 0), seen(Failed, "", 0), None),
             (seen(Restarting, "1", 1), seen(Running, "2", 2), Some("restarted")),
             (up.clone(), seen(Running, "2", 0), Some("restarted")),
+            (seen(Stopped, "", 0), seen(Done, "1", 0), Some("started")),
+            (seen(Done, "1", 0), seen(Done, "1", 0), None),
+            (seen(Done, "1", 0), seen(Done, "2", 0), Some("restarted")),
+            (seen(Failed, "1", 0), seen(Done, "2", 0), Some("restarted")),
+            (seen(Done, "1", 0), seen(Stopped, "", 0), Some("stopped")),
         ] {
             assert_eq!(kind(&before, &now), expected, "{before:?} -> {now:?}");
         }

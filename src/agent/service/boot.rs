@@ -116,6 +116,7 @@ fn ready(container: &Container, stage: Option<&Stage>) -> String {
             format!("{} succeeds in it", words.join(" "))
         }
         Readiness::Probe { probe, .. } => format!("{} answers", shown(probe)),
+        Readiness::Ended { .. } => "it has ended with 0".to_owned(),
         Readiness::Started => {
             let probes = stage.map(|stage| stage.probes(container)).unwrap_or_default();
             if probes.is_empty() {

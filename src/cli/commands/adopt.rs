@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::args::NodeArgs;
+use crate::cli::completion;
 use crate::cli::connection;
 use crate::cli::context::{Context, Exit};
 use crate::cli::error::CliError;
@@ -28,6 +29,7 @@ use crate::ui::visible_lines;
 #[command(after_help = "Examples:\n  mcp adopt blog --dry-run\n  mcp adopt blog --yes -n rift")]
 pub struct AdoptArgs {
     /// The containers SERVICE and SERVICE-*, and what the service is called
+    #[arg(add = completion::strangers())]
     pub service: ServiceName,
     /// Show what would be done, and change nothing
     #[arg(long)]

@@ -42,7 +42,7 @@ pub struct EventsArgs {
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
     /// Show only this kind, such as failed or drift; may be given several times
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", add = completion::event_kinds())]
     pub kind: Vec<String>,
     /// Go to this node; may be given several times
     #[arg(long = "node", id = "own_node", value_name = "NODE", add = completion::nodes())]

@@ -18,7 +18,7 @@ pub struct RollbackArgs {
     #[arg(add = completion::services())]
     pub service: ServiceName,
     /// Go back to this generation; the one before, if not given
-    #[arg(long, value_name = "GENERATION", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "GENERATION", value_parser = clap::value_parser!(u64).range(1..), add = completion::generations())]
     pub to: Option<u64>,
     /// Where it is
     #[command(flatten)]

@@ -30,7 +30,8 @@ pub enum ServiceCommand {
     Show(ShowArgs),
     /// Edit the local definition with $VISUAL or $EDITOR
     ///
-    /// A copy is edited; it is checked before it takes the file's place.
+    /// A copy is edited; it is checked before it takes the file's place. One
+    /// that is given up with mistakes is kept, and it is said where.
     #[command(after_help = "Example:\n  mcp service edit mcq && mcp deploy mcq --dry-run")]
     Edit(EditArgs),
     /// Write the definition that the node accepted last to the services directory
@@ -227,11 +228,7 @@ fn edit(context: &Context<'_>, args: &EditArgs) -> Result<Exit, CliError> {
         let hint = format!("mcp service export {}", args.service);
         return Err(CliError::usage(ServiceError::Missing(path)).hint(hint));
     };
-    let edited = editor::edit(context, &local, &args.service)?;
-    let changed = edited.as_ref().is_some_and(|text| *text != local.text);
-    if let (true, Some(text)) = (changed, edited) {
-        local::save(&path, &text, local::PRIVATE)?;
-    }
+    let changed = editor::edit(context, &local, &args.service)?;
     told(context, &args.service, &path, changed)?;
     if changed {
         context.ui.hint(&format!("mcp deploy {} --dry-run", args.service));

@@ -53,7 +53,7 @@ pub fn add_node(text: &str, node: &Node) -> Result<String, EditError> {
         table.decor_mut().set_prefix("\n");
     }
     nodes.push(table);
-    Ok(document.to_string())
+    Ok(with_ends_of(text, document.to_string()))
 }
 
 /// Returns the text without the node of that name; `None` when there is none.
@@ -69,7 +69,7 @@ pub fn remove_node(text: &str, name: &str) -> Result<Option<String>, EditError> 
     let nodes = nodes.as_array_of_tables_mut().ok_or(EditError::NodesAreNoTables)?;
     let before = nodes.len();
     nodes.retain(|table| table.get("name").and_then(Item::as_str) != Some(name));
-    Ok((nodes.len() < before).then(|| document.to_string()))
+    Ok((nodes.len() < before).then(|| with_ends_of(text, document.to_string())))
 }
 
 /// Returns a definition's text with `active` set; `None` when it says so
@@ -93,7 +93,18 @@ pub fn set_active(text: &str, active: bool) -> Result<Option<String>, EditError>
             document.insert("active", value(active));
         }
     }
-    Ok(Some(document.to_string()))
+    Ok(Some(with_ends_of(text, document.to_string())))
+}
+
+/// Gives an edited text the line ends of the one that it was made of: an editor
+/// of TOML writes `\n` alone. Of a file that has both, the first decides.
+fn with_ends_of(before: &str, after: String) -> String {
+    let first = before.find('\n').and_then(|at| before.get(..at));
+    if first.is_some_and(|line| line.ends_with('\r')) {
+        after.replace("\r\n", "\n").replace('\n', "\r\n")
+    } else {
+        after
+    }
 }
 
 #[cfg(test)]
@@ -153,6 +164,24 @@ mod tests {
         assert_eq!(
             set_active(text, false).unwrap().unwrap(),
             "name = \"mcq\" # n\nactive = false\n\n[[components]]\nname = \"mcq\"\n"
+        );
+    }
+
+    #[test]
+    fn line_ends_stay_as_they_are() {
+        let text = "name = \"a\" # x\r\nactive = true\r\n\r\n[[components]]\r\nname = \"a\"\r\n";
+        let stopped = set_active(text, false).unwrap().unwrap();
+        assert_eq!(stopped, text.replace("true", "false"));
+        let without = text.replace("active = true\r\n", "");
+        let stopped = set_active(&without, false).unwrap().unwrap();
+        assert_eq!(stopped.matches('\n').count(), stopped.matches("\r\n").count(), "{stopped:?}");
+        assert!(stopped.contains("active = false\r\n"), "{stopped:?}");
+        let config = add_node(&CONFIG.replace('\n', "\r\n"), &node("b")).unwrap();
+        assert_eq!(config.matches('\n').count(), config.matches("\r\n").count(), "{config:?}");
+        assert_eq!(
+            remove_node(&config, "b").unwrap().unwrap().replace("\r\n", "\n"),
+            CONFIG,
+            "as it was"
         );
     }
 }

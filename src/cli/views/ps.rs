@@ -74,7 +74,7 @@ pub struct PsJob {
 /// Returns the tone of a state.
 pub fn state_tone(state: &str) -> Tone {
     match state {
-        "running" => Tone::Good,
+        "running" | "done" => Tone::Good,
         "starting" | "stopping" | "restarting" => Tone::Unsure,
         "failed" | "missing" => Tone::Bad,
         "stopped" => Tone::Faint,

@@ -316,8 +316,9 @@ impl StatusView {
 }
 
 fn row(service: &StatusService, component: &StatusComponent) -> [Cell; 9] {
-    let observed =
-        if component.desired == component.state { state_tone(&component.state) } else { Tone::Bad };
+    let is_as_wanted = component.desired == component.state
+        || (component.desired == "running" && component.state == "done");
+    let observed = if is_as_wanted { state_tone(&component.state) } else { Tone::Bad };
     [
         Cell::new(&service.service),
         Cell::new(&component.component),

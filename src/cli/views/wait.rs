@@ -142,7 +142,8 @@ impl Seen {
 fn is_ready(c: &proto::ComponentStatus) -> bool {
     match c.state.as_str() {
         "running" => !matches!(c.health.as_str(), "starting" | "unhealthy" | "unknown"),
-        // A job that has done its work.
+        "done" => true,
+        // What has done its work, though nothing waits for that.
         "stopped" => c.desired == "running" && c.drifts.is_empty() && c.result.is_empty(),
         _ => false,
     }
@@ -206,6 +207,7 @@ mod tests {
         {
             assert!(!reached(Wanted::Ready, "", vec![good(), component(state, health, "running")]));
         }
+        assert!(reached(Wanted::Ready, "", vec![good(), component("done", "none", "running")]));
         assert!(!reached(Wanted::Ready, "", vec![component("stopped", "none", "stopped")]));
     }
 

@@ -53,9 +53,10 @@ impl Checker<'_> {
             ("on-failure", Restart::OnFailure),
             ("no", Restart::No),
         ];
+        let oneshot = self.oneshot(at, &c);
         let restart = self
             .choice(&format!("{at}.restart"), c.restart.as_deref(), &restarts)
-            .unwrap_or(Restart::Always);
+            .unwrap_or(if oneshot.is_some() { Restart::No } else { Restart::Always });
         if restart == Restart::No
             && health.as_ref().is_some_and(|h| h.on_failure == OnFailure::Restart)
         {
@@ -91,6 +92,7 @@ impl Checker<'_> {
             userns: more.userns,
             restart,
             depends_on: unique(depends_on),
+            oneshot,
             health,
             resources,
             devices: self.list(&format!("{at}.devices"), c.devices, values::device),

@@ -17,6 +17,7 @@ mod deploy;
 mod extra;
 mod health;
 mod network;
+mod oneshot;
 mod schedule;
 mod things;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::project::{ComposeError, Options, Project, wrong};
 use super::yaml::{Key, Node};
-use super::{environment, health, limits, mounts, network, service, things};
+use super::{environment, health, limits, mounts, network, oneshot, service, things};
 use crate::import::files::{Files, file_name};
 use crate::import::naming::named;
 use crate::import::note::{NoteKind, Notes, Place};
@@ -106,8 +106,11 @@ pub(super) fn convert(
         environment::convert(&mut scope, &mut part, node);
         network::convert(&mut scope, &mut part, (&key.text, node), enabled.len() == 1);
         mounts::convert(&mut scope, &mut part, node);
-        health::convert(&mut scope, &mut part, node);
+        if !oneshot::is_one(&scope, &key.text) {
+            health::convert(&mut scope, &mut part, node);
+        }
         limits::convert(&mut scope, &mut part, node);
+        oneshot::convert(&mut scope, &mut part, &key.text, node);
         sheet.parts.push(part);
     }
     things::convert(&mut scope);

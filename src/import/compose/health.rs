@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::convert::Scope;
+use super::oneshot;
 use super::yaml::{Key, Node};
 use crate::definition::model::Command;
 use crate::import::check::{INTERVAL, TIMEOUT};
@@ -12,7 +13,7 @@ use crate::import::sheet::{Part, Section};
 use crate::import::values::duration;
 
 /// Tells whether a service has a check of its own in the file.
-fn is_checked(service: &Node) -> bool {
+pub(super) fn is_checked(service: &Node) -> bool {
     service.get("healthcheck").is_some_and(|check| test(check).is_some())
 }
 
@@ -99,8 +100,9 @@ pub(super) fn depends_on(scope: &mut Scope<'_>, part: &mut Part, key: &Key, valu
         let service = scope.root.get("services").and_then(|services| services.get(&other));
         let checked = service.is_some_and(is_checked);
         match condition.as_str() {
-            "service_completed_successfully" => {
-                let message = "it waits until that one has started, not until it has ended";
+            oneshot::CONDITION => {}
+            _ if oneshot::is_one(scope, &other) => {
+                let message = "it waits until that one has ended, as others do";
                 scope.tell(part, Changed, at, message);
             }
             "service_healthy" if !checked => {

@@ -14,6 +14,7 @@ mod limits;
 mod merge;
 mod mounts;
 mod network;
+mod oneshot;
 mod project;
 mod service;
 mod things;

@@ -66,6 +66,135 @@ const NAMES: &[(&str, &str)] = &[
     ("rm", "rm"),
 ];
 
+/// Options that take a value, beside those of health checks (`podman-run(1)`,
+/// `docker run --help`).
+const WITH_VALUE: &[&str] = &[
+    "add-host",
+    "annotation",
+    "arch",
+    "attach",
+    "authfile",
+    "blkio-weight",
+    "blkio-weight-device",
+    "cap-add",
+    "cap-drop",
+    "cert-dir",
+    "cgroup-conf",
+    "cgroup-parent",
+    "cgroupns",
+    "cgroups",
+    "chrootdirs",
+    "cidfile",
+    "conmon-pidfile",
+    "cpu-count",
+    "cpu-percent",
+    "cpu-period",
+    "cpu-quota",
+    "cpu-rt-period",
+    "cpu-rt-runtime",
+    "cpu-shares",
+    "cpus",
+    "cpuset-cpus",
+    "cpuset-mems",
+    "creds",
+    "decryption-key",
+    "detach-keys",
+    "device",
+    "device-cgroup-rule",
+    "device-read-bps",
+    "device-read-iops",
+    "device-write-bps",
+    "device-write-iops",
+    "dns",
+    "dns-option",
+    "dns-search",
+    "domainname",
+    "entrypoint",
+    "env",
+    "env-file",
+    "env-merge",
+    "expose",
+    "gidmap",
+    "gpus",
+    "group-add",
+    "group-entry",
+    "hostname",
+    "hosts-file",
+    "hostuser",
+    "image-volume",
+    "init-ctr",
+    "init-path",
+    "ip",
+    "ip6",
+    "ipc",
+    "isolation",
+    "kernel-memory",
+    "label",
+    "label-file",
+    "link",
+    "link-local-ip",
+    "log-driver",
+    "log-opt",
+    "mac-address",
+    "memory",
+    "memory-reservation",
+    "memory-swap",
+    "memory-swappiness",
+    "mount",
+    "name",
+    "network",
+    "network-alias",
+    "oom-score-adj",
+    "os",
+    "passwd-entry",
+    "personality",
+    "pid",
+    "pidfile",
+    "pids-limit",
+    "platform",
+    "pod",
+    "pod-id-file",
+    "preserve-fd",
+    "preserve-fds",
+    "publish",
+    "pull",
+    "rdt-class",
+    "requires",
+    "restart",
+    "retry",
+    "retry-delay",
+    "runtime",
+    "sdnotify",
+    "seccomp-policy",
+    "secret",
+    "security-opt",
+    "shm-size",
+    "shm-size-systemd",
+    "signature-policy",
+    "stop-signal",
+    "stop-timeout",
+    "storage-opt",
+    "subgidname",
+    "subuidname",
+    "sysctl",
+    "systemd",
+    "timeout",
+    "tmpfs",
+    "tz",
+    "uidmap",
+    "ulimit",
+    "umask",
+    "unsetenv",
+    "user",
+    "userns",
+    "uts",
+    "variant",
+    "volume",
+    "volume-driver",
+    "volumes-from",
+    "workdir",
+];
+
 fn long(name: &str) -> String {
     let own = NAMES.iter().find(|(short, _)| *short == name);
     own.map_or(name, |(_, long)| *long).to_owned()
@@ -132,6 +261,18 @@ pub(in crate::import) fn parse(command: &Command) -> Result<Option<Run>, Wrong> 
     }))
 }
 
+/// Tells whether it is known if an option takes a value.
+fn is_known(name: &str) -> bool {
+    !takes_value(name) || name.starts_with("health-") || WITH_VALUE.contains(&name)
+}
+
+fn unknown(option: &str, place: &Place) -> Wrong {
+    let message = format!(
+        "{option} is no option known here, so what follows it may be its value or not; write {option}=VALUE, or take it out"
+    );
+    Wrong { place: place.clone(), message }
+}
+
 fn no_value(name: &str, place: &Place) -> Wrong {
     Wrong { place: place.clone(), message: format!("the option {name} has no value") }
 }
@@ -148,6 +289,7 @@ fn long_flag(
     let name = long(name);
     let value = match given {
         Some(value) => value,
+        None if !is_known(&name) => return Err(unknown(&format!("--{name}"), place)),
         None if takes_value(&name) => value().ok_or_else(|| no_value(&name, place))?,
         None => "true".to_owned(),
     };
@@ -165,6 +307,9 @@ fn letters(
     while let Some(letter) = rest.chars().next() {
         rest = rest.get(letter.len_utf8()..).unwrap_or_default();
         let name = long(&letter.to_string());
+        if !is_known(&name) {
+            return Err(unknown(&format!("-{letter}"), place));
+        }
         let text = if takes_value(&name) {
             let own = rest.strip_prefix('=').unwrap_or(rest).to_owned();
             rest = "";
@@ -205,6 +350,20 @@ mod tests {
         assert_eq!((run.image.as_str(), run.is_docker), ("img:1", true));
         assert_eq!(run.command.len(), 2);
         assert_eq!(run.command[0].1.to_string(), "command line:1:17");
+    }
+
+    #[test]
+    fn an_option_that_nobody_knows_swallows_no_word() {
+        for (option, line) in [
+            ("--unknown-option", "podman run --unknown-option value image"),
+            ("-z", "podman run -dz value image"),
+        ] {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let wrong = parse(&of_words(&words)).unwrap_err().to_string();
+            assert!(wrong.contains(&format!("{option}=VALUE")), "{wrong}");
+        }
+        let run = read("podman run --unknown-option=value image sh").unwrap();
+        assert_eq!((run.image.as_str(), run.flags[0].value.as_str()), ("image", "value"));
     }
 
     #[test]

@@ -61,6 +61,7 @@ fn again(evidence: &Evidence, mut explained: Explanation) -> Explanation {
         | ComponentState::Stopped
         | ComponentState::Restarting
         | ComponentState::Failed
+        | ComponentState::Done
         | ComponentState::Missing => "",
     });
     explained
@@ -83,8 +84,9 @@ fn oom(evidence: &Evidence) -> Explanation {
 }
 
 fn timeout(evidence: &Evidence) -> Explanation {
-    let reason =
-        format!("It did not start within {} s.", evidence.container.start_timeout().as_secs());
+    let verb = if evidence.container.spec.oneshot.is_some() { "end" } else { "start" };
+    let seconds = evidence.container.start_timeout().as_secs();
+    let reason = format!("It did not {verb} within {seconds} s.");
     said(evidence, Explanation::failed(Cause::StartTimeout, reason).mend(evidence.logs()))
 }
 

@@ -9,7 +9,7 @@ use crate::deployment::model::Probe;
 /// Explains a component that does not come up because its check fails.
 pub fn not_ready(evidence: &Evidence) -> Option<Explanation> {
     let checked = match &evidence.container.readiness {
-        Readiness::Started => return None,
+        Readiness::Started | Readiness::Ended { .. } => return None,
         Readiness::Command { .. } | Readiness::Probe { .. } => {
             evidence.journal.systemd(&["Control process exited"]).is_some()
                 || evidence.result() == "timeout"
@@ -44,6 +44,10 @@ pub fn starting(evidence: &Evidence) -> Option<Explanation> {
     let begun = begun.map(|ms| format!(" {} ago", span(ms))).unwrap_or_default();
     let reason = match evidence.container.readiness {
         Readiness::Started => format!("It is being started{begun}."),
+        Readiness::Ended { .. } => format!(
+            "It was started{begun}, and is at work; it has {} to end, and what depends on it waits.",
+            span(window)
+        ),
         Readiness::Command { .. } | Readiness::Probe { .. } => format!(
             "It was started{begun}, and {} has not succeeded yet; it has {} for that.",
             check(evidence),
@@ -77,7 +81,7 @@ pub fn unhealthy(evidence: &Evidence) -> Option<Explanation> {
 /// Names the check.
 fn check(evidence: &Evidence) -> String {
     match &evidence.container.readiness {
-        Readiness::Started => "its check".to_owned(),
+        Readiness::Started | Readiness::Ended { .. } => "its check".to_owned(),
         Readiness::Command { words, .. } => format!("its check, the command {}", words.join(" ")),
         Readiness::Probe { probe, .. } => format!("its check, {}", target(probe)),
     }
@@ -109,7 +113,7 @@ fn by_hand(evidence: &Evidence) -> String {
         } => {
             format!("nc -vz {} {}", address.ip(), address.port())
         }
-        Readiness::Started => evidence.logs(),
+        Readiness::Started | Readiness::Ended { .. } => evidence.logs(),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::agent::monitor::seen::ComponentState;
 
 /// Explains what is not to run.
 pub fn on_purpose(evidence: &Evidence) -> Option<Explanation> {
-    use ComponentState::{Failed, Missing, Restarting, Running, Starting, Stopped, Stopping};
+    use ComponentState::{Done, Failed, Missing, Restarting, Running, Starting, Stopped, Stopping};
     if evidence.desired {
         return None;
     }
@@ -20,7 +20,7 @@ pub fn on_purpose(evidence: &Evidence) -> Option<Explanation> {
         .mend(format!("mcp reconcile {}", evidence.service))
         .mend(format!("mcp start {}", evidence.service)),
         Stopping => Explanation::warning(Cause::OnItsWay, "It is being stopped."),
-        Stopped | Failed | Missing => {
+        Stopped | Failed | Missing | Done => {
             let reason = match &evidence.stop {
                 Some(stop) => format!(
                     "It was stopped on purpose, by {}, {} ago; it stays down after a reboot.",

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::row::TopRow;
-use super::state::{NodeState, Screen, is_troubled};
+use super::state::{NodeState, Screen, SortKey, is_troubled};
 use crate::cli::views::age;
 use crate::ui::{Palette, Tone, visible};
 
@@ -20,7 +20,8 @@ pub struct Frame {
     pub now: Timestamp,
 }
 
-/// A column: its head, its width, and whether it is of numbers.
+/// A column: its head, its least width, and whether it is of numbers.
+#[derive(Debug, Clone, Copy)]
 struct Column {
     head: &'static str,
     width: usize,
@@ -41,11 +42,29 @@ const COLUMNS: [Column; 11] = [
     Column { head: "LAST EVENT", width: 14, number: false },
 ];
 
+/// What is left out first where the terminal is too narrow for all columns.
+const DISPENSABLE: [&str; 10] = [
+    "LAST EVENT",
+    "TASKS",
+    "EVENTS",
+    "WRITE/s",
+    "READ/s",
+    "UPTIME",
+    "HEALTH",
+    "RESTARTS",
+    "MEMORY",
+    "CPU%",
+];
+
+/// The least that is shown of a name before a column is left out for it.
+const SHORTEST_NAME: usize = 16;
+
 const KEYS: &str =
     "q quit  c cpu  m memory  i io  r restarts  e events  n name  / filter  t trouble  space pause";
 
-/// Draws the screen; returns its lines, none wider than the terminal. What
-/// does not fit is left out from the end.
+/// Draws the screen; returns its lines, none wider than the terminal. No number
+/// is cut: a column that there is no room for is left out, the least important
+/// first.
 pub fn draw(screen: &Screen, frame: Frame) -> Vec<String> {
     let rows = screen.rows();
     let mut lines = vec![title(screen, rows.len(), frame)];
@@ -59,11 +78,13 @@ pub fn draw(screen: &Screen, frame: Frame) -> Vec<String> {
     let names: Vec<String> = rows.iter().map(|(node, row)| label(node, row, several)).collect();
     let widest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     let widest = widest.clamp("COMPONENT".len(), 40);
-    lines.push(frame.palette.paint(Tone::Strong, &heads(widest, frame.width)));
+    let cells: Vec<Cells> = rows.iter().map(|(_, row)| cells(row, frame)).collect();
+    let (columns, widest) = columns(&cells, widest, frame.width, sorted_by(screen.sort));
+    lines.push(frame.palette.paint(Tone::Strong, &heads(&columns, widest, frame.width)));
     let room = frame.height.map(|height| height.saturating_sub(lines.len() + 1));
-    let shown = rows.iter().zip(&names).skip(screen.offset).take(room.unwrap_or(usize::MAX));
-    for ((_, row), name) in shown {
-        lines.push(line(row, &fit(name, widest, false), frame));
+    let shown = rows.iter().zip(&names).zip(&cells).skip(screen.offset);
+    for (((_, row), name), cells) in shown.take(room.unwrap_or(usize::MAX)) {
+        lines.push(line(row, &fit(name, widest, false), (&columns, cells), frame));
     }
     if let Some(height) = frame.height {
         lines.resize(height.saturating_sub(1), String::new());
@@ -140,20 +161,64 @@ fn label(node: &str, row: &TopRow, several: bool) -> String {
     if several { format!("{} {path}", visible(node)) } else { path }
 }
 
-fn heads(widest: usize, width: usize) -> String {
+/// What the columns say of one component, in their order.
+type Cells = [String; COLUMNS.len()];
+
+/// Returns the columns of the order of rows.
+fn sorted_by(sort: SortKey) -> &'static [&'static str] {
+    match sort {
+        SortKey::Cpu => &["CPU%"],
+        SortKey::Memory => &["MEMORY"],
+        SortKey::Io => &["READ/s", "WRITE/s"],
+        SortKey::Restarts => &["RESTARTS"],
+        SortKey::Events => &["EVENTS"],
+        SortKey::Name => &[],
+    }
+}
+
+/// Returns the columns that there is room for, each as wide as what it says,
+/// with their places in the cells; and the room for names. What is `kept` goes
+/// last.
+fn columns(
+    cells: &[Cells],
+    widest: usize,
+    width: usize,
+    kept: &[&str],
+) -> (Vec<(usize, Column)>, usize) {
+    let grown = |(at, column): (usize, &Column)| {
+        let said = cells.iter().filter_map(|cells| cells.get(at));
+        let said = said.map(|cell| cell.chars().count()).max().unwrap_or(0);
+        (at, Column { width: column.width.max(said), ..*column })
+    };
+    let mut columns: Vec<(usize, Column)> = COLUMNS.iter().enumerate().map(grown).collect();
+    let (first, last): (Vec<&str>, Vec<&str>) =
+        DISPENSABLE.iter().partition(|head| !kept.contains(head));
+    let mut dispensable = first.into_iter().chain(last);
+    let needed = |columns: &[(usize, Column)]| -> usize {
+        columns.iter().map(|(_, column)| column.width + 2).sum()
+    };
+    while needed(&columns) + widest.min(SHORTEST_NAME) > width {
+        let Some(head) = dispensable.next() else { break };
+        columns.retain(|(_, column)| column.head != head);
+    }
+    let left = width.saturating_sub(needed(&columns));
+    (columns, widest.min(left.max("COMPONENT".len())))
+}
+
+fn heads(columns: &[(usize, Column)], widest: usize, width: usize) -> String {
     let mut line = fit("COMPONENT", widest, false);
-    for column in &COLUMNS {
+    for (_, column) in columns {
         line.push_str("  ");
         line.push_str(&fit(column.head, column.width, column.number));
     }
     cut(&line, width).trim_end().to_owned()
 }
 
-fn line(row: &TopRow, name: &str, frame: Frame) -> String {
+fn cells(row: &TopRow, frame: Frame) -> Cells {
     let up = row.state == "running";
     let uptime = age::since(row.since_ms, frame.now).filter(|_| up).map(age::largest_two);
     let dash = || "-".to_owned();
-    let cells = [
+    [
         visible(&row.state).into_owned(),
         visible(&row.health).into_owned(),
         row.cpu.map_or_else(dash, |cpu| format!("{:.1}", cpu * 100.0)),
@@ -165,7 +230,15 @@ fn line(row: &TopRow, name: &str, frame: Frame) -> String {
         row.events.to_string(),
         uptime.unwrap_or_else(dash),
         row.last_event.as_deref().map_or_else(dash, |kind| visible(kind).into_owned()),
-    ];
+    ]
+}
+
+fn line(
+    row: &TopRow,
+    name: &str,
+    (columns, cells): (&[(usize, Column)], &Cells),
+    frame: Frame,
+) -> String {
     let tone = match (is_troubled(row), row.state.as_str()) {
         (true, "starting" | "stopping") => Tone::Unsure,
         (true, _) => Tone::Bad,
@@ -174,7 +247,8 @@ fn line(row: &TopRow, name: &str, frame: Frame) -> String {
     };
     let mut text = cut(name, frame.width);
     let mut left = frame.width.saturating_sub(name.chars().count());
-    for (column, cell) in COLUMNS.iter().zip(&cells) {
+    for (at, column) in columns {
+        let cell = cells.get(*at).map_or("", String::as_str);
         let fitted = format!("  {}", fit(cell, column.width, column.number));
         let fitted = cut(&fitted, left);
         left = left.saturating_sub(fitted.chars().count());
@@ -295,14 +369,54 @@ mod tests {
         new: waiting for its first answer
         svc: lost 1m0s ago, trying again: no agent ^[[31manswers
 
-        COMPONENT      STATE       HEALTH       CPU%    MEMORY    READ/s   WRI
-        rift shop/api  running     healthy     123.4    300MiB        0B    5.
+        COMPONENT      STATE       HEALTH       CPU%    MEMORY  RESTARTS
+        rift shop/api  running     healthy     123.4    300MiB         2
 
 
 
         
         q quit  c cpu  m memory  i io  r restarts  e events  n name  / filter
         ");
+    }
+
+    #[test]
+    fn no_number_is_cut_however_narrow_the_terminal() {
+        let mut screen = screen();
+        insta::assert_snapshot!(draw(&screen, frame(100, None))[2..].join("\n"), @r"
+        COMPONENT  STATE       HEALTH       CPU%    MEMORY    READ/s   WRITE/s  RESTARTS  EVENTS   UPTIME
+        shop/api   running     healthy     123.4    300MiB        0B    5.1KiB         2       3    10m0s
+        mcq        failed      none            -         -         -         -         0       0        -
+        ");
+        let huge = proto::TopComponent {
+            service: "a-service-with-a-long-name".into(),
+            component: "and-a-component".into(),
+            state: "running".into(),
+            cpu: Some(12_345.6),
+            restarts: 1_234_567_890,
+            events: 12_345_678,
+            memory: Some(1023 << 20),
+            last_event: "schedule_succeeded".into(),
+            ..proto::TopComponent::default()
+        };
+        let sample = proto::TopSample { components: vec![huge], ..Default::default() };
+        screen.sample(SampleView::new("rift", sample));
+        let numbers = ["1234560.0", "1023MiB", "1234567890", "12345678"];
+        for width in 30..200 {
+            let lines = draw(&screen, frame(width, None));
+            let (heads, row) = (&lines[2], &lines[3]);
+            let heads: Vec<&str> = heads.split("  ").filter(|head| !head.is_empty()).collect();
+            let cells = row.split_whitespace().skip(2).count();
+            assert!(heads.len() >= 2 && cells < heads.len(), "{width}: {lines:?}");
+            for cut in row
+                .split_whitespace()
+                .filter(|cell| cell.starts_with("12") || cell.starts_with("10"))
+            {
+                assert!(numbers.contains(&cut), "{width}: {cut} in {row}");
+            }
+        }
+        screen.sort = SortKey::Events;
+        let narrow = draw(&screen, frame(60, None));
+        assert!(narrow[2].contains("EVENTS") && narrow[3].contains("12345678"), "{narrow:?}");
     }
 
     #[test]

@@ -200,7 +200,7 @@ fn name<'a>(row: &(&'a str, &'a TopRow)) -> (&'a str, &'a str, &'a str) {
 
 /// Tells whether a person should look at a component.
 pub fn is_troubled(row: &TopRow) -> bool {
-    !matches!(row.state.as_str(), "running" | "stopped") || row.health == "unhealthy"
+    !matches!(row.state.as_str(), "running" | "stopped" | "done") || row.health == "unhealthy"
 }
 
 /// The most comes first; what is not known comes last.
