@@ -52,7 +52,7 @@ fn compose_files_become_what_is_recorded() {
 
 #[test]
 fn quadlet_files_become_what_is_recorded() {
-    insta::glob!("../../tests/import/quadlet", "{caddy,every}.container", |path| {
+    insta::glob!("../../tests/import/quadlet", "{caddy,every,migrate}.container", |path| {
         let (imported, read) = quadlet::import(&[seen(path)], &mut Cases, None).unwrap();
         insta::assert_snapshot!(shown(&imported, &read));
     });

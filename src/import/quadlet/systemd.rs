@@ -1,8 +1,8 @@
 //! `[Unit]`, `[Service]` and `[Install]`.
 
 use super::set::Scope;
-use super::unit::{Line, Unit, plain};
-use crate::definition::model::Definition;
+use super::unit::{Line, Unit, plain, truth};
+use crate::definition::model::{Definition, Oneshot, OneshotTable};
 use crate::import::files::file_name;
 use crate::import::note::NoteKind::{Changed, Lost, Needless};
 use crate::import::sheet::{Part, Section};
@@ -112,6 +112,8 @@ fn service_section(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) {
             "Type" if line.value == "notify" => {
                 scope.tell(part, Needless, line, "podman's generator writes it");
             }
+            "Type" if line.value == "oneshot" => oneshot(scope, part, unit, line),
+            "RemainAfterExit" if is_oneshot(unit) => {}
             "ExecStart" | "Type" | "KillMode" | "NotifyAccess" => {
                 scope.tell(part, Lost, line, "podman's generator writes it");
             }
@@ -119,6 +121,22 @@ fn service_section(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) {
         }
     }
     part.component.restart = Some(restart);
+}
+
+fn is_oneshot(unit: &Unit) -> bool {
+    unit.last("Service", "Type").is_some_and(|line| line.value == "oneshot")
+}
+
+/// A unit that runs to its end; systemd sets it no limit
+/// (`systemd.service(5)`, `TimeoutStartSec=`).
+fn oneshot(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, line: &Line) {
+    let timeout = Some("24h".to_owned());
+    part.component.oneshot = Some(Oneshot::Full(OneshotTable { timeout }));
+    let remains = unit.last("Service", "RemainAfterExit").and_then(|line| truth(&line.value));
+    if remains != Some(true) {
+        let message = "after its end it counts as done, and runs again at a boot or by mcp restart; what a timer starts is a schedule of a component that runs";
+        scope.tell(part, Changed, line, message);
+    }
 }
 
 fn install_section(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) {
