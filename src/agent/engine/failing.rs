@@ -40,8 +40,8 @@ impl Engine {
             let container = &component.container;
             for schedule in &container.spec.schedules {
                 let unit = container.name.schedule_unit(&schedule.name);
-                let states = self.manager().unit_states(std::slice::from_ref(&unit)).await?;
-                let Some(state) = states.into_iter().next() else { continue };
+                let looked = self.manager().unit_states(std::slice::from_ref(&unit)).await?;
+                let Some(state) = looked.into_iter().next() else { continue };
                 let ending = match &state.active {
                     ActiveState::Failed => Some(ending(&state)),
                     ActiveState::Activating if told.contains(unit.as_str()) => None,
