@@ -32,8 +32,8 @@ pub struct Part<'a> {
 pub struct Planned {
     /// Its services, in the order in which they are taken.
     pub services: Vec<SyncService>,
-    /// The worst of what the node refuses.
-    pub refused: Option<ErrorKind>,
+    /// What is wrong with what the node refuses.
+    pub refused: Vec<ErrorKind>,
 }
 
 /// The plan says what was not asked for.
@@ -66,7 +66,7 @@ impl Part<'_> {
         let told = |s: &tonic::Status| status::error(&node.name, s);
         let mut answers =
             client.plan_sync(self.request()).await.map_err(|s| told(&s))?.into_inner();
-        let mut planned = Planned { services: Vec::new(), refused: None };
+        let mut planned = Planned { services: Vec::new(), refused: Vec::new() };
         while let Some(answer) = answers.message().await.map_err(|s| told(&s))? {
             if answer.state() == SyncState::Waiting {
                 context.ui.status(&format!(
@@ -79,12 +79,7 @@ impl Part<'_> {
             let invalid = answer.invalid;
             let service = self.service(node, answer);
             if service.state == State::Refused {
-                // What was wrong with a definition counts less than what is
-                // wrong with the node.
-                planned.refused = match (planned.refused, invalid) {
-                    (Some(ErrorKind::Failed), _) | (_, false) => Some(ErrorKind::Failed),
-                    (_, true) => Some(ErrorKind::Usage),
-                };
+                planned.refused.push(if invalid { ErrorKind::Usage } else { ErrorKind::Failed });
                 context.ui.error(&visible_lines(&format!(
                     "node {}: {}: {}",
                     node.name, service.service, service.reason

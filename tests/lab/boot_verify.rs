@@ -344,3 +344,36 @@ fn a_boot_is_proved_only_with_the_images_that_were_accepted() {
         ..NOTHING
     });
 }
+
+#[test]
+fn what_extra_keys_add_was_accepted_and_what_a_drop_in_adds_was_not() {
+    let node = machine();
+    node.spoil();
+    let definition = r#"name = "more"
+
+[[components]]
+name = "more"
+image = "localhost/lab/web:v1"
+
+[components.extra.Container]
+Volume = ["other:/other", "/srv/mcp/more:/more"]
+PodmanArgs = ["--pids-limit=500"]
+"#;
+    node.as_mcp("mkdir /srv/mcp/more", "").ok();
+    node.deploy(definition).ok();
+    node.is_proved("a deploy with extra keys");
+    node.breaks(&Broken {
+        mcp: "rmdir /srv/mcp/more",
+        finding: ("path", "failed", "/srv/mcp/more, which podman gets by --volume, is not there"),
+        mend: "sudo install -d -o mcp /srv/mcp/more",
+        ..NOTHING
+    });
+    let drop_in = "d=~/.config/containers/systemd/mcp/more/more.container.d; mkdir -p $d; \
+        printf '[Container]\\nVolume=mine:/mine\\n' >$d/own.conf";
+    node.breaks(&Broken {
+        mcp: drop_in,
+        finding: ("generator", "warning", "more.container.d/own.conf changes it"),
+        mend: "rm ",
+        ..NOTHING
+    });
+}

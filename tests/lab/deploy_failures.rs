@@ -129,8 +129,11 @@ fn a_missing_image_is_noticed_before_anything_is_touched() {
     let missing = with_component(PAIR, "api", &[("image", "\"localhost/lab/web:v9\"")]);
     let missing = with(&missing, "round", "square");
 
-    let failure = failure(&node, &missing);
-    says(&failure, "explanation", "the image localhost/lab/web:v9 is not in this node's store");
+    // The dry run says what then happens.
+    for more in [&["--dry-run"][..], &[]] {
+        let told = node.deploy_with(&missing, more).code(1);
+        told.says("component api: the image localhost/lab/web:v9 is not in this node's store");
+    }
     before.is_back(&node, &PAIR_UNITS);
 }
 

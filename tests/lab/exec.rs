@@ -87,9 +87,14 @@ fn streams_are_binary_stay_apart_and_end() {
     node.mcp(&["exec", "lone", "--", "sh", "-c", "kill -9 $$"]).code(137);
     node.mcp(&["exec", "lone", "--", "nonsense"]).code(127).says("nonsense");
     node.mcp(&["exec", "lone", "--", "/data"]).says("/data");
-    node.mcp(&["exec", "lone/other", "--", "true"]).code(125).says("has no component other");
+    node.mcp(&["exec", "lone/other", "--", "true"]).code(2).says("has no component other");
     node.mcp(&["exec", "-t", "lone", "--", "sh"]).code(2).says("terminal");
-    node.mcp(&["exec", "-e", "A=x\ny", "lone", "--", "env"]).code(125).says("line break");
+    node.mcp(&["exec", "-e", "A=x\ny", "lone", "--", "env"]).code(2).says("line break");
+    node.mcp(&["exec", "-e", "=x", "lone", "--", "env"]).code(2).says("no name of a variable");
+    // Podman itself has 255 for that, which may be any program's.
+    node.mcp(&["exec", "-u", "nosuch", "lone", "--", "true"]).code(125).says("user nosuch");
+    node.mcp(&["exec", "lone", "--", "sh", "-c", "exit 255"]).code(255);
+    node.mcp(&["exec", "lone", "--", "sh", "-c", "exit 126"]).code(126);
     // Nothing is left of any of them.
     nothing_left(&node);
 

@@ -203,6 +203,11 @@ fn what_is_not_there_is_explained_as_well() {
     let told = node.mcp(&["explain", "lome"]).code(1);
     told.says("It was never deployed here. Is lone meant?").says("-> mcp explain lone");
     node.mcp(&["explain", "lone/none"]).code(2).says("it has lone");
+    node.mcp(&["release", "lone"]).ok();
+    let told = node.mcp(&["explain", "lone"]).code(1);
+    told.says("it was released to the user").says("-> mcp adopt lone");
+    node.mcp(&["adopt", "lone", "--yes"]).ok();
+    is_well(&node, "lone");
     node.mcp(&["undeploy", "lone"]).ok();
     node.mcp(&["explain", "lone"]).code(1).says("it was taken off this node");
     node.deploy(LONE).ok();
@@ -218,6 +223,26 @@ fn what_is_not_there_is_explained_as_well() {
     let told = node.mcp(&["explain", "lone"]).code(3);
     told.says("what runs goes on without it").says("sudo systemctl --user -M mcp@ status 'lone*'");
     node.as_root("systemctl start mcp-agent").ok();
+}
+
+#[test]
+fn a_port_that_systemd_holds_is_no_reason_to_stop_systemd() {
+    let node = machine();
+    node.spoil();
+    node.deploy(&web("port", "ports = [\"9000:8080\"]")).ok();
+    let take = r#"
+        systemctl --user stop port
+        systemd-run --user --unit thief --socket-property=ListenStream=9000 cat
+        until ss -Hltn 'sport = 9000' | grep -q .; do :; done
+        systemctl --user start --no-block port
+    "#;
+    node.as_mcp(take, "").ok();
+    let port = explained(&node, "port", "port_taken").to_string();
+    assert!(port.contains("a socket unit of the user's systemd"), "{port}");
+    assert!(port.contains("list-sockets") && !port.contains("init.scope"), "{port}");
+    node.as_mcp("systemctl --user stop thief.socket", "").ok();
+    node.mcp(&["restart", "port"]).ok();
+    is_well(&node, "port");
 }
 
 #[test]

@@ -43,7 +43,11 @@ fn a_one_off_has_the_spec_of_its_component_and_leaves_nothing() {
     let terminal = r#"script -qec "mcp run --rm -it --entrypoint sh pair/api -- -c 'test -t 0 && tty && stty size'" /dev/null"#;
     node.as_mcp(terminal, "").ok().says("/dev/pts/0");
     node.mcp(&["run", "--rm", "--entrypoint", "nonsense", "pair/api"]).code(127);
-    node.mcp(&["run", "--rm", "pair", "--", "x"]).code(125).says("pair/api, pair/front");
+    node.mcp(&["run", "--rm", "-u", "nosuch", "pair/api"]).code(125).says("user nosuch");
+    let ends = |with| ["run", "--rm", "--entrypoint", "sh", "pair/api", "--", "-c", with];
+    node.mcp(&ends("exit 126")).code(126);
+    node.mcp(&ends("exit 255")).code(255);
+    node.mcp(&["run", "--rm", "pair", "--", "x"]).code(2).says("pair/api, pair/front");
     assert_eq!(node.invocations(&[API]), before);
     assert!(!node.podman_things().contains("-run-"));
 }

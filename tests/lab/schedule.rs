@@ -124,3 +124,71 @@ fn a_calendar_is_checked_before_anything_changes() {
     node.deploy(&zone).code(1).says("daily Mars/Olympus");
     assert_eq!(node.mcp(&["list", "--json"]).ok().json()["services"], serde_json::json!([]));
 }
+
+/// A component in which commands fail, each in its way, when they are begun.
+const FAILING: &str = r#"name = "busy"
+
+[[components]]
+name = "busy"
+image = "localhost/lab/web:v1"
+stop_timeout = "1s"
+
+[[components.schedule]]
+name = "fail"
+on_calendar = "2100-01-01"
+cmd = "test -e /tmp/mended && exit 0; echo 'this went wrong'; sleep 2; exit 3"
+
+[[components.schedule]]
+name = "long"
+on_calendar = "2100-01-01"
+cmd = "echo begun; sleep 1000"
+timeout = "2s"
+
+[[components.schedule]]
+name = "none"
+on_calendar = "2100-01-01"
+cmd = ["/nope"]
+"#;
+
+#[test]
+fn a_schedule_that_fails_is_explained_until_it_succeeds() {
+    let node = machine();
+    node.deploy(FAILING).ok();
+    node.mcp(&["explain", "busy"]).ok();
+    let explained = |name: &str| {
+        let told = node.mcp(&["explain", "busy", "--json"]).json();
+        let all = told["services"][0]["schedules"].as_array().cloned().unwrap_or_default();
+        all.into_iter().find(|s| s["schedule"] == name)
+    };
+    for (name, cause, reason, evidence) in [
+        ("fail", "exit_code", "ended with exit status 3", "this went wrong"),
+        ("long", "run_timeout", "longer than its timeout of 2 s", "begun"),
+        ("none", "command_not_found", "not in the image", "/nope"),
+    ] {
+        until(&format!("{name} is explained"), || {
+            // journald loses last words whose writer is gone when it looks.
+            node.as_mcp(&format!("! systemctl --user start busy-{name}-schedule"), "").ok();
+            let told = explained(name)?;
+            let says = |key: &str, text: &str| told[key].as_str().is_some_and(|s| s.contains(text));
+            let all = told["cause"] == cause && told["level"] == "failed";
+            (all && says("reason", reason) && says("evidence", evidence)).then_some(())
+        });
+    }
+    let whole = node.mcp(&["explain"]).code(1);
+    whole.clone().says("busy/busy, schedule fail: failed since");
+    whole.says("1 of 1 components are well, 3 schedules are not");
+    node.mcp(&["status", "busy"]).ok().says("fail: failed (exit-code, exit status 3)");
+    until("the event says what a timeout is", || {
+        let events = node.mcp(&["events", "busy"]).ok().out;
+        events.contains("schedule long: it took longer than its timeout of 2 s").then_some(())
+    });
+
+    node.as_mcp("podman exec busy touch /tmp/mended", "").ok();
+    let told = explained("fail").unwrap();
+    let again = told["mend"].as_array().unwrap().last().unwrap().as_str().unwrap().to_owned();
+    node.as_root(&format!("sudo() {{ \"$@\"; }}\n{again}")).ok();
+    until("it is well", || explained("fail").is_none().then_some(()));
+    // What is not to run has no schedules.
+    node.mcp(&["stop", "busy"]).ok();
+    node.mcp(&["explain", "busy"]).ok();
+}

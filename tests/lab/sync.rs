@@ -194,3 +194,35 @@ fn only_what_nobody_defines_and_what_is_gone_is_purged() {
     node.as_mcp("test ! -e ~/.config/containers/systemd/mcp/ended", "").ok();
     node.mcp(&["purge", "nosuch"]).code(1).says("no node has a service called nosuch");
 }
+
+#[test]
+fn what_the_dry_run_refuses_the_sync_refuses() {
+    let node = machine();
+    let (name, text) = definition(3, "");
+    write(&node, &BTreeMap::from([(name, text.replace("web:v1", "nowhere:v1"))]));
+    for more in [&["sync", "--dry-run"][..], &["sync"], &["deploy", "s03", "--dry-run"]] {
+        let told = node.mcp(more).code(1);
+        told.says("the image localhost/lab/nowhere:v1 is not in this node's store");
+    }
+    assert_eq!(generations(&node), BTreeMap::new());
+    node.as_mcp(&format!("rm {DIR}/s03.toml"), "").ok();
+}
+
+#[test]
+fn a_stop_a_start_and_an_export_leave_nothing_to_sync() {
+    let node = machine();
+    let (name, text) = definition(3, "");
+    write(&node, &BTreeMap::from([(name, text.replace("active = true\n", ""))]));
+    node.mcp(&["sync"]).ok().says("1 new");
+    let unchanged = |after: &str| {
+        let told = node.mcp(&["sync", "--dry-run", "--exit-code"]);
+        assert_eq!((told.code, told.text()), (0, "1 unchanged"), "after {after}: {told:?}");
+    };
+    node.mcp(&["stop", "s03"]).ok();
+    unchanged("a stop");
+    node.mcp(&["service", "export", "s03", "--force"]).ok();
+    unchanged("an export of what is stopped");
+    node.mcp(&["start", "s03"]).ok();
+    unchanged("a start");
+    node.as_mcp(&format!("rm {DIR}/s03.toml"), "").ok();
+}

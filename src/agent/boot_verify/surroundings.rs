@@ -9,6 +9,8 @@ use crate::agent::finding::{Finding, shell_word};
 use crate::definition::service::MountSource;
 use crate::deployment::{Container, Deployment, Image, ImageId, Publish};
 use crate::names::ServiceName;
+use crate::quadlet::arguments::Arguments;
+use crate::quadlet::command_line;
 
 /// What a container's image is in podman's store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +102,37 @@ pub fn paths(container: &Container, user: &str) -> Vec<Finding> {
         if let Err(error) = std::fs::metadata(&device.host) {
             found.push(failed(format!("There is no device {}: {error}.", device.host)));
         }
+    }
+    found
+}
+
+/// Looks at the paths of the node that `extra` keys and drop-ins have podman
+/// use, which makes volumes that have a name, and no paths.
+pub fn added_paths(container: &Container, made: &Arguments, user: &str) -> Vec<Finding> {
+    let known = |path: &str| {
+        container.spec.volumes.iter().any(|mount| mount.source == MountSource::Path(path.into()))
+            || container.spec.env_files.iter().any(|file| file == path)
+            || container.spec.devices.iter().any(|device| device.host == path)
+    };
+    let mut found = Vec::new();
+    for (flag, value) in &made.options {
+        let path = match flag.as_str() {
+            "--volume" | "--device" => value.split(':').next().unwrap_or_default(),
+            "--env-file" => value,
+            _ => continue,
+        };
+        // What systemd expands cannot be looked at.
+        if !path.starts_with('/') || !command_line::is_resolved(path) || known(path) {
+            continue;
+        }
+        let Err(error) = std::fs::metadata(path) else { continue };
+        let message = format!("{path}, which podman gets by {flag}, is not there: {error}.");
+        let finding = Finding::failed("path", container.name.unit().as_str(), message);
+        found.push(if flag == "--volume" {
+            finding.mend(format!("sudo install -d -o {user} {}", shell_word(path)))
+        } else {
+            finding
+        });
     }
     found
 }
@@ -226,5 +259,24 @@ mod tests {
             "{clash:?}"
         );
         assert!(clashes(&[&a]).is_empty());
+    }
+
+    #[test]
+    fn paths_that_extra_keys_add_are_looked_at_and_named_volumes_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let there = dir.path().display();
+        let web = deployment("web", &format!("volumes = [\"{there}/gone:/b\"]"));
+        let of = |options: &str| {
+            let line = format!("podman run {options} localhost/x:1");
+            let made = Arguments::read(&command_line::words(&line).unwrap()).unwrap();
+            added_paths(&web.containers[0], &made, "mcp")
+        };
+        assert_eq!(of(&format!("-v other:/a -v {there}:/c:ro -v %h/x:/d")), []);
+        // That one is told already.
+        assert_eq!(of(&format!("-v {there}/gone:/b")), []);
+        let found = of(&format!("-v {there}/new:/d --env-file {there}/env"));
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[1].mend, format!("sudo install -d -o mcp {there}/new"));
+        assert!(found[0].message.contains(&format!("{there}/env, which podman gets")));
     }
 }

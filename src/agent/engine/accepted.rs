@@ -37,6 +37,18 @@ impl Accepted {
     pub fn current_definition(&self) -> String {
         with_active(&self.definition, self.row.active)
     }
+
+    /// Tells whether a definition has the words of the one in force, but for
+    /// `active`: a stop and a start write that into the operator's file, and
+    /// are no deploy.
+    pub fn is_worded_as(&self, definition: &str) -> bool {
+        same_words(&self.definition, definition)
+    }
+}
+
+/// Tells whether two definitions differ at most in `active`.
+fn same_words(one: &str, other: &str) -> bool {
+    with_active(one, false) == with_active(other, false)
 }
 
 /// Returns a definition's text with `active` set, and nothing else changed.
@@ -179,5 +191,15 @@ mod tests {
         let stopped = with_active(&without, false);
         assert!(stopped.contains("name = \"a\" # one\nactive = false\n"), "{stopped}");
         assert_eq!(with_active(&with_active(&without, false), true).matches("true").count(), 1);
+    }
+
+    #[test]
+    fn what_a_stop_and_a_start_write_is_no_other_wording() {
+        let text = "name = \"a\" # one\n\n[[components]]\nname = \"a\"\n";
+        let stopped = with_active(text, false);
+        let started = with_active(&stopped, true);
+        assert_ne!(started, text);
+        assert!(same_words(text, &stopped) && same_words(text, &started));
+        assert!(!same_words(text, &stopped.replace("# one", "# two")));
     }
 }

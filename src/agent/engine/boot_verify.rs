@@ -10,6 +10,7 @@ use super::accepted::container_units;
 use super::boot::PODMAN;
 use super::status::is_up;
 use super::{Accepted, Engine, EngineError, preflight};
+use crate::agent::boot_verify::generated::Made;
 use crate::agent::boot_verify::limits::{self, Defaults};
 use crate::agent::boot_verify::surroundings::ImageNow;
 use crate::agent::boot_verify::units::Expected;
@@ -25,6 +26,7 @@ use crate::podman::images::own_store;
 use crate::podman::{PodmanError, Stored, pause};
 use crate::quadlet::Place;
 use crate::quadlet::boot_graph::{Found, Graph};
+use crate::quadlet::proof::{self, Mismatch};
 use crate::quadlet::render::{self, node_units};
 use crate::systemd::{ServiceLimits, SystemManager};
 use crate::telemetry::Chain;
@@ -77,12 +79,12 @@ impl Engine {
         let mut findings = self.verify_files(&services, &host).await?;
         let boot = self.next_boot().await?;
         drop(one_at_a_time);
-        findings.extend(self.verify_generated(&services, &boot.report));
+        findings.extend(self.verify_generated(&services, &boot.report).await?);
         findings.extend(self.verify_units(&services, &boot, &host));
         findings.extend(verify_start(&services, &boot, &host));
         findings.extend(self.verify_limits(&services, &boot, &host).await);
         findings.extend(self.verify_images(&services).await);
-        findings.extend(self.verify_surroundings(&services, &host).await);
+        findings.extend(self.verify_surroundings(&services, &boot.report, &host).await);
         findings.extend(self.verify_host(&host, &boot.graph).await);
         Ok(findings)
     }
@@ -165,22 +167,59 @@ impl Engine {
         stages.collect()
     }
 
-    fn verify_generated(
+    async fn verify_generated(
         &self,
         services: &[Arc<Accepted>],
         report: &GeneratorReport,
-    ) -> Vec<Finding> {
+    ) -> Result<Vec<Finding>, EngineError> {
         let mut findings = generated::messages(report);
-        let Ok(toolchain) = self.toolchain() else { return findings };
-        let agent = toolchain.renderer.agent();
+        let agent = self.toolchain()?.renderer.agent().to_owned();
         for accepted in services {
-            findings.extend(generated::service(&accepted.deployment, &accepted.set, agent, report));
+            let service = Made {
+                deployment: &accepted.deployment,
+                set: &accepted.set,
+                extra: &self.added_by_extra(accepted).await?,
+                drop_ins: &self.quadlet_drop_ins(accepted).await?,
+            };
+            findings.extend(generated::service(&service, &agent, report));
         }
         let fine = format!(
             "podman's generator will make {} units, and they run what was deployed.",
             report.units.len()
         );
-        or_fine(findings, Finding::fine("generator", "", fine))
+        Ok(or_fine(findings, Finding::fine("generator", "", fine)))
+    }
+
+    /// Returns in what the `extra` keys of a service have it differ from the
+    /// rest of its definition: so it was accepted.
+    async fn added_by_extra(&self, accepted: &Accepted) -> Result<Vec<Mismatch>, EngineError> {
+        let deployment = &accepted.deployment;
+        if deployment.containers.iter().all(|c| c.spec.extra.is_empty()) {
+            return Ok(Vec::new());
+        }
+        let toolchain = self.toolchain()?;
+        let (generator, agent) = (&toolchain.generator, toolchain.renderer.agent());
+        let root = self.tools().store.search_root();
+        let mut bare = deployment.clone();
+        bare.containers.iter_mut().for_each(|c| c.spec.extra.clear());
+        let bare_set = toolchain.renderer.render(&bare, "")?;
+        let without = generator.check_alone(&bare_set, root).await?;
+        // What podman reads otherwise than it is meant stays a difference.
+        let misread = proof::compare(&bare, agent, &without.units);
+        let with = generator.check_alone(&accepted.set, root).await?;
+        let mut added = proof::compare(deployment, agent, &with.units);
+        added.retain(|mismatch| !misread.contains(mismatch));
+        Ok(added)
+    }
+
+    /// Lists what a person adds to the Quadlet files of a service.
+    async fn quadlet_drop_ins(&self, accepted: &Accepted) -> Result<Vec<PathBuf>, EngineError> {
+        let (store, service) = (self.tools().store.clone(), accepted.row.name.clone());
+        let runtime = self.tools().runtime.clone();
+        tokio::task::spawn_blocking(move || store.drop_ins(&service, &[], &runtime))
+            .await
+            .map_err(EngineError::Lost)?
+            .map_err(EngineError::from)
     }
 
     fn verify_units(&self, services: &[Arc<Accepted>], boot: &Boot, host: &Host) -> Vec<Finding> {
@@ -308,11 +347,22 @@ impl Engine {
         Ok(ImageNow { named, accepted })
     }
 
-    async fn verify_surroundings(&self, services: &[Arc<Accepted>], host: &Host) -> Vec<Finding> {
+    async fn verify_surroundings(
+        &self,
+        services: &[Arc<Accepted>],
+        report: &GeneratorReport,
+        host: &Host,
+    ) -> Vec<Finding> {
         let running = self.running(services).await;
         let containers = services.iter().flat_map(|a| &a.deployment.containers);
         let mut findings: Vec<Finding> =
             containers.clone().flat_map(|c| surroundings::paths(c, &host.user)).collect();
+        for container in containers.clone() {
+            let unit = report.units.get(container.name.unit().as_str());
+            if let Some(made) = unit.and_then(|text| proof::arguments(text)) {
+                findings.extend(surroundings::added_paths(container, &made, &host.user));
+            }
+        }
         let deployments: Vec<_> =
             services.iter().filter(|a| a.row.active).map(|a| &a.deployment).collect();
         findings.extend(surroundings::clashes(&deployments));

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::failing::ExplainedSchedule;
 use super::status::{ComponentState, ComponentStatus, ServiceStatus};
 use super::{Engine, EngineError, lifecycle, preflight};
 use crate::agent::explain::journal::End;
@@ -41,6 +42,8 @@ pub struct ExplainedService {
     pub notes: Vec<Explanation>,
     /// Its components.
     pub components: Vec<ExplainedComponent>,
+    /// Those of their schedules that fail.
+    pub schedules: Vec<ExplainedSchedule>,
 }
 
 /// A component, explained.
@@ -128,6 +131,7 @@ impl Engine {
             active: status.accepted.row.active,
             notes: taken_back.into_iter().collect(),
             components,
+            schedules: self.failing_schedules(status).await?,
         })
     }
 
@@ -144,6 +148,7 @@ impl Engine {
             active: false,
             notes: vec![explanation],
             components: Vec::new(),
+            schedules: Vec::new(),
         })
     }
 
@@ -372,7 +377,7 @@ fn link(names: &BTreeMap<UnitName, String>, unit: &UnitName, diagnosed: &Diagnos
 
 /// Reads what was written about a unit lately. That it cannot be read is told
 /// by the doctor; here it only leaves less to go by.
-async fn read_journal(unit: &UnitName) -> Journal {
+pub(super) async fn read_journal(unit: &UnitName) -> Journal {
     let said = |entry: journal::Entry| Said {
         speaker: match entry.origin {
             Origin::Container => Speaker::Container,
@@ -395,15 +400,10 @@ fn facts(component: &ComponentStatus, found: Option<Diagnosis>) -> UnitFacts {
     let changed = found.changed.map(since_epoch_ms);
     let delay = found.restart_delay.and_then(|d| i64::try_from(d.as_millis()).ok());
     let waits = component.state == ComponentState::Restarting;
-    let killed = |code| matches!(code, 2 | 3);
     UnitFacts {
         load: found.unit.load.as_str().to_owned(),
         sub: found.unit.sub,
-        end: match found.ended.code {
-            Some(1) => Some(End::Exited(found.ended.status)),
-            Some(code) if killed(code) => Some(End::Killed(found.ended.status)),
-            Some(_) | None => None,
-        },
+        end: End::of(found.ended.code, found.ended.status),
         result: found.ended.result,
         drop_ins: found.drop_ins,
         failed_command: found.failed_command,

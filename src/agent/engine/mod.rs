@@ -23,6 +23,7 @@ pub mod deploy;
 pub mod drift;
 pub mod error;
 pub mod explain;
+pub mod failing;
 pub mod failure;
 pub mod history;
 pub mod images;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 
 use super::prepare::Aside;
-use super::{Accepted, Engine, EngineError};
+use super::{Accepted, Engine, EngineError, pulling};
 use crate::agent::plan::{Action, FileChangeKind, Plan};
 use crate::definition::service::{MountSource, Protocol};
 use crate::deployment::{Container, Deployment, Publish};
@@ -22,12 +22,13 @@ pub(super) struct Before<'a> {
     pub(super) aside: &'a Aside,
 }
 
-/// Checks the components that a plan starts or restarts.
+/// Checks the components that a plan starts or restarts; `lacking` are those
+/// whose images can be had nowhere.
 pub(super) async fn check(
     engine: &Engine,
     before: Before<'_>,
-    deployment: &Deployment,
-    plan: &Plan,
+    (deployment, plan): (&Deployment, &Plan),
+    lacking: &[&Container],
 ) -> Result<(), EngineError> {
     let touched: Vec<&Container> = plan
         .effects
@@ -35,7 +36,10 @@ pub(super) async fn check(
         .filter(|e| matches!(e.action, Action::Start | Action::Restart | Action::Switch))
         .filter_map(|e| deployment.container(&e.component))
         .collect();
-    let mut problems = Vec::new();
+    let mut problems: Vec<String> = lacking
+        .iter()
+        .map(|c| format!("component {}: {}", c.spec.name, pulling::nowhere(&c.image)))
+        .collect();
     for container in &touched {
         paths(container, &mut problems);
         ports(container, before, &mut problems);

@@ -237,7 +237,14 @@ impl Engine {
             preflight::Before { old: old.as_deref(), holders: &holders, aside: &assumed.aside };
         // Before the proof, which fails too where somebody else's file makes a
         // unit of ours, and cannot say so.
-        preflight::check(self, before, &deployment, &plan).await?;
+        let running = |c: &Container| up.contains(&c.name.unit());
+        let lacks = |c: &&Container| {
+            let named = images.get(&c.name).is_some_and(|image| image.named.is_some());
+            !named && c.image.is_local() && !(running(c) && same_image(old.as_deref(), c, &plan))
+        };
+        let lacking: Vec<&Container> =
+            deployment.containers.iter().filter(|_| deployment.active).filter(lacks).collect();
+        preflight::check(self, before, (&deployment, &plan), &lacking).await?;
         let left_out = &assumed.aside.files;
         let proved = if plan.files.is_empty() {
             None
@@ -411,6 +418,14 @@ impl Engine {
 fn unchecked(what: &str, extra: &[ExtraKey]) -> String {
     let keys: Vec<&str> = extra.iter().map(|e| e.key.as_str()).collect();
     format!("{what}: taken over as written, unchecked: {}", keys.join(", "))
+}
+
+/// Tells whether a container that runs goes on with the image that it has.
+fn same_image(old: Option<&Accepted>, container: &Container, plan: &Plan) -> bool {
+    let component = &container.spec.name;
+    let before = old.and_then(|old| old.deployment.container(component));
+    before.is_some_and(|before| before.image == container.image)
+        && plan.effects.iter().all(|effect| effect.component != *component)
 }
 
 /// Returns what this node's systemd says against calendar expressions.

@@ -9,7 +9,7 @@ use super::images::ImageWish;
 use super::{Engine, EngineError};
 use crate::agent::progress::{Failure, Progress};
 use crate::deployment::{Container, Deployment, Images};
-use crate::names::ComponentName;
+use crate::names::{ComponentName, ImageRef};
 use crate::podman;
 use crate::quadlet::{Place, UnitSet};
 use crate::systemd::{JobMode, journal};
@@ -88,8 +88,7 @@ impl Engine {
         wanted: &[Container],
         progress: &Progress,
     ) -> Result<Vec<Failure>, EngineError> {
-        let local: Vec<Failure> =
-            wanted.iter().filter(|c| c.image.is_local()).map(nowhere).collect();
+        let local: Vec<Failure> = wanted.iter().filter(|c| c.image.is_local()).map(lost).collect();
         if !local.is_empty() {
             return Ok(local);
         }
@@ -184,15 +183,17 @@ impl Engine {
 }
 
 /// Says that an image can be had nowhere.
-fn nowhere(container: &Container) -> Failure {
+pub(super) fn nowhere(image: &ImageRef) -> String {
+    format!("the image {image} is not in this node's store, and no registry has it")
+}
+
+/// Says that an image went away since the deploy was prepared.
+fn lost(container: &Container) -> Failure {
     Failure {
         component: container.spec.name.to_string(),
         unit: container.name.unit().to_string(),
         result: "missing".to_owned(),
-        explanation: format!(
-            "the image {} is not in this node's store, and no registry has it",
-            container.image
-        ),
+        explanation: nowhere(&container.image),
         journal: Vec::new(),
     }
 }

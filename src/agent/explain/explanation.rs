@@ -79,6 +79,10 @@ pub enum Cause {
     Unhealthy,
     /// It did not start in time.
     StartTimeout,
+    /// A run of a schedule took too long.
+    RunTimeout,
+    /// A run of a schedule was cut off by the end of its component.
+    CutOff,
     /// The service is not deployed.
     NotDeployed,
     /// The last deploy was rolled back.
@@ -130,6 +134,8 @@ impl Cause {
             Self::NotReady => "not_ready",
             Self::Unhealthy => "unhealthy",
             Self::StartTimeout => "start_timeout",
+            Self::RunTimeout => "run_timeout",
+            Self::CutOff => "cut_off",
             Self::NotDeployed => "not_deployed",
             Self::RolledBack => "rolled_back",
             Self::UserManager => "user_manager",

@@ -29,6 +29,18 @@ pub enum End {
     Killed(i32),
 }
 
+impl End {
+    /// Returns what systemd's `ExecMainCode` (`CLD_*` of `sigaction(2)`) and
+    /// `ExecMainStatus` say; none: it has not ended.
+    pub fn of(code: Option<i32>, status: i32) -> Option<Self> {
+        match code {
+            Some(1) => Some(Self::Exited(status)),
+            Some(2 | 3) => Some(Self::Killed(status)),
+            Some(_) | None => None,
+        }
+    }
+}
+
 /// The lines of a unit by run, the last ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Journal {

@@ -299,8 +299,16 @@ fn ports_and_paths() {
     -> sudo systemctl --user -M mcp@ stop web.service
     -> mcp restart shop/api
     "#);
-    evidence.holders[0].unit = None;
-    assert!(told(&evidence).contains("-> sudo ss -Hlntup 'sport = 9000'"));
+    // Whoever stops these stops more than what has the port.
+    for unit in [None, Some("dbus.service"), Some("mcp-agent.service")] {
+        evidence.holders[0].unit = unit.map(str::to_owned);
+        assert!(told(&evidence).contains("-> sudo ss -Hlntup 'sport = 9000'"), "{unit:?}");
+    }
+    evidence.holders[0].unit = Some("init.scope".to_owned());
+    let manager = told(&evidence);
+    assert!(manager.contains("is taken by a socket unit of the user's systemd."), "{manager}");
+    assert!(manager.contains("-> sudo systemctl --user -M mcp@ list-sockets --all"), "{manager}");
+    assert!(!manager.contains("init.scope"), "{manager}");
     evidence.holders.clear();
     assert!(told(&evidence).contains("it is free now"));
     let low = "Error: rootlessport cannot expose privileged port 80, you can add 'net.ipv4'";

@@ -16,6 +16,7 @@ pub mod explanation;
 pub mod journal;
 pub mod judge;
 pub mod owner;
+pub mod schedule;
 pub mod undeployed;
 
 pub use evidence::{Evidence, Holder, Link, Mount, Stop, UnitFacts};
@@ -23,3 +24,4 @@ pub use explanation::{Cause, Explanation};
 pub use journal::{Journal, Said, Speaker};
 pub use judge::explain;
 pub use owner::Owner;
+pub use schedule::{Ending, FailedRun};

@@ -19,12 +19,14 @@ pub enum What {
     DeployFailed,
     /// It was taken off the node.
     Undeployed,
+    /// It was handed over to the user.
+    Released,
 }
 
 impl What {
     /// Every kind.
-    pub const ALL: [Self; 4] =
-        [Self::Deployed, Self::RolledBack, Self::DeployFailed, Self::Undeployed];
+    pub const ALL: [Self; 5] =
+        [Self::Deployed, Self::RolledBack, Self::DeployFailed, Self::Undeployed, Self::Released];
 
     /// Returns the kind of event that tells of it.
     pub fn event(self) -> EventKind {
@@ -33,6 +35,7 @@ impl What {
             Self::RolledBack => EventKind::RolledBack,
             Self::DeployFailed => EventKind::DeployFailed,
             Self::Undeployed => EventKind::Undeployed,
+            Self::Released => EventKind::Released,
         }
     }
 }
@@ -73,6 +76,16 @@ pub fn explain(
             );
             Explanation::failed(Cause::NotDeployed, reason).mend(deploy)
         }
+        (Some(past), _) if past.kind == What::Released => {
+            let reason = format!(
+                "It is not MCP's any more: it was released to the user {} ago ({}).",
+                span(past.ago_ms),
+                past.reason
+            );
+            Explanation::failed(Cause::NotDeployed, reason)
+                .mend(owner.systemctl(&format!("status '{service}*'")))
+                .mend(format!("mcp adopt {service}"))
+        }
         (_, Some(near)) => Explanation::failed(
             Cause::NotDeployed,
             format!("It was never deployed here. Is {near} meant?"),
@@ -93,7 +106,7 @@ pub fn rolled_back(service: &ServiceName, past: &Past, owner: &Owner) -> Option<
     let (what, level) = match past.kind {
         What::RolledBack => ("was rolled back", Explanation::warning as fn(_, String) -> _),
         What::DeployFailed => ("failed", Explanation::failed as fn(_, String) -> _),
-        What::Deployed | What::Undeployed => return None,
+        What::Deployed | What::Undeployed | What::Released => return None,
     };
     let reason = format!("Its last deploy, {} ago, {what}: {}.", span(past.ago_ms), past.reason);
     let logs = past.unit.strip_suffix(".service").filter(|unit| !unit.ends_with("-image"));
@@ -171,6 +184,11 @@ mod tests {
         assert_eq!(told(None, Some(&near)).mend[0], "mcp explain shops");
         let gone = past(What::Undeployed, "", &[]);
         assert!(told(Some(&gone), None).reason.contains("taken off this node 1 min 1 s ago"));
+        // A name that is like it was not meant.
+        let released = past(What::Released, "", &[]);
+        let away = told(Some(&released), Some(&near));
+        assert!(away.reason.contains("it was released to the user 1 min 1 s ago"), "{away:?}");
+        assert_eq!(away.mend, ["sudo systemctl --user -M mcp@ status 'shop*'", "mcp adopt shop"]);
         let back = past(What::RolledBack, "", &[]);
         let told = told(Some(&back), None);
         assert_eq!((told.cause, told.level), (Cause::NotDeployed, Level::Failed));

@@ -2,11 +2,12 @@
 //! succeed again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::event::Event;
 use super::kind::EventKind;
 use super::watch::Monitor;
-use crate::agent::engine::status::how_it_ended;
+use crate::agent::engine::failing::ending;
 use crate::names::{ComponentName, ScheduleName, ServiceName, UnitName};
 use crate::registry::RegistryError;
 use crate::systemd::{ActiveState, SystemdError, UnitState};
@@ -17,6 +18,7 @@ pub(super) struct Scheduled {
     service: ServiceName,
     component: ComponentName,
     schedule: ScheduleName,
+    timeout: Duration,
 }
 
 impl Monitor {
@@ -36,6 +38,7 @@ impl Monitor {
                         service: deployment.service.clone(),
                         component: container.spec.name.clone(),
                         schedule: schedule.name.clone(),
+                        timeout: schedule.timeout,
                     };
                     found.insert(container.name.schedule_unit(&schedule.name), scheduled);
                 }
@@ -64,7 +67,8 @@ impl Monitor {
     }
 
     async fn saw_run(&mut self, state: &UnitState) {
-        let Some(Scheduled { service, component, schedule }) = self.scheduled.get(&state.name)
+        let Some(Scheduled { service, component, schedule, timeout }) =
+            self.scheduled.get(&state.name)
         else {
             return;
         };
@@ -86,7 +90,7 @@ impl Monitor {
             return;
         }
         let (kind, reason, mend) = if failed {
-            let reason = format!("schedule {schedule}: {}", how_it_ended(state));
+            let reason = format!("schedule {schedule}: it {}", ending(state).words(*timeout));
             (EventKind::ScheduleFailed, reason, format!("mcp logs {service}/{component}"))
         } else {
             (

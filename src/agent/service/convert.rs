@@ -397,7 +397,8 @@ fn one_off_status(one_off: &OneOffStatus) -> pb::OneOffStatus {
 }
 
 fn schedule_status(c: &Container, name: &ScheduleName, state: &TimerState) -> pb::ScheduleStatus {
-    let ran = state.last.is_some();
+    // One that somebody began by hand has no time at which its timer did.
+    let ran = state.last.is_some() || state.result != "success";
     pb::ScheduleStatus {
         name: name.to_string(),
         unit: c.name.schedule_unit(name).to_string(),

@@ -5,6 +5,7 @@ use tonic::{Request, Response, Status};
 use super::{Agent, component_name, convert, service_name, status::status};
 use crate::agent::engine::EngineError;
 use crate::agent::engine::explain::{ExplainedComponent, ExplainedService};
+use crate::agent::engine::failing::ExplainedSchedule;
 use crate::agent::explain::{Cause, Explanation, Owner};
 use crate::rpc::agent_v1 as pb;
 use crate::telemetry::Chain;
@@ -54,6 +55,7 @@ fn explained_service(found: ExplainedService) -> pb::ExplainedService {
         active: found.active,
         notes: found.notes.into_iter().map(explanation).collect(),
         components: found.components.into_iter().map(component).collect(),
+        schedules: found.schedules.into_iter().map(schedule).collect(),
     }
 }
 
@@ -73,6 +75,19 @@ fn component(found: ExplainedComponent) -> pb::Explanation {
             .into_iter()
             .map(|link| pb::ExplainedLink { name: link.name, state: link.state })
             .collect(),
+        ..explanation(explained)
+    }
+}
+
+fn schedule(found: ExplainedSchedule) -> pb::Explanation {
+    let ExplainedSchedule { component, run, explanation: explained } = found;
+    pb::Explanation {
+        component: component.to_string(),
+        schedule: run.schedule.to_string(),
+        unit: run.unit.to_string(),
+        state: if run.ending.is_some() { "failed" } else { "running" }.to_owned(),
+        since_ms: run.since_ms.unwrap_or_default(),
+        next_try_ms: run.next_ms.unwrap_or_default(),
         ..explanation(explained)
     }
 }

@@ -117,7 +117,7 @@ fn state(prepared: &Prepared) -> pb::SyncState {
     match &prepared.old {
         None => pb::SyncState::New,
         Some(_) if !prepared.changes_nothing() => pb::SyncState::Changed,
-        Some(old) if old.definition != prepared.request.definition => pb::SyncState::Reworded,
+        Some(old) if !old.is_worded_as(&prepared.request.definition) => pb::SyncState::Reworded,
         Some(_) => pb::SyncState::Unchanged,
     }
 }

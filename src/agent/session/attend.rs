@@ -166,6 +166,7 @@ async fn attend(
     };
     reader.abort();
     feeder.abort();
+    let code = if has_begun() { code(status) } else { not_begun(code(status)) };
     // What is still there has lost its podman.
     to_family(|family| (family.command(Reach::All), Signal::KILL));
     ended.cancel();
@@ -173,7 +174,8 @@ async fn attend(
     if is_there {
         pumps.wait().await;
     }
-    Ok(pb::SessionEnd { status: code(status), message: String::new() })
+    let message = if code == NOT_RUN { "podman could not run the command" } else { "" };
+    Ok(pb::SessionEnd { status: code, message: message.to_owned() })
 }
 
 fn act(control: &Control, task: &Task, attached: &Attached, ending: &mut Option<Ending>) {
@@ -195,6 +197,17 @@ fn act(control: &Control, task: &Task, attached: &Attached, ending: &mut Option<
     }
 }
 
+/// Tells whether podman has begun the command, as far as can be seen.
+fn has_begun() -> bool {
+    match processes::list() {
+        Ok(all) => Family::of(own_pid(), all).has_begun(),
+        Err(error) => {
+            tracing::error!(%error, "the processes cannot be found");
+            true
+        }
+    }
+}
+
 fn to_family(choose: impl FnOnce(&Family) -> (Vec<i32>, Signal)) {
     match processes::list() {
         Ok(all) => {
@@ -202,6 +215,16 @@ fn to_family(choose: impl FnOnce(&Family) -> (Vec<i32>, Signal)) {
             processes::signal(&pids, signal);
         }
         Err(error) => tracing::error!(%error, "the processes cannot be found"),
+    }
+}
+
+/// Returns the status of a command that podman did not come to run: for a user
+/// that is not there, say, podman 5.4 has others than its own, 255 of `exec`
+/// and 126 of `run`.
+fn not_begun(status: i32) -> i32 {
+    match status {
+        126 | 255 => NOT_RUN,
+        other => other,
     }
 }
 

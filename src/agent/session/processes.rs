@@ -98,6 +98,12 @@ impl Family {
         found
     }
 
+    /// Tells whether podman has begun the command: its monitor is there, be it
+    /// one that has ended and is still to be waited for.
+    pub fn has_begun(&self) -> bool {
+        self.below(self.1).into_iter().any(|process| process.name == MONITOR)
+    }
+
     /// Returns the processes that run podman itself.
     pub fn podman(&self) -> Vec<i32> {
         self.below(self.1).into_iter().filter(|p| p.name == "podman").map(|p| p.pid).collect()
@@ -148,6 +154,9 @@ mod tests {
         assert_eq!(family.command(Reach::First), [14]);
         assert_eq!(family.podman(), [11, 12]);
         assert_eq!(Family::of(99, all.to_vec()).command(Reach::All), [0; 0]);
+        assert!(family.has_begun());
+        let alone = all.into_iter().filter(|process| process.name != "conmon").collect();
+        assert!(!Family::of(10, alone).has_begun());
     }
 
     #[test]

@@ -192,9 +192,24 @@ fn end(
 }
 
 /// Returns the kind that decides the exit code: first what keeps the answer
-/// from being whole, then what was tried, then files.
+/// from being whole, then what is wrong with definitions, then what was tried.
 fn worst(kinds: &[ErrorKind]) -> Option<ErrorKind> {
-    [ErrorKind::Unreachable, ErrorKind::NotAllowed, ErrorKind::Failed, ErrorKind::Usage]
+    [ErrorKind::Unreachable, ErrorKind::NotAllowed, ErrorKind::Usage, ErrorKind::Failed]
         .into_iter()
         .find(|kind| kinds.contains(kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_file_outweighs_a_failure_and_no_node_that_was_not_asked() {
+        use ErrorKind::{Failed, NotAllowed, Unreachable, Usage};
+        assert_eq!(worst(&[]), None);
+        assert_eq!(worst(&[Failed]), Some(Failed));
+        assert_eq!(worst(&[Failed, Usage, Failed]), Some(Usage));
+        assert_eq!(worst(&[Usage, NotAllowed]), Some(NotAllowed));
+        assert_eq!(worst(&[NotAllowed, Usage, Unreachable]), Some(Unreachable));
+    }
 }

@@ -68,7 +68,7 @@ impl From<HereError> for CliError {
 }
 
 /// Has a command run and returns its status as the exit; what goes wrong
-/// besides is shown, and is `NOT_RUN`.
+/// besides is shown, and is `NOT_RUN` but for what is wrong with the arguments.
 pub async fn run(
     context: &Context<'_>,
     call: Call,
@@ -88,10 +88,19 @@ pub async fn run(
         }
         Err(error) => Err(error),
     };
-    Exit::Status(status.unwrap_or_else(|error| {
-        error.report(context.ui);
-        NOT_RUN
-    }))
+    match status {
+        Ok(status) => Exit::Status(status),
+        Err(error) => {
+            error.report(context.ui);
+            match error.kind {
+                ErrorKind::Usage => Exit::Shown(ErrorKind::Usage),
+                ErrorKind::Failed
+                | ErrorKind::Unreachable
+                | ErrorKind::NotAllowed
+                | ErrorKind::TimeIsUp => Exit::Status(NOT_RUN),
+            }
+        }
+    }
 }
 
 async fn open<'a>(

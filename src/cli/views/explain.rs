@@ -36,6 +36,8 @@ pub struct ServiceView {
     pub notes: Vec<Reason>,
     /// Its components.
     pub components: Vec<ComponentView>,
+    /// Those of their schedules whose last run failed.
+    pub schedules: Vec<ScheduleView>,
 }
 
 /// A node.
@@ -85,6 +87,29 @@ pub struct ComponentView {
     pub restarts: u32,
     /// What it waits for, down to the first broken link.
     pub waits_for: Vec<LinkView>,
+    /// The same times, in milliseconds since the Unix epoch.
+    #[serde(skip)]
+    pub times: Times,
+}
+
+/// A command that runs by the calendar, whose last run failed.
+#[derive(Debug, Serialize)]
+pub struct ScheduleView {
+    /// Its component.
+    pub component: String,
+    /// Its name.
+    pub schedule: String,
+    /// The unit that runs it.
+    pub unit: String,
+    /// `failed`; `running`: it failed, and runs again.
+    pub state: String,
+    /// Why.
+    #[serde(flatten)]
+    pub reason: Reason,
+    /// When the state began, RFC 3339.
+    pub since: Option<String>,
+    /// When it runs next, RFC 3339.
+    pub next_try: Option<String>,
     /// The same times, in milliseconds since the Unix epoch.
     #[serde(skip)]
     pub times: Times,
@@ -155,6 +180,23 @@ impl From<proto::Explanation> for ComponentView {
     }
 }
 
+impl From<proto::Explanation> for ScheduleView {
+    fn from(explained: proto::Explanation) -> Self {
+        let times =
+            Times { since: explained.since_ms, started: 0, next_try: explained.next_try_ms };
+        Self {
+            component: explained.component.clone(),
+            schedule: explained.schedule.clone(),
+            unit: explained.unit.clone(),
+            state: explained.state.clone(),
+            since: age::rfc3339(times.since),
+            next_try: age::rfc3339(times.next_try),
+            reason: Reason::from(explained),
+            times,
+        }
+    }
+}
+
 impl ExplainView {
     /// Adds a node's answer.
     pub fn add(&mut self, node: &str, answer: proto::ExplainResponse) {
@@ -167,6 +209,7 @@ impl ExplainView {
             active: service.active,
             notes: service.notes.into_iter().map(Reason::from).collect(),
             components: service.components.into_iter().map(ComponentView::from).collect(),
+            schedules: service.schedules.into_iter().map(ScheduleView::from).collect(),
         }));
     }
 
@@ -181,7 +224,8 @@ impl ExplainView {
     pub fn has_failures(&self) -> bool {
         let of_services = self.services.iter().flat_map(|service| {
             let components = service.components.iter().map(|c| &c.reason);
-            service.notes.iter().chain(components)
+            let schedules = service.schedules.iter().map(|s| &s.reason);
+            service.notes.iter().chain(components).chain(schedules)
         });
         self.nodes.iter().map(|node| &node.reason).chain(of_services).any(|r| r.level == "failed")
     }
@@ -207,6 +251,14 @@ impl ExplainView {
                 text.push_str(&head(&name, &component.reason, &component.words(style), style));
                 text.push_str(&body(&component.reason, style));
             }
+            for schedule in service.schedules.iter().filter(|s| style.shows(&s.reason)) {
+                let ScheduleView { component, schedule: name, state, times, .. } = schedule;
+                let path = format!("{}/{component}, schedule {name}", service.service);
+                let name = style.name(&path, &service.node);
+                let state = [&*visible(state), &times.since(style), &times.next(style)].concat();
+                text.push_str(&head(&name, &schedule.reason, &state, style));
+                text.push_str(&body(&schedule.reason, style));
+            }
         }
         if !style.all {
             text.push_str(&self.summary());
@@ -221,11 +273,17 @@ impl ExplainView {
         let mut text = String::new();
         for node in nodes {
             let of_node = self.services.iter().filter(|service| service.node == node);
-            let all: Vec<_> = of_node.flat_map(|service| &service.components).collect();
+            let all: Vec<_> = of_node.clone().flat_map(|service| &service.components).collect();
             let well = all.iter().filter(|c| c.reason.level == "ok").count();
-            let line = match all.len() {
-                n if n == well => format!("{}: all is well ({n} components)\n", visible(node)),
-                n => format!("{}: {well} of {n} components are well\n", visible(node)),
+            let schedules = of_node.flat_map(|service| &service.schedules).count();
+            let node = visible(node);
+            let line = match (all.len(), schedules) {
+                (n, 0) if n == well => format!("{node}: all is well ({n} components)\n"),
+                (n, 0) => format!("{node}: {well} of {n} components are well\n"),
+                (n, 1) => format!("{node}: {well} of {n} components are well, 1 schedule is not\n"),
+                (n, m) => {
+                    format!("{node}: {well} of {n} components are well, {m} schedules are not\n")
+                }
             };
             text.push_str(&line);
         }
@@ -252,11 +310,8 @@ impl ExplainStyle {
 impl ComponentView {
     /// Returns its state, since when, and how often it was tried.
     fn words(&self, style: &ExplainStyle) -> String {
-        let Times { since, started, next_try } = self.times;
-        let mut words = vec![visible(&self.state).into_owned()];
-        if let (Some(time), Some(ago)) = (style.time(since), age::since(since, style.now)) {
-            words.push(format!(" since {time} ({} ago)", age::largest_two(ago)));
-        }
+        let Times { since, started, .. } = self.times;
+        let mut words = vec![visible(&self.state).into_owned(), self.times.since(style)];
         if self.state == "running" {
             let took = since.checked_sub(started).filter(|ms| started > 0 && *ms > 100);
             if let Some(took) = took.and_then(|ms| u64::try_from(ms).ok()) {
@@ -269,13 +324,26 @@ impl ComponentView {
             1 => words.push(", restarted once".to_owned()),
             n => words.push(format!(", restarted {n} times")),
         }
-        if let Some(left) =
-            next_try.checked_sub(style.now.as_millisecond()).filter(|_| next_try > 0)
-        {
-            let left = std::time::Duration::from_millis(u64::try_from(left).unwrap_or_default());
-            words.push(format!(", next try in {}", age::largest_two(left)));
-        }
+        words.push(self.times.next(style));
         words.concat()
+    }
+}
+
+impl Times {
+    /// Says since when, if that is known.
+    fn since(self, style: &ExplainStyle) -> String {
+        match (style.time(self.since), age::since(self.since, style.now)) {
+            (Some(time), Some(ago)) => format!(" since {time} ({} ago)", age::largest_two(ago)),
+            (None, _) | (_, None) => String::new(),
+        }
+    }
+
+    /// Says when it is tried again, if it is.
+    fn next(self, style: &ExplainStyle) -> String {
+        let left = self.next_try.checked_sub(style.now.as_millisecond());
+        let Some(left) = left.filter(|_| self.next_try > 0) else { return String::new() };
+        let left = std::time::Duration::from_millis(u64::try_from(left).unwrap_or_default());
+        format!(", next try in {}", age::largest_two(left))
     }
 }
 
@@ -324,6 +392,7 @@ mod tests {
             next_try_ms: 0,
             restarts: 0,
             waits_for: Vec::new(),
+            schedule: String::new(),
         }
     }
 
@@ -346,6 +415,7 @@ mod tests {
             active: true,
             notes: Vec::new(),
             components,
+            schedules: Vec::new(),
         };
         let services = vec![service(vec![bad, good])];
         view.add("rift", proto::ExplainResponse { services, node: None });
@@ -389,5 +459,39 @@ mod tests {
         view.add("svc", proto::ExplainResponse { services: vec![absent], node: None });
         view.drop_absent();
         assert_eq!(view.services.len(), 1);
+    }
+
+    #[test]
+    fn a_schedule_that_fails_is_told_beside_its_component() {
+        let mut view = ExplainView::default();
+        let good = proto::Explanation {
+            reason: "It runs, and its check succeeds.".into(),
+            ..component(proto::FindingLevel::Fine, "running")
+        };
+        let dump = proto::Explanation {
+            schedule: "dump".into(),
+            unit: "shop-api-dump-schedule.service".into(),
+            reason: "Its last run, 1 min 0 s ago, ended with exit status 3.".into(),
+            started_ms: 0,
+            next_try_ms: 1_082_000,
+            ..component(proto::FindingLevel::Failed, "failed")
+        };
+        let service = proto::ExplainedService {
+            service: "shop".into(),
+            generation: 3,
+            active: true,
+            notes: Vec::new(),
+            components: vec![good],
+            schedules: vec![dump],
+        };
+        view.add("rift", proto::ExplainResponse { services: vec![service], node: None });
+        insta::assert_snapshot!(view.text(&style(false)), @r#"
+        shop/api, schedule dump on rift: failed since 1970-01-01 00:16:40 (1m0s ago), next try in 22s
+          Its last run, 1 min 0 s ago, ended with exit status 3.
+          "cannot open ^[[31mit"
+          -> mcp logs shop/api
+        rift: 1 of 1 components are well, 1 schedule is not
+        "#);
+        assert!(view.has_failures());
     }
 }

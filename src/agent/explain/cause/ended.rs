@@ -155,7 +155,7 @@ fn exit_code(evidence: &Evidence, code: i32) -> Explanation {
 }
 
 /// Returns a signal's name (`signal(7)`).
-fn name(number: i32) -> String {
+pub fn name(number: i32) -> String {
     const NAMES: [(i32, &str); 13] = [
         (1, "SIGHUP"),
         (2, "SIGINT"),

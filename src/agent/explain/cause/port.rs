@@ -4,6 +4,10 @@
 use crate::agent::explain::{Cause, Evidence, Explanation, Holder};
 use crate::agent::finding::shell_word;
 
+/// The user's systemd itself (`systemd.special(7)`): what it holds it listens
+/// on for socket units.
+const MANAGER: &str = "init.scope";
+
 /// Explains a port that cannot be published.
 pub fn judge(evidence: &Evidence) -> Option<Explanation> {
     let said = evidence.journal.podman(&["address already in use", "Failed to bind port"]);
@@ -35,20 +39,32 @@ fn taken(evidence: &Evidence, said: &str) -> Explanation {
     let number = number.or_else(|| holder.map(|holder| holder.port.host));
     let which = number.map_or_else(|| "A port of its".to_owned(), |n| format!("Port {n}"));
     let reason = match holder {
+        Some(Holder { unit: Some(unit), .. }) if unit == MANAGER => {
+            format!("{which} of this node is taken by a socket unit of the user's systemd.")
+        }
         Some(Holder { by, .. }) => format!("{which} of this node is taken by {by}."),
         None => format!("{which} of this node was taken when it was started; it is free now."),
     };
     let explained = Explanation::failed(Cause::PortTaken, reason).shown_by(said);
     let explained = match holder {
-        Some(Holder { unit: Some(unit), .. }) => {
+        Some(Holder { unit: Some(unit), .. }) if unit == MANAGER => {
+            explained.mend(evidence.owner.systemctl("list-sockets --all"))
+        }
+        Some(Holder { unit: Some(unit), .. }) if may_be_stopped(unit) => {
             explained.mend(evidence.owner.systemctl(&format!("stop {}", shell_word(unit))))
         }
-        Some(Holder { unit: None, port, .. }) => {
+        Some(Holder { port, .. }) => {
             explained.mend(format!("sudo ss -Hlntup 'sport = {}'", port.host))
         }
         None => explained,
     };
     explained.mend(evidence.restart())
+}
+
+/// Tells whether a unit is a person's own, and not one that others live on.
+fn may_be_stopped(unit: &str) -> bool {
+    let of_system = ["systemd-", "dbus", "mcp-"];
+    unit != MANAGER && of_system.iter().all(|start| !unit.starts_with(start))
 }
 
 /// Returns the port in `Failed to bind port 9000 (Address...`, `listen tcp
