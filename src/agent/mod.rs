@@ -35,6 +35,7 @@ pub mod memory;
 pub mod monitor;
 pub mod plan;
 pub mod probe;
+mod probe_tls;
 pub mod probe_values;
 pub mod problems;
 pub mod progress;

@@ -11,10 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -22,6 +19,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use super::probe_tls::trusting;
 pub use super::probe_values::{ArgumentError, StatusRange, duration};
 use super::{listening, main_process};
 use crate::podman::PodmanError;
@@ -402,7 +400,8 @@ async fn open(
         }
         None => ServerName::IpAddress(addr.ip().into()),
     };
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(trusting(alpn)?));
+    let connector =
+        tokio_rustls::TlsConnector::from(Arc::new(trusting(alpn).map_err(Failure::TlsSetup)?));
     let stream = connector.connect(name, stream).await.map_err(Failure::Handshake)?;
     Ok(Box::new(stream))
 }
@@ -457,61 +456,6 @@ async fn check(addr: SocketAddr, tls: bool, service: &str) -> Result<(), Failure
         status @ (ServingStatus::Unknown
         | ServingStatus::NotServing
         | ServingStatus::ServiceUnknown) => Err(Failure::NotServing { status }),
-    }
-}
-
-fn trusting(alpn: &str) -> Result<rustls::ClientConfig, Failure> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(Failure::TlsSetup)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(TrustAny(provider)))
-        .with_no_client_auth();
-    config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
-    Ok(config)
-}
-
-/// Takes any certificate, by design: the probe asks whether a service on this
-/// very node is ready, sends it nothing secret, and believes nothing but the
-/// status. A certificate for the public name would not fit `127.0.0.1`.
-#[derive(Debug)]
-struct TrustAny(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for TrustAny {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -191,7 +191,7 @@ fn acceptor(alpn: &str) -> tokio_rustls::TlsAcceptor {
     let key =
         rustls::pki_types::PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
     let mut config =
-        rustls::ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()

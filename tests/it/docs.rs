@@ -84,6 +84,8 @@ fn place(table: &str) -> (&'static str, &'static str) {
         "Snapshot" => ("The service", "snapshot."),
         "Deploy" => ("The service", "deploy."),
         "Component" => ("A component", ""),
+        "Network" => ("A component", "networks.NAME."),
+        "Volume" => ("A component", "volumes.NAME."),
         "Resources" => ("A component", "resources."),
         "OneshotTable" => ("A component", "oneshot."),
         "Capabilities" => ("A component", "capabilities."),
