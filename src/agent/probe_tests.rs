@@ -190,13 +190,14 @@ fn acceptor(alpn: &str) -> tokio_rustls::TlsAcceptor {
     let issued = rcgen::generate_simple_self_signed(["other.example".to_owned()]).unwrap();
     let key =
         rustls::pki_types::PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
-    let mut config =
-        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![issued.cert.der().clone()], key)
-            .unwrap();
+    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(
+        rustls::crypto::aws_lc_rs::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()
+    .unwrap()
+    .with_no_client_auth()
+    .with_single_cert(vec![issued.cert.der().clone()], key)
+    .unwrap();
     config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
     tokio_rustls::TlsAcceptor::from(Arc::new(config))
 }

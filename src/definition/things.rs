@@ -32,9 +32,10 @@ pub struct VolumeSpec {
 }
 
 impl VolumeSpec {
-    /// Returns what podman makes the volume of: all but what systemd reads.
-    pub fn makes(&self) -> Self {
-        Self { extra: of_section(&self.extra, ExtraSection::Volume), ..self.clone() }
+    /// Returns what podman makes the volume of, its name aside: all but what
+    /// systemd reads.
+    pub fn makes(&self) -> Vec<ExtraKey> {
+        of_section(&self.extra, ExtraSection::Volume)
     }
 }
 

@@ -53,7 +53,8 @@ fn changed(now: &Deployment, new: &Deployment) -> Vec<ResolveError> {
     });
     let volumes = now.volumes().into_iter().filter(|name| {
         new.volumes().contains(name)
-            && now.volume_spec(name).makes() != new.volume_spec(name).makes()
+            && (now.podman_volume(name), now.volume_spec(name).makes())
+                != (new.podman_volume(name), new.volume_spec(name).makes())
     });
     networks
         .map(|network| ResolveError::NetworkChanged { network: network.clone() })
@@ -213,7 +214,8 @@ mod tests {
         };
         let plain = text("s", "");
         assert_eq!(told(&plain, &[&plain]), Vec::<String>::new());
-        assert_eq!(told(&text("s", "[networks.net]\n[volumes.data]\n"), &[&plain]).len(), 0);
+        let same = "[networks.net]\n[volumes.data]\nname = \"s-data\"\n";
+        assert_eq!(told(&text("s", same), &[&plain]), Vec::<String>::new());
         let inside = text("s", "[networks.net]\ninternal = true\n");
         assert!(told(&inside, &[&plain])[0].contains("give the changed one another name"));
         let driver = text("s", "[volumes.data]\nextra.Volume.Driver = \"x\"\n");

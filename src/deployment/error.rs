@@ -69,7 +69,7 @@ pub enum ResolveError {
     },
     /// Another service says something else of a network.
     #[error(
-        "the network {network} is another one in service {other}; write the same [networks.{network}] in both, or give it another name here"
+        "the network {network} is another one in service {other}; write the same [networks.{network}] in both (to change both, undeploy one meanwhile), or give it another name here"
     )]
     NetworkDiffers {
         /// The network.

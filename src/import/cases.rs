@@ -72,7 +72,7 @@ fn command_lines_become_what_is_recorded() {
     let source = run::Source::Text { name: "start.sh".to_owned(), text };
     let imported = run::import(&source, &mut Cases, &options).unwrap();
     insta::assert_snapshot!("a_script", shown(&imported, &[]));
-    let words = "podman run --rm -v ./x:/x -p 80 -e A --bogus=b docker.io/library/busybox ls -l";
+    let words = "podman run --rm -v ./x:/x -p 80 -e A --bogus=b --health-cmd true --health-on-failure kill docker.io/library/busybox ls -l";
     let words = words.split(' ').map(str::to_owned).collect();
     let imported = run::import(&run::Source::Words(words), &mut Cases, &options).unwrap();
     insta::assert_snapshot!("a_command_line", shown(&imported, &[]));

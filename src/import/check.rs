@@ -67,6 +67,12 @@ pub(super) fn check_words(command: &str) -> Command {
     }
 }
 
+/// What podman does to an unhealthy container that a definition does not.
+pub(super) const KILL: &str = "kill";
+/// What it becomes.
+pub(super) const KILL_IS: &str =
+    "it is restarted, with its stop signal first, whatever its restart policy is";
+
 /// Reads what becomes of an unhealthy container. Killing it means that systemd
 /// starts it again.
 pub(super) fn on_failure(action: Option<&str>) -> Option<String> {

@@ -42,6 +42,13 @@ impl Things {
         Some(name)
     }
 
+    /// Returns the name of a new volume of the service, which no other has.
+    pub(super) fn new_volume(&mut self, service: &ServiceName, wish: String) -> String {
+        let name = untaken(wish, |name| self.called.values().any(|own| own == name));
+        self.called.insert(format!("{service}-{name}"), name.clone());
+        name
+    }
+
     /// Has a network be made also where no component names it alone.
     pub(super) fn network(&mut self, name: &str) -> &mut Network {
         self.networks.entry(name.to_owned()).or_default()

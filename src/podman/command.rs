@@ -1,6 +1,8 @@
 //! Calls of the program `podman`: an argument vector, a deadline, and its
 //! own words in the error.
 
+use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::io;
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -118,6 +120,68 @@ pub async fn volumes_of(service: &ServiceName) -> Result<Vec<String>, PodmanErro
         return Err(failed("volume ls", &output));
     }
     Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+}
+
+/// Tells whether podman has a volume of a name (`podman-volume-exists(1)`).
+///
+/// # Errors
+///
+/// [`PodmanError`]
+pub async fn volume_exists(name: &str) -> Result<bool, PodmanError> {
+    let output = run("volume exists", &["volume", "exists", name]).await?;
+    match output.status.code() {
+        Some(0) => Ok(true),
+        Some(1) => Ok(false),
+        _ => Err(failed("volume exists", &output)),
+    }
+}
+
+/// What a network is (`podman-network-inspect(1)`).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct MadeNetwork {
+    /// Whether nothing outside can be reached from it.
+    #[serde(default)]
+    pub internal: bool,
+    /// Whether it has IPv6 as well.
+    #[serde(default)]
+    pub ipv6_enabled: bool,
+    /// Its subnets.
+    #[serde(default)]
+    pub subnets: Vec<MadeSubnet>,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+impl MadeNetwork {
+    /// Tells whether one of our units made it.
+    pub fn is_ours(&self) -> bool {
+        self.labels.contains_key("mcp.network")
+    }
+}
+
+/// A subnet of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct MadeSubnet {
+    /// In CIDR notation.
+    pub subnet: String,
+}
+
+/// Returns what a network is; none if there is no such network.
+///
+/// # Errors
+///
+/// [`PodmanError`]
+pub async fn network(name: &NetworkName) -> Result<Option<MadeNetwork>, PodmanError> {
+    let verb = "network inspect";
+    let output = run(verb, &["network", "inspect", name.as_str()]).await?;
+    if !output.status.success() {
+        let absent = String::from_utf8_lossy(&output.stderr).contains("network not found");
+        return if absent { Ok(None) } else { Err(failed(verb, &output)) };
+    }
+    let found: Vec<MadeNetwork> = serde_json::from_slice(&output.stdout)
+        .map_err(|source| PodmanError::Unread { verb, source })?;
+    Ok(found.into_iter().next())
 }
 
 /// Removes a volume and what is in it; one that is not there is fine.

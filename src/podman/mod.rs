@@ -15,7 +15,8 @@ pub mod predecessor;
 pub mod records;
 
 pub use command::{
-    PodmanError, answers, image_exists, remove_network, remove_volume, tag_image, volumes_of,
+    PodmanError, answers, image_exists, network, remove_network, remove_volume, tag_image,
+    volume_exists, volumes_of,
 };
 pub use health::{Checks, Health};
 pub use images::{Stored, StoredImage};

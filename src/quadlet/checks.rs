@@ -15,6 +15,13 @@ use crate::names::{ServiceName, UnitName};
 /// hundred components do not come at once.
 const SPREAD: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
+/// How long podman may take to begin a check, on a node that is booting.
+const SLOW_PODMAN: Duration = Duration::from_secs(10);
+
+/// What a probe of podman may take longer than the check's own time: less than
+/// its unit may.
+const LATEST: Duration = Duration::from_secs(25);
+
 /// What a probe and a check ask for podman's own verdict.
 pub(super) const PODMAN: &str = "podman";
 
@@ -24,7 +31,10 @@ pub(super) fn probe_words(c: &Container, agent: &str) -> Option<Vec<String>> {
         Readiness::Started | Readiness::Ended { .. } => None,
         // Podman has the command run; its verdict is read (ADR 0027).
         Readiness::Command { words: _, timing } => {
-            Some(waiting(vec![PODMAN.to_owned()], timing, agent))
+            // It looks when its own timer says so, and takes a while to begin.
+            let late = timing.interval.min(Timing::STARTING) + timing.timeout + SLOW_PODMAN;
+            let deadline = timing.window() + late.min(LATEST);
+            Some(waiting(vec![PODMAN.to_owned()], timing, deadline, agent))
         }
         Readiness::Probe { probe, timing } => Some(probe_command(probe, timing, agent)),
     }
@@ -36,15 +46,15 @@ pub(super) fn probe_command(probe: &Probe, timing: &Timing, agent: &str) -> Vec<
     if let Probe::Tcp { address: _, container: Some(port) } = probe {
         target.push(format!("--listens={port}"));
     }
-    waiting(target, timing, agent)
+    waiting(target, timing, timing.window(), agent)
 }
 
-fn waiting(target: Vec<String>, timing: &Timing, agent: &str) -> Vec<String> {
+fn waiting(target: Vec<String>, timing: &Timing, deadline: Duration, agent: &str) -> Vec<String> {
     let mut words = vec![agent.to_owned(), "probe".to_owned()];
     words.extend(target);
     words.push(format!("--interval={}", seconds(timing.interval.min(Timing::STARTING))));
     words.push(format!("--timeout={}", seconds(timing.timeout)));
-    words.push(format!("--deadline={}", seconds(timing.window())));
+    words.push(format!("--deadline={}", seconds(deadline)));
     words
 }
 

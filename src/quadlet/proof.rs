@@ -6,7 +6,7 @@ use super::arguments::Arguments;
 use super::unit_set::{Place, UnitSet};
 use super::{checks, command_line, schedules, unit_file};
 use crate::definition::service::Schedule;
-use crate::deployment::{Container, Deployment};
+use crate::deployment::{Container, Deployment, Readiness};
 
 /// A difference between what was meant and what would run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -164,6 +164,17 @@ fn compare_container(
         let actual = take("ExecStartPost").and_then(|line| command_line::words(line).ok());
         if actual.as_ref() != Some(&meant) {
             let what = format!("the probe is {:?}, not {meant:?}", actual.unwrap_or_default());
+            found.push(Mismatch::Different { unit: unit.to_owned(), what });
+        }
+    }
+    // Where podman and conmon were both killed, the first `rm` only notes that
+    // the container has ended, and fails; the generator's own is the second.
+    if let Readiness::Ended { .. } = container.readiness {
+        let line = take("ExecStopPost").unwrap_or_default();
+        let meant =
+            format!("-/usr/bin/env podman rm --volumes --force --ignore {}", container.name);
+        if line != meant {
+            let what = format!("what tidies up is {line:?}, not {meant:?}");
             found.push(Mismatch::Different { unit: unit.to_owned(), what });
         }
     }

@@ -97,7 +97,14 @@ pub fn standalone(set: &UnitSet, agent: &str, podman: &str) -> Result<UnitSet, N
         );
         // Without a program that waits for podman's check, podman has to.
         let waits = text.lines().any(|line| line.starts_with(&podmans));
-        for line in body(&text).split_inclusive('\n').filter(|line| !ours(line)) {
+        for line in body(&text).split_inclusive('\n') {
+            if let Some(check) = line.strip_prefix(&probe).filter(|_| !waits) {
+                rest.push_str("# Without MCP nothing waits for its check: ");
+                rest.push_str(check);
+            }
+            if ours(&line) {
+                continue;
+            }
             rest.push_str(line);
             if waits && line.starts_with("HealthCmd=") {
                 rest.push_str("Notify=healthy\n");
@@ -192,7 +199,9 @@ mod tests {
         );
         let container = &alone.files[&(Place::Quadlet, "web.container".to_owned())];
         assert!(
-            container.ends_with("[Unit]\nUpholds=own.timer\n[Service]\nRestart=no\n"),
+            container.ends_with(
+                "[Unit]\nUpholds=own.timer\n[Service]\n# Without MCP nothing waits for its check: probe tcp\nRestart=no\n"
+            ),
             "{container}"
         );
         let own = &alone.files[&(Place::Quadlet, "own.container".to_owned())];

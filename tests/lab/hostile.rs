@@ -13,6 +13,7 @@ use crate::fixture::{Machine, machine};
 fn refused() -> Vec<(&'static str, String)> {
     let base = with(LONE, "lone", "victim");
     let line = |line: &str| with(&base, "image = ", &format!("{line}\nimage = "));
+    let table = |text: &str| format!("{base}\n{text}\n");
     let named = |name: &str| with(&base, "name = \"victim\"\n\n", &format!("name = {name}\n\n"));
     let mut all = vec![
         ("newline in the name", named("\"victim\\nX\"")),
@@ -53,6 +54,23 @@ fn refused() -> Vec<(&'static str, String)> {
         ("an extra section", line("extra = { Install = { WantedBy = \"default.target\" } }")),
         ("a key that MCP owns", line("extra = { Service = { ExecStart = \"/bin/sh\" } }")),
         ("an unknown key", line("privileged = true")),
+        ("option as podman's name of a volume", table("[volumes.data]\nname = \"--privileged\"")),
+        ("way up as a network", table("[networks.\"../../x\"]\ninternal = true")),
+        ("newline in a subnet", table("[networks.x]\nsubnets = [\"10.0.0.0/8\\nDNS=1.1.1.1\"]")),
+        (
+            "newline in a line of a network",
+            table(
+                "[networks.x.extra.Network]\nDNS = \"1.1.1.1\\n[Service]\\nExecStartPre=/bin/sh\"",
+            ),
+        ),
+        (
+            "another name of a network",
+            table("[networks.x.extra.Network]\nNetworkName = \"podman\""),
+        ),
+        (
+            "a section of a container in a volume",
+            table("[volumes.data.extra.Container]\nPodmanArgs = \"--privileged\""),
+        ),
         (
             "newline in the comment",
             with(&base, "victim\"\n\n", "victim\"\ncomment = \"a\\nb\"\n\n"),

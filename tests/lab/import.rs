@@ -145,7 +145,7 @@ fn generated(node: &Machine, directory: &str) -> BTreeMap<String, Vec<String>> {
 /// What a network or a volume is made with, less the label that MCP gives.
 fn making(words: &[String]) -> Vec<&String> {
     let is_ours = |at: usize| {
-        let label = |word: Option<&String>| word.is_some_and(|w| w.starts_with("mcp.service="));
+        let label = |word: Option<&String>| word.is_some_and(|w| w.starts_with("mcp."));
         label(words.get(at)) || label(words.get(at + 1))
     };
     words.iter().enumerate().filter(|(at, _)| !is_ours(*at)).map(|(_, word)| word).collect()

@@ -79,6 +79,7 @@ mod run_once;
 mod schedule;
 mod service_new;
 mod sync;
+mod things;
 mod top;
 mod undeploy;
 mod upgrade;

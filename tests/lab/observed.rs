@@ -108,7 +108,7 @@ impl Machine {
     /// with its content's hash; a link with what it says.
     #[track_caller]
     pub fn unit_files(&self) -> String {
-        let script = "cd ~/.config; find . -type f -exec sha256sum {} + | sort -k2
+        let script = "cd ~/.config; find . -name .mcp-staging -prune -o -type f -exec sha256sum {} + | sort -k2
             find . -type l -printf '%l  %p\n' | sort";
         self.as_mcp(script, "").ok().out
     }

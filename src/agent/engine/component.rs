@@ -45,6 +45,12 @@ pub(super) fn only(
             "the component has no image of its own, and the service's `version` has changed; deploy the whole service",
         ));
     }
+    let (wanted, there) = (parse(request)?, &old.deployment);
+    if wanted.networks != there.network_specs || wanted.volumes != there.volume_specs {
+        return Err(EngineError::WholeServiceOnly(
+            "the service's `networks` or `volumes` have changed; deploy the whole service",
+        ));
+    }
     let place = ours.iter().position(named);
     match place {
         Some(at) => ours.iter_mut().skip(at).take(1).for_each(|place| *place = table.clone()),

@@ -2,7 +2,9 @@
 
 use crate::deployment::ports::Exhausted;
 use crate::deployment::{BootError, ImageId, ResolveError};
-use crate::names::{ComponentName, ContainerName, Generation, ImageRef, ServiceName, UnitName};
+use crate::names::{
+    ComponentName, ContainerName, Generation, ImageRef, NetworkName, ServiceName, UnitName,
+};
 use crate::quadlet::RenderError;
 use crate::registry::RegistryError;
 use crate::systemd::SystemdError;
@@ -155,6 +157,14 @@ pub enum EngineError {
     /// Something cannot be done to a single component.
     #[error("{0}")]
     WholeServiceOnly(&'static str),
+    /// Podman has another network of that name.
+    #[error(
+        "podman has a network {network} already, which is another one, and would be taken as it is; podman network inspect {network} shows it: remove it, or give this one another name"
+    )]
+    OtherNetwork {
+        /// The network.
+        network: NetworkName,
+    },
     /// Other services need this one.
     #[error("{} on {service}; undeploy them first", depend(.others))]
     Needed {

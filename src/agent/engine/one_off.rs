@@ -160,7 +160,12 @@ fn held(unit: &UnitName) -> &str {
 
 /// Returns the units that make what the container uses.
 fn needs(deployment: &Deployment, container: &Container) -> Vec<UnitName> {
-    let alone = Deployment { containers: vec![container.clone()], ..deployment.clone() };
+    let mut alone = Deployment { containers: vec![container.clone()], ..deployment.clone() };
+    // What the service only describes is not this container's, unless it is
+    // named in a verbatim line.
+    let named = |file: &str| container.spec.extra.iter().any(|key| key.value.contains(file));
+    alone.network_specs.retain(|name, _| named(&format!("{name}.network")));
+    alone.volume_specs.retain(|name, _| named(&format!("{}-{name}.volume", deployment.service)));
     let networks = alone.networks().into_iter().map(UnitName::network);
     let volumes = alone.volumes().into_iter().map(|v| UnitName::volume(&deployment.service, v));
     networks.chain(volumes).collect()

@@ -213,6 +213,7 @@ impl Engine {
         let deployment = resolve(&service, &self.facts(), &leases, Some(&present), next)
             .map_err(EngineError::Resolve)?;
         self.check_boot(&deployment, &neighbours)?;
+        let taken = self.check_present(&deployment, &present).await?;
         let mut set = toolchain.renderer.render(&deployment, &request.file_name)?;
         let disk = self.on_disk(&service.name).await?;
         for before in old.iter().map(|o| &o.set).chain(&disk) {
@@ -253,7 +254,8 @@ impl Engine {
         };
         let (report, additions) = proved.map(|p| (p.report, p.additions)).unzip();
         let additions = additions.unwrap_or_default();
-        let notes = self.notes(&request, &deployment);
+        let mut notes = self.notes(&request, &deployment);
+        notes.extend(taken);
         Ok(Prepared { request, old, disk, deployment, set, plan, report, additions, notes })
     }
 

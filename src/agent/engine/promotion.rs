@@ -83,7 +83,7 @@ impl Engine {
         self.keep_in_podman(&deploy.service);
         self.registry().replace_leases(&deploy.service, &lease_rows(&deploy.new)).await?;
         if let Some((old, _)) = &deploy.old {
-            self.drop_networks(old, Some(&deploy.new), progress).await?;
+            self.drop_things(old, Some(&deploy.new), progress).await?;
         }
         self.arrange_boot_again().await?;
         self.registry().prune_generations(&deploy.service, KEEP_GENERATIONS).await?;

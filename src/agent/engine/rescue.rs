@@ -7,9 +7,8 @@
 //! ```
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::accepted::container_units;
 use super::boot::Boots;
 use super::sources::{Content, Gathered};
 use super::{Accepted, Engine, EngineError, now_ms};
@@ -17,7 +16,7 @@ use crate::agent::finding::Finding;
 use crate::agent::progress::{Failure, Progress};
 use crate::agent::rescue::{self, CHECK, Case, Rescue, Starting, Step, Worth};
 use crate::agent::restored;
-use crate::deployment::{Container, Deployment};
+use crate::deployment::Container;
 use crate::names::{ComponentName, Generation, ServiceName};
 use crate::podman::records;
 use crate::quadlet::UnitSet;
@@ -26,12 +25,6 @@ use crate::telemetry::Chain;
 
 /// The kind of a row in the journal.
 pub(super) const RESCUE: &str = "recover";
-
-/// Longest wait for the next attempt of systemd; later ones are further apart,
-/// and nobody waits for those.
-const ATTEMPT: Duration = Duration::from_secs(5);
-/// Between two looks whether it has begun.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// What is to be brought back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -274,22 +267,6 @@ impl Engine {
         self.carry_out_rescue(accepted, operation, progress).await
     }
 
-    /// Waits until systemd has begun the attempts that it is about to make by
-    /// itself. To start a unit that waits for its next attempt sets free what
-    /// a boot holds back until it is ready (seen with systemd 257).
-    async fn await_attempts(&self, deployment: &Deployment) -> Result<(), EngineError> {
-        let units = container_units(deployment);
-        let begun = Instant::now();
-        while begun.elapsed() < ATTEMPT {
-            let listed = self.manager().listed(&units).await?;
-            if !listed.iter().any(|unit| unit.sub.starts_with("auto-restart")) {
-                break;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-        Ok(())
-    }
-
     /// Starts what does not run of a service and can.
     pub(super) async fn carry_out_rescue(
         &self,
@@ -300,7 +277,6 @@ impl Engine {
         let deployment = &accepted.deployment;
         let started = async {
             let lost = self.images_lost(deployment).await?;
-            self.await_attempts(deployment).await?;
             let wanted: BTreeSet<ComponentName> = self
                 .down(deployment)
                 .await?

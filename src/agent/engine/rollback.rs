@@ -86,9 +86,9 @@ impl Engine {
             Some(_) | None => Vec::new(),
         };
         let kept = deploy.old.as_ref().map(|(old, _)| old);
-        if let Err(error) = self.drop_networks(&deploy.new, kept, progress).await {
+        if let Err(error) = self.drop_things(&deploy.new, kept, progress).await {
             let why = Chain(&error).to_string();
-            progress.warn(format!("a network is left behind: {why}")).await;
+            progress.warn(format!("a network or a unit of a volume is left behind: {why}")).await;
         }
         match &deploy.old {
             Some((old, _)) => {

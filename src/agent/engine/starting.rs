@@ -36,13 +36,20 @@ impl Engine {
     /// process, and the networks and volumes of a deployment.
     pub(super) async fn make_ground(&self, deployment: &Deployment) -> Result<(), EngineError> {
         self.hold_pause_process().await?;
-        let mut units: Vec<UnitName> =
-            deployment.networks().into_iter().map(UnitName::network).collect();
-        units.extend(
-            deployment.volumes().into_iter().map(|v| UnitName::volume(&deployment.service, v)),
-        );
-        for unit in units {
-            let result = self.manager().start(&unit, JobMode::Replace, MARGIN * 2).await?;
+        let networks = deployment.networks().into_iter().map(UnitName::network);
+        let volume = |name| UnitName::volume(&deployment.service, name);
+        let described = deployment.volume_specs.keys().map(volume);
+        // Their units only remember that they were made: made again, what was
+        // removed meanwhile is there, and what is there stays.
+        let again: Vec<UnitName> = networks.chain(described).collect();
+        let rest = deployment.volumes().into_iter().map(volume);
+        let rest: Vec<UnitName> = rest.filter(|unit| !again.contains(unit)).collect();
+        for (unit, anew) in again.iter().map(|u| (u, true)).chain(rest.iter().map(|u| (u, false))) {
+            let result = if anew {
+                self.manager().restart(unit, JobMode::IgnoreDependencies, MARGIN * 2).await?
+            } else {
+                self.manager().start(unit, JobMode::Replace, MARGIN * 2).await?
+            };
             if !result.is_done() {
                 tracing::warn!(%unit, %result, "a unit that containers need did not start");
             }
@@ -116,12 +123,17 @@ impl Engine {
             .into_iter()
             .partition(|s| matches!(s.active, ActiveState::Inactive | ActiveState::Failed));
         self.forget_ends(&down, containers.values().copied()).await?;
-        let (down, up) = (names(down), names(up));
+        // A job that waits for systemd's next attempt holds back what depends
+        // on it. A restart without regard to dependencies would let that go,
+        // one with regard keeps the job (seen with systemd 257).
+        let (held, up): (Vec<_>, Vec<_>) =
+            up.into_iter().partition(|s| s.sub.starts_with("auto-restart") && s.job.is_some());
+        let (down, up, held) = (names(down), names(up), names(held));
         let mut steps: BTreeMap<UnitName, Step<'_>> = BTreeMap::new();
         for unit in &down {
             steps.insert(unit.clone(), progress.step("start", unit.as_str()).await);
         }
-        for unit in &up {
+        for unit in up.iter().chain(&held) {
             steps.insert(unit.clone(), progress.step("restart", unit.as_str()).await);
         }
         let deadline = containers
@@ -135,11 +147,12 @@ impl Engine {
         let mut starts = self.manager().start_all(&down, JobMode::Replace, deadline).await?;
         let mut restarts =
             self.manager().restart_all(&up, JobMode::IgnoreDependencies, deadline).await?;
+        let mut attempts = self.manager().restart_all(&held, JobMode::Replace, deadline).await?;
         let mut started = Started::default();
         while !steps.is_empty() {
             let (unit, verdict) = tokio::select! {
-                // Both receivers may be cancelled: nothing is lost.
-                (unit, result) = next(&mut starts, &mut restarts) => (unit, verdict(result)),
+                // All receivers may be cancelled: nothing is lost.
+                (unit, result) = next(&mut starts, &mut restarts, &mut attempts) => (unit, verdict(result)),
                 change = watch.next() => match self.gave_up(change, &steps).await? {
                     Some((unit, why)) => (unit, Err(why)),
                     None => continue,
@@ -331,13 +344,15 @@ fn names(listed: Vec<ListedUnit>) -> Vec<UnitName> {
 async fn next(
     starts: &mut Jobs,
     restarts: &mut Jobs,
+    attempts: &mut Jobs,
 ) -> (UnitName, Result<JobResult, SystemdError>) {
     loop {
         tokio::select! {
-            // A closed queue is out of the race; both closed cannot be while
+            // A closed queue is out of the race; all closed cannot be while
             // a step is open, for each step has a job.
             Some(outcome) = starts.next() => return outcome,
             Some(outcome) = restarts.next() => return outcome,
+            Some(outcome) = attempts.next() => return outcome,
             else => std::future::pending().await,
         }
     }

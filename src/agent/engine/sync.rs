@@ -61,7 +61,11 @@ impl Engine {
         let names: Vec<Option<ServiceName>> =
             wanted.deploys.iter().map(|r| parse(r).ok().map(|s| s.name)).collect();
         let here: BTreeSet<ServiceName> = names.iter().flatten().cloned().collect();
-        self.await_idle(&here, tell).await?;
+        // Those that may be taken away as well.
+        let mut idle = here.clone();
+        let there = self.all().into_iter().map(|accepted| accepted.row.name.clone());
+        idle.extend(there.filter(|name| !wanted.defined.contains(name)));
+        self.await_idle(&idle, tell).await?;
         let mut absent = Vec::new();
         for accepted in self.all() {
             let name = &accepted.row.name;

@@ -1,5 +1,6 @@
 //! Networks and volumes: what outlives the containers that use it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Engine, EngineError};
@@ -15,17 +16,28 @@ const QUICK: Duration = Duration::from_secs(30);
 
 impl Engine {
     /// Removes the networks of a deployment that neither the one that is kept
-    /// nor another service uses.
+    /// nor another service uses, and lets go of the units of volumes that the
+    /// one that is kept does not have: they only remember that the volume was
+    /// made, and another one may get its name.
     ///
     /// # Errors
     ///
     /// systemd does not answer. A network that podman keeps is a warning.
-    pub(super) async fn drop_networks(
+    pub(super) async fn drop_things(
         &self,
         gone: &Deployment,
         kept: Option<&Deployment>,
         progress: &Progress,
     ) -> Result<(), EngineError> {
+        for volume in gone.volumes() {
+            let stays = |kept: &Deployment| {
+                kept.volumes().contains(&volume)
+                    && kept.podman_volume(volume) == gone.podman_volume(volume)
+            };
+            if !kept.is_some_and(stays) {
+                self.stop_quietly(&UnitName::volume(&gone.service, volume)).await?;
+            }
+        }
         let neighbours = self.neighbours(&gone.service);
         let used: Vec<&NetworkName> =
             neighbours.iter().chain(kept).flat_map(Deployment::networks).collect();
@@ -33,12 +45,62 @@ impl Engine {
             // Its unit only remembers that it was made.
             self.stop_quietly(&UnitName::network(network)).await?;
             self.hold_pause_process().await?;
+            // Somebody else made it, and may need it still.
+            if podman::network(network).await?.is_some_and(|there| !there.is_ours()) {
+                continue;
+            }
             if let Err(error) = podman::remove_network(network).await {
                 let why = Chain(&error).to_string();
                 progress.warn(format!("the network {network} is left behind: {why}")).await;
             }
         }
         Ok(())
+    }
+
+    /// Compares what a deployment describes with what podman has already and
+    /// takes as it is; `made` are the deployments in force, whose things are
+    /// as they describe them. Returns what is to be told of.
+    ///
+    /// # Errors
+    ///
+    /// A network is another one, or podman does not answer.
+    pub(super) async fn check_present(
+        &self,
+        new: &Deployment,
+        made: &[Deployment],
+    ) -> Result<Vec<String>, EngineError> {
+        let mut told = Vec::new();
+        let is_made = |name: &NetworkName| made.iter().any(|d| d.networks().contains(&name));
+        for (name, spec) in new.network_specs.iter().filter(|(name, _)| !is_made(name)) {
+            self.hold_pause_process().await?;
+            let Some(there) = podman::network(name).await? else { continue };
+            let subnets: BTreeSet<&str> = there.subnets.iter().map(|s| s.subnet.as_str()).collect();
+            let differs = there.internal != spec.internal
+                || (spec.ipv6 && !there.ipv6_enabled)
+                || !spec.subnets.iter().all(|subnet| subnets.contains(subnet.as_str()));
+            if differs {
+                return Err(EngineError::OtherNetwork { network: name.clone() });
+            }
+            if spec.makes().extra.iter().next().is_some() {
+                told.push(format!("the network {name} is there already, and is taken as it is"));
+            }
+        }
+        for (name, spec) in &new.volume_specs {
+            let podmans = new.podman_volume(name);
+            let known = made.iter().any(|d| {
+                d.service == new.service
+                    && d.volumes().contains(&name)
+                    && d.podman_volume(name) == podmans
+            });
+            if spec.makes().is_empty() || known {
+                continue;
+            }
+            self.hold_pause_process().await?;
+            if podman::volume_exists(&podmans).await? {
+                told.push(format!("the volume {podmans} is there already, and is taken as it is"));
+            }
+        }
+        Ok(told)
     }
 
     /// Lets go of the units that made a deployment's volumes; the volumes

@@ -1,5 +1,7 @@
 //! Taking a service off the node.
 
+use std::collections::BTreeSet;
+
 use super::boot::Boots;
 use super::{Accepted, Engine, EngineError, now_ms};
 use crate::agent::monitor::{self, EventKind};
@@ -94,8 +96,8 @@ impl Engine {
         let previous = Some(disk.as_ref().unwrap_or(&accepted.set));
         self.install(&nothing, previous, Boots::Gone(service)).await?;
         step.done().await;
-        self.drop_networks(deployment, None, progress).await?;
-        let left = if purge_data { self.purge(service, progress).await? } else { Vec::new() };
+        self.drop_things(deployment, None, progress).await?;
+        let left = if purge_data { self.purge(deployment, progress).await? } else { Vec::new() };
         // The service first: should the rest be cut off, there is nothing
         // left to do for it.
         self.registry().delete_service(service).await?;
@@ -134,26 +136,46 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes every volume of a service, those of earlier generations too;
-    /// returns what could not be removed.
+    /// Removes every volume of a service, those of earlier generations too, but
+    /// for those that others use or made; returns what could not be removed.
     async fn purge(
         &self,
-        service: &ServiceName,
+        deployment: &Deployment,
         progress: &Progress,
     ) -> Result<Vec<String>, EngineError> {
         let mut left = Vec::new();
         self.hold_pause_process().await?;
-        for name in podman::volumes_of(service).await? {
+        let neighbours = self.neighbours(&deployment.service);
+        let others: BTreeSet<String> = neighbours.iter().flat_map(podmans_volumes).collect();
+        let ours = podman::volumes_of(&deployment.service).await?;
+        for name in &ours {
+            if others.contains(name) {
+                progress.warn(format!("the volume {name} stays: another service uses it")).await;
+                continue;
+            }
             let step = progress.step("purge", format!("volume {name}")).await;
-            match podman::remove_volume(&name).await {
+            match podman::remove_volume(name).await {
                 Ok(()) => step.done().await,
                 Err(error) => {
                     let why = Chain(&error).to_string();
                     step.failed(why).await;
-                    left.push(name);
+                    left.push(name.clone());
                 }
+            }
+        }
+        for name in podmans_volumes(deployment).filter(|name| !ours.contains(name)) {
+            if !others.contains(&name) && podman::volume_exists(&name).await? {
+                let mend = format!("podman volume rm {name}");
+                progress
+                    .warn(format!("the volume {name} stays: it was there before; {mend}"))
+                    .await;
             }
         }
         Ok(left)
     }
+}
+
+/// Returns what podman calls the volumes of a service.
+fn podmans_volumes(deployment: &Deployment) -> impl Iterator<Item = String> {
+    deployment.volumes().into_iter().map(|volume| deployment.podman_volume(volume))
 }

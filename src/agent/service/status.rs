@@ -27,6 +27,7 @@ pub(super) fn status(error: &EngineError) -> Status {
         | EngineError::NotReleasable { .. }
         | EngineError::IsOurs { .. }
         | EngineError::NotAdoptable(_)
+        | EngineError::OtherNetwork { .. }
         | EngineError::ImageGone { .. }
         | EngineError::Boot(_)
         | EngineError::Podman(_) => Code::FailedPrecondition,

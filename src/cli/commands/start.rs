@@ -39,8 +39,7 @@ pub async fn run(context: &Context<'_>, args: &StartArgs) -> Result<Exit, CliErr
     let node = &target.node.name;
     let answer = target.client.start(request).await.map_err(|s| status::error(node, &s))?;
     let exit = progress::follow(context, node, answer.into_inner()).await?;
-    if exit == Exit::Done {
-        target.set_active(context, true)?;
-    }
+    // What is not ready yet is to run all the same.
+    target.set_active(context, true)?;
     Ok(exit)
 }

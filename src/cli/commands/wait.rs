@@ -99,6 +99,9 @@ struct Waiting<'a> {
     wanted: Wanted,
 }
 
+/// Time for one look at least.
+const ONE_LOOK: Duration = Duration::from_secs(2);
+
 impl Waiting<'_> {
     /// Waits; when the time is up, what was seen last is the answer.
     async fn wait(&self, time: Duration) -> Result<Seen, CliError> {
@@ -118,6 +121,8 @@ impl Waiting<'_> {
                 tokio::time::sleep(RETRY).await;
             }
         };
+        // A look takes a moment, however short the time.
+        let time = time.max(ONE_LOOK);
         // That it is cut off when the time is up loses nothing: it only looks.
         match tokio::time::timeout(time, follow).await {
             Ok(ended) => ended?,

@@ -3,10 +3,11 @@
 use super::convert::Scope;
 use super::yaml::Node;
 use crate::definition::is_mount_option;
+use crate::import::files::{absolute, directory};
 use crate::import::note::NoteKind::{Changed, Lost, Needless, Todo};
 use crate::import::note::Place;
 use crate::import::sheet::{Part, Section, push};
-use crate::import::values::{label, size};
+use crate::import::values::{label, size, untaken};
 use crate::quadlet::escape::raw;
 
 /// Where docker listens; podman's own socket takes its place.
@@ -47,7 +48,10 @@ fn short(scope: &mut Scope<'_>, part: &mut Part, place: &Place, text: &str) {
 
 /// A volume without a name would be lost with its container: it gets one.
 fn anonymous(scope: &mut Scope<'_>, part: &mut Part, place: &Place, target: &str) {
-    let name = label(&format!("{}-{target}", part.name()));
+    let wish = label(&format!("{}-{target}", part.name()));
+    let name = untaken(wish, |name| scope.volumes.values().any(|own| own == name));
+    // No volume of the file is called like this.
+    scope.volumes.insert(format!("{}:{target}", part.name()), name.clone());
     push(&mut part.component.volumes, format!("{name}:{target}"));
     let message = format!("the volume at {target} has no name; it is called {name} now");
     scope.tell(part, Changed, (place, "volumes"), message);
@@ -107,7 +111,7 @@ fn volume(
     if let (Some(device), Some(how)) = (option("device"), option("o"))
         && how.split(',').any(|word| matches!(word, "bind" | "rbind"))
     {
-        let device = device.to_owned();
+        let device = absolute(directory(&place.file), "/", device);
         let options = options.trim_start_matches(':').to_owned();
         mount(scope, part, place, (&device, target, &options));
         return;
@@ -186,17 +190,22 @@ fn file(scope: &mut Scope<'_>, part: &mut Part, section: &str, item: &Node) {
         (false, "secrets") => format!("/run/secrets/{target}"),
         (false, _) => format!("/{target}"),
     };
-    for key in ["uid", "gid", "mode"] {
-        if item.get(key).is_some() {
-            let what = format!("{what}.{key}");
-            scope.tell(part, Changed, (at.0, &what), "the file keeps what it has on the node");
-        }
-    }
     let Some(own) = scope.top(section, name).cloned() else {
         scope.tell(part, Lost, at, format!("there is no {name} among the {section} of the file"));
         return;
     };
     let is_external = own.get("external").is_some_and(|node| node.truth() != Some(false));
+    let mut options = String::new();
+    for key in ["uid", "gid", "mode"] {
+        let Some(value) = item.get(key).and_then(Node::text) else { continue };
+        if is_external && section == "secrets" {
+            let value = value.trim_start_matches("0o");
+            options.push_str(&format!(",{key}={value}"));
+        } else {
+            let what = format!("{what}.{key}");
+            scope.tell(part, Changed, (at.0, &what), "the file keeps what it has on the node");
+        }
+    }
     if let Some(path) = own.get("file").and_then(Node::text) {
         if !scope.files.exists(path) {
             let message = format!("there is no {path} here; without it a deploy is refused");
@@ -205,7 +214,7 @@ fn file(scope: &mut Scope<'_>, part: &mut Part, section: &str, item: &Node) {
         push(&mut part.component.volumes, format!("{path}:{target}:ro"));
     } else if is_external && section == "secrets" {
         let podmans = own.get("name").and_then(Node::text).unwrap_or(name).to_owned();
-        match raw(&format!("{podmans},target={target}")) {
+        match raw(&format!("{podmans},target={target}{options}")) {
             Ok(line) => part.extra(Section::Container, "Secret", line),
             Err(why) => scope.tell(part, Lost, at, why.to_string()),
         }

@@ -8,7 +8,7 @@ use crate::definition::model::OneOrMany;
 use crate::import::note::NoteKind::{Changed, Lost, Todo};
 use crate::import::note::Place;
 use crate::import::sheet::{Part, Section, push};
-use crate::import::values::{Ports, label, ports};
+use crate::import::values::{Ports, label, ports, untaken};
 use crate::names::NetworkName;
 
 /// The first port that an ordinary user may listen on (`ip-sysctl`,
@@ -187,6 +187,9 @@ fn is_alias(text: &str) -> bool {
 
 /// Returns what a network of the project is called, and tells of its options.
 fn network_name(scope: &mut Scope<'_>, part: &mut Part, name: &str, place: &Place) -> String {
+    if let Some(known) = scope.networks_used.get(name) {
+        return known.clone();
+    }
     let own = scope.top("networks", name).cloned();
     let external = own.as_ref().and_then(|own| own.get("external"));
     let is_external =
@@ -205,14 +208,15 @@ fn network_name(scope: &mut Scope<'_>, part: &mut Part, name: &str, place: &Plac
     if found.parse::<NetworkName>().is_err() {
         found = format!("{}-{found}", scope.service);
     }
+    if named.is_none() && !is_external {
+        found = untaken(found, |name| scope.networks_used.values().any(|own| own == name));
+    }
     let what = format!("networks.{name}");
     if found != wish && (named.is_some() || is_external) {
         let message = format!("the network {wish} is called {found} here; it is another one");
         scope.tell(part, Changed, (place, &what), message);
     }
-    if !is_external {
-        scope.networks_used.insert(name.to_owned(), found.clone());
-    }
+    scope.networks_used.insert(name.to_owned(), found.clone());
     found
 }
 

@@ -25,7 +25,11 @@ const NETWORK_OPTIONS: &[&str] = &[
 /// Reads those that are used.
 pub(super) fn convert(scope: &mut Scope<'_>) {
     for (source, name) in scope.networks_used.clone() {
-        if let Some(own) = scope.top("networks", &source).cloned() {
+        let external = |own: &Node| {
+            own.get("external")
+                .is_some_and(|node| node.truth() == Some(true) || node.map().is_some())
+        };
+        if let Some(own) = scope.top("networks", &source).filter(|own| !external(own)).cloned() {
             let what = format!("networks.{source}");
             network(&mut Reader { scope, what, name: &name }, &own);
         }
@@ -57,7 +61,8 @@ impl Reader<'_, '_> {
     fn line(&mut self, key: &Key, (section, directive, value): (&str, &str, &str)) {
         match raw(value) {
             Ok(value) => self.verbatim((section, directive, &value)),
-            Err(why) => self.lost(key, "", &why.to_string()),
+            // Not the value: it may be a secret.
+            Err(why) => self.lost(key, "", why.reason),
         }
     }
 
@@ -129,10 +134,20 @@ fn addresses(reader: &mut Reader<'_, '_>, key: &Key, node: &Node) {
                 reader.line(key, ("Network", "IPAMDriver", value.text().unwrap_or_default()))
             }
             "config" => {
-                for pool in value.list().unwrap_or_default() {
+                let pools = value.list().unwrap_or_default();
+                for (index, pool) in pools.iter().enumerate() {
                     for (what, value) in pool.map().unwrap_or_default() {
                         let text = value.text().unwrap_or_default();
+                        // Podman pairs the first gateway with the first subnet.
+                        let before = pools.iter().take(index);
+                        let pairs = before.filter(|pool| pool.get(&what.text).is_none()).count();
                         match what.text.as_str() {
+                            other @ ("gateway" | "ip_range") if pairs > 0 => {
+                                let more = format!(".config.{other}");
+                                let message =
+                                    "podman takes it only where the subnets before have one too";
+                                reader.lost(key, &more, message);
+                            }
                             "subnet" => {
                                 let name = reader.name.to_owned();
                                 push(

@@ -5,13 +5,20 @@ use super::unit::{Line, Unit, near_words, plain, truth, words};
 use super::{health, mounts, network};
 use crate::definition::model::{Limit, Log, Scalar};
 use crate::import::env::add_env;
-use crate::import::files::{absolute, directory};
+use crate::import::files::{absolute, directory, file_name};
 use crate::import::note::NoteKind::{Changed, Lost, Needless, Todo};
 use crate::import::sheet::{Part, Section, push};
 use crate::import::values::{Ports, names_registry, ports};
 
 /// Reads the section.
 pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) {
+    let drop_ins = format!("{}.d", unit.path);
+    if scope.files.exists(&drop_ins) {
+        let place = unit.place.clone();
+        let message =
+            format!("{} is not read; write what it says into the file", file_name(&drop_ins));
+        part.tell(&mut scope.notes, Lost, (&place, "drop-ins"), message);
+    }
     keys(scope, part, unit);
     health::convert(scope, part, unit);
     if part.component.image.is_none() {

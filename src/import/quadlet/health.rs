@@ -2,7 +2,9 @@
 
 use super::set::Scope;
 use super::unit::{Unit, plain};
-use crate::import::check::{INTERVAL, RETRIES, TIMEOUT, Times, check_words, health, on_failure};
+use crate::import::check::{
+    INTERVAL, KILL, KILL_IS, RETRIES, TIMEOUT, Times, check_words, health, on_failure,
+};
 use crate::import::note::NoteKind::{Changed, Lost, Needless};
 use crate::import::sheet::Part;
 use crate::import::values::duration;
@@ -71,6 +73,11 @@ pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) {
     check.on_failure = on_failure(get("HealthOnFailure").as_deref());
     part.component.health = Some(check);
     part.remark("health", times.remark());
+    if let Some(line) = unit.last("Container", "HealthOnFailure").cloned()
+        && line.value == KILL
+    {
+        scope.tell(part, Changed, &line, KILL_IS);
+    }
     for line in unit.section("Container") {
         if STARTUP.contains(&line.key.as_str()) {
             let message = "until it is ready, a component is checked every 2 seconds";

@@ -2,8 +2,8 @@
 
 use super::set::Scope;
 use super::unit::{Line, Unit};
-use super::{container, systemd};
-use crate::import::note::NoteKind::{Changed, Todo};
+use super::{container, mounts, systemd};
+use crate::import::note::NoteKind::{Changed, Lost, Todo};
 use crate::import::sheet::{Part, Section};
 
 /// Keys of `[Pod]` that a container has as well.
@@ -53,6 +53,19 @@ pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, all: 
         let message = format!("it is in the network of {name}, and starts after it");
         scope.tell(part, Changed, &line, message);
     }
+    for line in pod.section("Pod") {
+        match line.key.as_str() {
+            "Volume" => {
+                let own = Line { section: "Container".to_owned(), ..line.clone() };
+                mounts::read(scope, part, pod, &own);
+            }
+            "UserNS" | "HostName" | "ShmSize" | "GIDMap" | "UIDMap" | "SubGIDMap" | "SubUIDMap" => {
+                let message = format!("only {first} has what the pod says of it");
+                scope.tell(part, Lost, line, message);
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Gives a container what its pod has.
@@ -68,7 +81,7 @@ fn whole(scope: &mut Scope<'_>, part: &mut Part, pod: &Unit) {
             }
             "Pod" => {
                 let message = "a container has nothing like it";
-                scope.tell(part, crate::import::note::NoteKind::Lost, line, message);
+                scope.tell(part, Lost, line, message);
             }
             _ => {}
         }

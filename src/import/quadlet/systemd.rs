@@ -77,6 +77,10 @@ fn dependency(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, line: &Line) 
                     let message = format!("it also requires {other}, not only starts after it");
                     scope.tell(part, Changed, line, message);
                 }
+                if matches!(line.key.as_str(), "BindsTo" | "Requisite") {
+                    let message = format!("it depends on {other}, and is started with it");
+                    scope.tell(part, Changed, line, message);
+                }
                 part.depend(&other);
             }
             Some(other) => {

@@ -85,6 +85,9 @@ fn volume(scope: &mut Scope<'_>, unit: &Unit) {
 fn verbatim(scope: &mut Scope<'_>, at: (&Unit, &Line)) -> bool {
     let (kind, message) = match (at.1.section.as_str(), at.1.key.as_str()) {
         ("Unit", "Description") => (Needless, "its name says as much"),
+        ("Unit", _) if names_imported(scope, &at.1.value) => {
+            (Todo, "what it names is called otherwise here; write it anew")
+        }
         ("Unit" | "Service", _) => return true,
         ("Install", _) => (Needless, "it is started by what uses it"),
         ("Quadlet", _) => (Needless, "MCP says so itself, of each unit"),
@@ -93,6 +96,21 @@ fn verbatim(scope: &mut Scope<'_>, at: (&Unit, &Line)) -> bool {
     };
     tell(scope, at, kind, message);
     false
+}
+
+/// Tells whether a list of units has one that is imported, and so gets another
+/// name.
+fn names_imported(scope: &Scope<'_>, value: &str) -> bool {
+    value.split_whitespace().any(|word| {
+        let stem = word.strip_suffix(".service");
+        scope.set.units.values().any(|unit| {
+            let own = match unit.kind.as_str() {
+                "container" => unit.stem.clone(),
+                kind => format!("{}-{kind}", unit.stem),
+            };
+            stem == Some(own.as_str()) || word == file_name(&unit.path)
+        })
+    })
 }
 
 fn image(scope: &mut Scope<'_>, unit: &Unit) {

@@ -137,7 +137,7 @@ pub(in crate::import) fn apply(scope: &mut Scope<'_>, part: &mut Part, run: &Run
             scope.tell(part, Lost, (&flag.place, &format!("--{}", flag.name)), message);
         }
     }
-    check(part, run);
+    check(scope, part, run);
     if !scope.is_docker && !names_registry(&run.image) {
         let message =
             format!("{} names no registry, so podman's own settings choose one", run.image);
@@ -342,7 +342,8 @@ fn volume(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) {
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, options) = match parts.as_slice() {
         [target] => {
-            let name = label(&format!("{}-{target}", part.name()));
+            let wish = label(&format!("{}-{target}", part.name()));
+            let name = scope.things.new_volume(&scope.service, wish);
             push(&mut part.component.volumes, format!("{name}:{target}"));
             let message = format!("the volume at {target} has no name; it is called {name} now");
             scope.tell(part, Changed, at, message);
@@ -369,8 +370,12 @@ fn volume(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) {
     }
     let name = match source.strip_prefix(&format!("{}-", scope.service)) {
         // Docker's volumes are not podman's.
-        Some(short) if scope.is_docker && !short.is_empty() => Some(label(short)),
-        Some(_) | None if scope.is_docker => Some(label(source)),
+        Some(short) if scope.is_docker && !short.is_empty() => {
+            scope.things.volume(&scope.service, &format!("{}-{}", scope.service, label(short)))
+        }
+        Some(_) | None if scope.is_docker => {
+            scope.things.volume(&scope.service, &format!("{}-{}", scope.service, label(source)))
+        }
         // The volume that there is, with what is in it.
         Some(_) | None => scope.things.volume(&scope.service, source),
     };
