@@ -17,6 +17,7 @@ pub struct NetworkSpec {
 
 impl NetworkSpec {
     /// Returns what podman makes the network of: all but what systemd reads.
+    #[must_use]
     pub fn makes(&self) -> Self {
         Self { extra: of_section(&self.extra, ExtraSection::Network), ..self.clone() }
     }

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use super::{
     Accepted, Engine, EngineError, ImageWish, accepted, component, preflight, pulling, status,
 };
-use crate::agent::plan::{self, Plan, Present, Side};
+use crate::agent::plan::{self, ImageState, Plan, Present, Side};
 use crate::definition::service::{ExtraKey, Restart};
 use crate::definition::{self, Service};
 use crate::deployment::{Container, Deployment, Leases, NodeFacts, ports, resolve};
-use crate::names::{ComponentName, ServiceName, UnitName};
+use crate::names::{ComponentName, ContainerName, ServiceName, UnitName};
 use crate::quadlet::{UnitSet, proof};
 use crate::systemd::calendar;
 use crate::units::GeneratorReport;
@@ -238,13 +238,9 @@ impl Engine {
             preflight::Before { old: old.as_deref(), holders: &holders, aside: &assumed.aside };
         // Before the proof, which fails too where somebody else's file makes a
         // unit of ours, and cannot say so.
-        let running = |c: &Container| up.contains(&c.name.unit());
-        let lacks = |c: &&Container| {
-            let named = images.get(&c.name).is_some_and(|image| image.named.is_some());
-            !named && c.image.is_local() && !(running(c) && same_image(old.as_deref(), c, &plan))
-        };
-        let lacking: Vec<&Container> =
-            deployment.containers.iter().filter(|_| deployment.active).filter(lacks).collect();
+        let goes_on =
+            |c: &Container| up.contains(&c.name.unit()) && same_image(old.as_deref(), c, &plan);
+        let lacking = lacking(&deployment, &images, goes_on);
         preflight::check(self, before, (&deployment, &plan), &lacking).await?;
         let left_out = &assumed.aside.files;
         let proved = if plan.files.is_empty() {
@@ -420,6 +416,18 @@ impl Engine {
 fn unchecked(what: &str, extra: &[ExtraKey]) -> String {
     let keys: Vec<&str> = extra.iter().map(|e| e.key.as_str()).collect();
     format!("{what}: taken over as written, unchecked: {}", keys.join(", "))
+}
+
+/// Returns the containers that are to run and whose image only this node could
+/// have, and has not; those that go on need none.
+fn lacking<'a>(
+    deployment: &'a Deployment,
+    images: &BTreeMap<ContainerName, ImageState>,
+    goes_on: impl Fn(&Container) -> bool,
+) -> Vec<&'a Container> {
+    let named = |c: &Container| images.get(&c.name).is_some_and(|image| image.named.is_some());
+    let lacks = |c: &&Container| !named(c) && c.image.is_local() && !goes_on(c);
+    deployment.containers.iter().filter(|_| deployment.active).filter(lacks).collect()
 }
 
 /// Tells whether a container that runs goes on with the image that it has.

@@ -130,11 +130,9 @@ impl Engine {
             up.into_iter().partition(|s| s.sub.starts_with("auto-restart") && s.job.is_some());
         let (down, up, held) = (names(down), names(up), names(held));
         let mut steps: BTreeMap<UnitName, Step<'_>> = BTreeMap::new();
-        for unit in &down {
-            steps.insert(unit.clone(), progress.step("start", unit.as_str()).await);
-        }
-        for unit in up.iter().chain(&held) {
-            steps.insert(unit.clone(), progress.step("restart", unit.as_str()).await);
+        let restarts = up.iter().chain(&held).map(|unit| (unit, "restart"));
+        for (unit, verb) in down.iter().map(|unit| (unit, "start")).chain(restarts) {
+            steps.insert(unit.clone(), progress.step(verb, unit.as_str()).await);
         }
         let deadline = containers
             .values()

@@ -81,7 +81,7 @@ impl Engine {
             if differs {
                 return Err(EngineError::OtherNetwork { network: name.clone() });
             }
-            if spec.makes().extra.iter().next().is_some() {
+            if !spec.makes().extra.is_empty() {
                 told.push(format!("the network {name} is there already, and is taken as it is"));
             }
         }

@@ -126,29 +126,8 @@ fn networks(
     let mut fixed: Vec<(String, Vec<String>)> = Vec::new();
     for (name, options, place) in wanted {
         let network = network_name(scope, part, &name, &place);
-        let mut own = Vec::new();
-        for (key, value) in options.iter().filter_map(Node::map).flatten() {
-            let text = value.text().unwrap_or_default();
-            let what = format!("networks.{name}.{}", key.text);
-            match key.text.as_str() {
-                "aliases" => {
-                    aliases.extend(value.texts().iter().map(|(text, _)| (*text).to_owned()));
-                }
-                "priority" => {}
-                _ if value.is_null() || key.text.starts_with("x-") => {}
-                word @ ("ipv4_address" | "ipv6_address" | "mac_address") if is_address(text) => {
-                    match (word, is_one) {
-                        ("ipv4_address", true) => part.extra(Section::Container, "IP", text),
-                        ("ipv6_address", true) => part.extra(Section::Container, "IP6", text),
-                        (_, true) => part.podman_arg(&format!("--mac-address={text}")),
-                        ("ipv4_address", false) => own.push(format!("ip={text}")),
-                        ("ipv6_address", false) => own.push(format!("ip6={text}")),
-                        (_, false) => own.push(format!("mac={text}")),
-                    }
-                }
-                _ => scope.tell(part, Lost, (&key.place, &what), "podman has nothing like it"),
-            }
-        }
+        let own = options.map(|own| options_of(scope, part, (&name, &own, is_one), &mut aliases));
+        let own = own.unwrap_or_default();
         if !own.is_empty() {
             fixed.push((network, own));
         } else if !names.contains(&network) {
@@ -161,9 +140,9 @@ fn networks(
     let mut aliases: Vec<String> = aliases.into_iter().filter(|alias| is_alias(alias)).collect();
     for (network, own) in fixed {
         // Names go with the option where no network stands alone.
-        let named = aliases.iter().filter(|_| names.is_empty());
-        let named = named.map(|name| format!("alias={name}"));
-        let own: Vec<String> = own.into_iter().chain(named).collect();
+        let also = aliases.iter().filter(|_| names.is_empty());
+        let also = also.map(|name| format!("alias={name}"));
+        let own: Vec<String> = own.into_iter().chain(also).collect();
         part.extra(Section::Container, "Network", format!("{network}.network:{}", own.join(",")));
         scope.things.network(&network);
     }
@@ -174,6 +153,40 @@ fn networks(
         1 => names.pop().map(OneOrMany::One),
         _ => Some(OneOrMany::Many(names)),
     };
+}
+
+/// Reads what a service says of one of its networks, the only one or not:
+/// names go to the `aliases`. Returns options of the network in podman's words.
+fn options_of(
+    scope: &mut Scope<'_>,
+    part: &mut Part,
+    (name, options, is_one): (&str, &Node, bool),
+    aliases: &mut BTreeSet<String>,
+) -> Vec<String> {
+    let mut own = Vec::new();
+    for (key, value) in options.map().unwrap_or_default() {
+        let text = value.text().unwrap_or_default();
+        let what = format!("networks.{name}.{}", key.text);
+        match key.text.as_str() {
+            "aliases" => {
+                aliases.extend(value.texts().iter().map(|(text, _)| (*text).to_owned()));
+            }
+            "priority" => {}
+            _ if value.is_null() || key.text.starts_with("x-") => {}
+            word @ ("ipv4_address" | "ipv6_address" | "mac_address") if is_address(text) => {
+                match (word, is_one) {
+                    ("ipv4_address", true) => part.extra(Section::Container, "IP", text),
+                    ("ipv6_address", true) => part.extra(Section::Container, "IP6", text),
+                    (_, true) => part.podman_arg(&format!("--mac-address={text}")),
+                    ("ipv4_address", false) => own.push(format!("ip={text}")),
+                    ("ipv6_address", false) => own.push(format!("ip6={text}")),
+                    (_, false) => own.push(format!("mac={text}")),
+                }
+            }
+            _ => scope.tell(part, Lost, (&key.place, &what), "podman has nothing like it"),
+        }
+    }
+    own
 }
 
 /// Tells whether a text can be an address of a network card.

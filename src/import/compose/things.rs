@@ -131,7 +131,7 @@ fn addresses(reader: &mut Reader<'_, '_>, key: &Key, node: &Node) {
         match own.text.as_str() {
             "driver" if value.text() == Some("default") => {}
             "driver" => {
-                reader.line(key, ("Network", "IPAMDriver", value.text().unwrap_or_default()))
+                reader.line(key, ("Network", "IPAMDriver", value.text().unwrap_or_default()));
             }
             "config" => {
                 let pools = value.list().unwrap_or_default();

@@ -63,7 +63,7 @@ fn volume(scope: &mut Scope<'_>, unit: &Unit) {
         let at = (unit, line);
         match (line.section.as_str(), line.key.as_str()) {
             ("Volume", "VolumeName") => {}
-            ("Volume", "Image") if line.value.ends_with(".image") => {
+            ("Volume", "Image") if line.value.strip_suffix(".image").is_some() => {
                 let own = scope.set.units.get(&line.value).and_then(|u| u.last("Image", "Image"));
                 match own.map(|own| own.value.clone()) {
                     Some(image) => scope.things.volume_line(&name, ("Volume", "Image", &image)),
