@@ -255,3 +255,10 @@ fn files_that_are_none_are_told() {
     let words = vec!["podman".to_owned(), "run".to_owned()];
     assert!(run::import(&run::Source::Words(words), &mut none, &run::Options::default()).is_err());
 }
+
+#[test]
+fn what_no_definition_can_say_has_its_place() {
+    let text = "services:\n  web: {image: good}\n  db:\n    image: 'x:'\n";
+    let error = compose(&[("/a/compose.yaml", text)]).unwrap_err().to_string();
+    assert!(error.contains("/a/compose.yaml:3:3: services.db: "), "{error}");
+}

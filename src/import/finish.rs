@@ -49,7 +49,14 @@ pub(super) fn finish(sheet: Sheet) -> Result<Imported, Unfinished> {
             }
             Err(invalid) => invalid,
         };
-        let lines = || invalid.diagnostics.iter().map(|d| d.message.clone()).collect();
+        let lines = || {
+            let at = |mistake: &Diagnostic| {
+                let part = path_of(&text, mistake).and_then(|path| part(&places, &path).cloned());
+                let at = part.map(|(what, place)| format!("{place}: {what}: ")).unwrap_or_default();
+                format!("{at}{}", mistake.message)
+            };
+            invalid.diagnostics.iter().map(at).collect()
+        };
         let removed = invalid.diagnostics.iter().find_map(|mistake| {
             let path = path_of(&text, mistake)?;
             let (draft, path) = without(&draft, &path)?;
@@ -69,13 +76,14 @@ pub(super) fn finish(sheet: Sheet) -> Result<Imported, Unfinished> {
     Err(Unfinished::Invalid(vec!["too much of it is not what a definition may say".to_owned()]))
 }
 
+/// Returns what the component at a path was in the source.
+fn part<'a>(places: &'a [(String, Place)], path: &str) -> Option<&'a (String, Place)> {
+    let (index, _) = path.strip_prefix("components[")?.split_once(']')?;
+    places.get(index.parse::<usize>().ok()?)
+}
+
 fn note(places: &[(String, Place)], path: &str, mistake: &Diagnostic) -> Note {
-    let index = path
-        .strip_prefix("components[")
-        .and_then(|rest| rest.split_once(']'))
-        .and_then(|(index, _)| index.parse::<usize>().ok());
-    let (what, place) = index
-        .and_then(|index| places.get(index))
+    let (what, place) = part(places, path)
         .or(places.first())
         .cloned()
         .unwrap_or_else(|| (String::new(), Place { file: String::new(), line: 1, column: 1 }));

@@ -59,6 +59,8 @@ podman container create -q --name=shop-much --user 1234:1234 --cap-drop ALL --ca
 podman start shop-much >/dev/null
 # 8: in a network, found by other names.
 podman run -d --name shop-net --network shopnet --network-alias neighbour -p 8108:8080 --log-driver k8s-file $web
+podman network create --internal shopmore >/dev/null
+podman network connect --alias also shopmore shop-net
 # 9: a Quadlet file with a drop-in, behind another one.
 cat >.config/containers/systemd/shop-unit.container <<END
 [Unit]
@@ -249,6 +251,8 @@ fn ten_containers_made_by_hand_are_taken_over_with_all_that_they_are() {
         "",
     )
     .ok();
+    let aliases = "podman container inspect -f '{{range .NetworkSettings.Networks}}{{.Aliases}}{{end}}' shop-net";
+    node.as_mcp(aliases, "").ok().says("also");
     // Deployed as it stands, nothing changes.
     node.mcp(&["adopt", "shop", "--yes"]).code(1).says("is MCP's already");
     node.mcp(&["deploy", "shop"]).ok().says("nothing to do");

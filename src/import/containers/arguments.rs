@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::settle::{HELD, is_of_a_keeper, more_networks, published};
+use super::settle::{HELD, is_of_a_keeper, joined, published};
 use super::{ContainersError, Live};
 use crate::definition::model::Command;
 use crate::import::check::check_words;
@@ -83,8 +83,11 @@ fn as_it_is(run: &Run, live: &Live) -> Lines {
     for port in published(live) {
         add(shown("publish", &port_line(&port)));
     }
-    for network in more_networks(run, live) {
-        add(shown("network", &network));
+    for network in joined(run, live) {
+        add(shown("network", network.name));
+        for alias in network.aliases {
+            add(shown("network-alias", alias));
+        }
     }
     let stop_timeout = container.config.stop_timeout.to_string();
     for (name, value) in [

@@ -179,7 +179,18 @@ pub struct Secret {
 pub struct NetworkSettings {
     /// By name.
     #[serde(default, deserialize_with = "nullable")]
-    pub networks: BTreeMap<String, serde_json::Value>,
+    pub networks: BTreeMap<String, JoinedNetwork>,
+}
+
+/// A container in a network.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+pub struct JoinedNetwork {
+    /// Its address there; may be empty.
+    #[serde(default, rename = "IPAddress", deserialize_with = "nullable")]
+    pub ip_address: String,
+    /// The names by which it is found.
+    #[serde(default, rename = "Aliases", deserialize_with = "nullable")]
+    pub aliases: Vec<String>,
 }
 
 /// An image, as `podman image inspect` tells it.

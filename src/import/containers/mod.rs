@@ -22,11 +22,10 @@ use super::naming::short;
 use super::note::{NoteKind, Notes};
 use super::quadlet::Around;
 use super::run::apply::apply;
-use super::run::parse::parse;
+use super::run::parse::{Run, parse};
 use super::run::split::of_container;
 use super::run::{Options, Scope, Wrong, renamed};
 use super::sheet::{Part, Section, Sheet};
-use super::things::Things;
 
 use crate::names::{ComponentName, ServiceName};
 
@@ -138,14 +137,7 @@ pub fn import(
     let by_container: Vec<(&str, &ComponentName)> =
         live.iter().map(|live| live.container.name.as_str()).zip(&names).collect();
     let options = Options::default();
-    let mut scope = Scope {
-        options: &options,
-        files,
-        notes: Notes::default(),
-        service: service.clone(),
-        is_docker: false,
-        things: Things::default(),
-    };
+    let mut scope = Scope::new(&options, files, Notes::default(), service);
     let mut sheet = Sheet::default();
     let mut volume_names = BTreeMap::new();
     let mut taken = Vec::new();
@@ -155,6 +147,7 @@ pub fn import(
         let Some(mut run) = parse(&command)? else {
             return Err(ContainersError::NoCommand { container });
         };
+        let addresses = addresses(&run, live);
         let required = settle::required(&mut run);
         let mut names = VolumeNames { service, component: name, given: &mut volume_names };
         let volumes = settle::settle(&mut run, live, &mut names);
@@ -162,6 +155,9 @@ pub fn import(
         let mut part = Part::new(name.as_str(), &container, run.place.clone());
         part.remark("", format!("From the container {container}."));
         apply(&mut scope, &mut part, &run);
+        for (key, message) in addresses {
+            part.tell(&mut scope.notes, NoteKind::Todo, (&run.place, &key), message);
+        }
         for target in nameless {
             part.extra(Section::Container, "Volume", target);
         }
@@ -188,6 +184,23 @@ pub fn import(
     let mut imported = finish(sheet)?;
     imported.notes.retain(|note| note.kind != NoteKind::Needless);
     Ok(Adoption { imported, taken })
+}
+
+/// Returns what is to be told of a container's addresses in networks that it
+/// joined later, by what each is about.
+fn addresses(run: &Run, live: &Live) -> Vec<(String, String)> {
+    let told = |network: &settle::Joined<'_>| {
+        let settle::Joined { name, address, .. } = network;
+        let message = format!(
+            "its address there is {address}, and podman may choose another one; extra.Container.Network = \"{name}.network:ip={address}\" in place of the name keeps it"
+        );
+        (format!("networks.{name}"), message)
+    };
+    settle::joined(run, live)
+        .iter()
+        .filter(|network| !network.address.is_empty())
+        .map(told)
+        .collect()
 }
 
 /// Returns the component that each container becomes.

@@ -138,13 +138,26 @@ pub(super) fn published(live: &Live) -> Vec<String> {
 
 /// The networks as they are: it may have been connected to more since.
 fn networks(run: &mut Run, live: &Live) {
-    for name in more_networks(run, live) {
-        add(run, "network", name);
+    for network in joined(run, live) {
+        add(run, "network", network.name.to_owned());
+        for alias in network.aliases {
+            add(run, "network-alias", alias.to_owned());
+        }
     }
 }
 
-/// Returns the networks that a container is in without its call saying so.
-pub(super) fn more_networks(run: &Run, live: &Live) -> Vec<String> {
+/// A network that a container is in without its call saying so.
+pub(super) struct Joined<'a> {
+    /// Its name.
+    pub(super) name: &'a str,
+    /// The names by which the container is found in it, its own aside.
+    pub(super) aliases: Vec<&'a str>,
+    /// The address of the container in it; may be empty.
+    pub(super) address: &'a str,
+}
+
+/// Returns those (`podman-network-connect(1)`).
+pub(super) fn joined<'a>(run: &Run, live: &'a Live) -> Vec<Joined<'a>> {
     let says = |name: &str| {
         run.flags.iter().any(|flag| {
             flag.name == "network"
@@ -153,8 +166,17 @@ pub(super) fn more_networks(run: &Run, live: &Live) -> Vec<String> {
     };
     let is_usual =
         |name: &str| matches!(name, "podman" | "pasta" | "slirp4netns" | "host" | "none");
-    let all = live.container.network_settings.networks.keys();
-    all.filter(|name| !is_usual(name) && !says(name)).cloned().collect()
+    let container = &live.container;
+    // Podman adds the beginning of the container's number by itself.
+    let is_own = |alias: &&str| *alias == container.name || container.id.starts_with(*alias);
+    let all = container.network_settings.networks.iter();
+    all.filter(|(name, _)| !is_usual(name) && !says(name))
+        .map(|(name, network)| Joined {
+            name,
+            aliases: network.aliases.iter().map(String::as_str).filter(|a| !is_own(a)).collect(),
+            address: &network.ip_address,
+        })
+        .collect()
 }
 
 /// What podman has filled in where nothing was said, and a definition would

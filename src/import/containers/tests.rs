@@ -119,3 +119,22 @@ fn a_container_without_a_command_is_refused() {
     let refused = import(&"web".parse().unwrap(), &[live("web", &[], "")], &mut NoFiles);
     assert!(matches!(refused, Err(ContainersError::NoCommand { .. })), "{refused:?}");
 }
+
+#[test]
+fn a_network_that_was_joined_later_keeps_its_names_and_its_address_is_told() {
+    let networks = r#""NetworkSettings": {"Networks": {
+        "one": {"IPAddress": "10.1.0.2", "Aliases": ["abababababab"]},
+        "two": {"IPAddress": "10.2.0.77", "Aliases": ["zz", "web-app", "abababababab"]}}},"#;
+    let mut app = live(
+        "web-app",
+        &["podman", "run", "--name", "web-app", "--network", "one", "a:1"],
+        networks,
+    );
+    app.container.host_config.port_bindings.clear();
+    let Adoption { imported, taken: _ } = imported(&[app]);
+    assert!(imported.text.contains("network = [\"one\", \"two\"]"), "{}", imported.text);
+    assert!(imported.text.contains("aliases = [\"zz\"]"), "{}", imported.text);
+    let told: Vec<String> = imported.notes.iter().map(ToString::to_string).collect();
+    assert!(told.iter().any(|note| note.contains("two.network:ip=10.2.0.77")), "{told:?}");
+    assert!(!told.iter().any(|note| note.contains("10.1.0.2")), "{told:?}");
+}

@@ -74,6 +74,18 @@ pub(super) struct Scope<'a> {
     pub(super) things: Things,
 }
 
+impl<'a> Scope<'a> {
+    pub(super) fn new(
+        options: &'a Options,
+        files: &'a dyn Files,
+        notes: Notes,
+        service: &ServiceName,
+    ) -> Self {
+        let (service, things) = (service.clone(), Things::default());
+        Self { options, files, notes, service, is_docker: false, things }
+    }
+}
+
 impl Scope<'_> {
     fn tell(
         &mut self,
@@ -118,14 +130,7 @@ pub fn import(
     let wish = options.name.clone().or_else(|| alike(&plain));
     let wish = wish.unwrap_or_else(|| first.name());
     let service = named(&wish, &first.place, &mut notes);
-    let mut scope = Scope {
-        options,
-        files,
-        notes,
-        service: service.clone(),
-        is_docker: false,
-        things: Things::default(),
-    };
+    let mut scope = Scope::new(options, files, notes, &service);
     let mut sheet = Sheet::default();
     let mut taken: Vec<String> = Vec::new();
     for (run, name) in runs.iter().zip(&names) {

@@ -223,8 +223,11 @@ pub(in crate::import) fn parse(command: &Command) -> Result<Option<Run>, Wrong> 
     let Some(verb) = verb.map(|verb| verb + program + 1) else { return Ok(None) };
     // Between the two stand options of the program, and `container`.
     let between = words.iter().take(verb).skip(program + 1);
-    let other = between.clone().find(|(word, _)| {
-        !word.starts_with('-') && word != "container" && !word.contains(['/', '=', ':'])
+    let other = words.iter().skip(program).zip(between).find(|((before, _), (word, _))| {
+        !word.starts_with('-')
+            && word != "container"
+            && !word.contains(['/', '=', ':'])
+            && !GLOBAL.contains(&before.as_str())
     });
     if other.is_some() {
         return Ok(None);
@@ -260,6 +263,38 @@ pub(in crate::import) fn parse(command: &Command) -> Result<Option<Run>, Wrong> 
         is_live: false,
     }))
 }
+
+/// Options before the verb that take the next word (`podman(1)`, `docker(1)`).
+const GLOBAL: &[&str] = &[
+    "-H",
+    "-c",
+    "-l",
+    "--cgroup-manager",
+    "--config",
+    "--conmon",
+    "--connection",
+    "--context",
+    "--db-backend",
+    "--events-backend",
+    "--host",
+    "--identity",
+    "--imagestore",
+    "--log-level",
+    "--module",
+    "--network-cmd-path",
+    "--network-config-dir",
+    "--out",
+    "--root",
+    "--runroot",
+    "--runtime",
+    "--runtime-flag",
+    "--ssh",
+    "--storage-driver",
+    "--storage-opt",
+    "--tmpdir",
+    "--url",
+    "--volumepath",
+];
 
 /// Tells whether it is known if an option takes a value.
 fn is_known(name: &str) -> bool {
@@ -370,6 +405,13 @@ mod tests {
     fn what_is_no_run_is_not_taken() {
         for line in ["echo run", "podman pull x", "podman network create run", "ls"] {
             assert_eq!(read(line), None, "{line}");
+        }
+        for line in [
+            "docker --context foo run --name z x",
+            "podman --log-level debug run --name z x",
+            "podman --remote=false --connection here container create --name z x",
+        ] {
+            assert_eq!(read(line).unwrap().name(), "z", "{line}");
         }
         for line in ["podman run", "podman run -d", "podman run --name"] {
             let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
