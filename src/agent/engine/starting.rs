@@ -123,11 +123,7 @@ impl Engine {
             .into_iter()
             .partition(|s| matches!(s.active, ActiveState::Inactive | ActiveState::Failed));
         self.forget_ends(&down, containers.values().copied()).await?;
-        // A job that waits for systemd's next attempt holds back what depends
-        // on it. A restart without regard to dependencies would let that go,
-        // one with regard keeps the job (seen with systemd 257).
-        let (held, up): (Vec<_>, Vec<_>) =
-            up.into_iter().partition(|s| s.sub.starts_with("auto-restart") && s.job.is_some());
+        let (held, up) = self.holding_back(up).await?;
         let (down, up, held) = (names(down), names(up), names(held));
         let mut steps: BTreeMap<UnitName, Step<'_>> = BTreeMap::new();
         let restarts = up.iter().chain(&held).map(|unit| (unit, "restart"));
@@ -175,6 +171,27 @@ impl Engine {
             }
         }
         Ok(started)
+    }
+
+    /// Takes the units out whose jobs hold others back while they wait for
+    /// systemd's next attempt, as in a boot. A restart without regard to
+    /// dependencies would let those go, one with regard keeps the job (seen
+    /// with systemd 257); it would restart what depends on them, but that is
+    /// not up yet.
+    async fn holding_back(
+        &self,
+        units: Vec<ListedUnit>,
+    ) -> Result<(Vec<ListedUnit>, Vec<ListedUnit>), SystemdError> {
+        let tries = |unit: &ListedUnit| unit.sub.starts_with("auto-restart") && unit.job.is_some();
+        if !units.iter().any(tries) {
+            return Ok((Vec::new(), units));
+        }
+        let all = self.manager().list_units(&["*.service", "*.target"]).await?;
+        let waits = |unit: &ListedUnit| unit.job.is_some() && unit.active == ActiveState::Inactive;
+        if !all.iter().any(waits) {
+            return Ok((Vec::new(), units));
+        }
+        Ok(units.into_iter().partition(tries))
     }
 
     /// Says why a component did not become ready: for itself, or because a
