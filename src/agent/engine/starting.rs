@@ -9,8 +9,9 @@ use crate::agent::deploy_state::DeployEvent;
 use crate::agent::progress::{Failure, Progress, Step};
 use crate::deployment::{Container, Deployment};
 use crate::names::{ComponentName, UnitName};
-use crate::podman::pause;
+use crate::podman::{self, PodmanError, pause};
 use crate::systemd::{ActiveState, Change, JobMode, JobResult, Jobs, ListedUnit, SystemdError};
+use crate::telemetry::Chain;
 
 /// What systemd needs on top of a unit's own timeouts.
 pub(super) const MARGIN: Duration = Duration::from_secs(30);
@@ -36,16 +37,21 @@ impl Engine {
     /// process, and the networks and volumes of a deployment.
     pub(super) async fn make_ground(&self, deployment: &Deployment) -> Result<(), EngineError> {
         self.hold_pause_process().await?;
-        let networks = deployment.networks().into_iter().map(UnitName::network);
-        let volume = |name| UnitName::volume(&deployment.service, name);
-        let described = deployment.volume_specs.keys().map(volume);
-        // Their units only remember that they were made: made again, what was
-        // removed meanwhile is there, and what is there stays.
-        let again: Vec<UnitName> = networks.chain(described).collect();
-        let rest = deployment.volumes().into_iter().map(volume);
-        let rest: Vec<UnitName> = rest.filter(|unit| !again.contains(unit)).collect();
-        for (unit, anew) in again.iter().map(|u| (u, true)).chain(rest.iter().map(|u| (u, false))) {
-            let result = if anew {
+        let mut units: Vec<(UnitName, bool)> = Vec::new();
+        for network in deployment.networks() {
+            let there = podman::network(network).await.map(|found| found.is_some());
+            units.push((UnitName::network(network), is_missing(there)));
+        }
+        for volume in deployment.volumes() {
+            let unit = UnitName::volume(&deployment.service, volume);
+            let described = deployment.volume_specs.contains_key(volume);
+            let name = deployment.podman_volume(volume);
+            let missing = described && is_missing(podman::volume_exists(&name).await);
+            units.push((unit, missing));
+        }
+        for (unit, missing) in &units {
+            // A unit only remembers that it was made once.
+            let result = if *missing {
                 self.manager().restart(unit, JobMode::IgnoreDependencies, MARGIN * 2).await?
             } else {
                 self.manager().start(unit, JobMode::Replace, MARGIN * 2).await?
@@ -227,10 +233,11 @@ impl Engine {
             }
         };
         let listed = self.manager().listed(&units).await?;
-        let Some(failed) = listed.into_iter().find(|unit| unit.sub.starts_with("auto-restart"))
-        else {
-            return Ok(None);
+        // One whose restart has not begun yet still waits from before.
+        let gave_up = |unit: &ListedUnit| {
+            unit.sub.starts_with("auto-restart") && unit.job.as_deref() != Some("restart")
         };
+        let Some(failed) = listed.into_iter().find(gave_up) else { return Ok(None) };
         let states = self.manager().unit_states(std::slice::from_ref(&failed.name)).await?;
         let ended = states.into_iter().find_map(|state| state.ended);
         Ok(Some((failed.name, ended.map(|ended| ended.result).unwrap_or_default())))
@@ -350,6 +357,16 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Tells whether podman lacks something; where it does not say, its unit is
+/// believed.
+fn is_missing(there: Result<bool, PodmanError>) -> bool {
+    there
+        .inspect_err(
+            |error| tracing::debug!(error = %Chain(error), "podman does not say what it has"),
+        )
+        .is_ok_and(|there| !there)
 }
 
 fn names(listed: Vec<ListedUnit>) -> Vec<UnitName> {
