@@ -395,6 +395,6 @@ fn verdict(result: Result<JobResult, SystemdError>) -> Result<(), String> {
         Ok(JobResult::Done) => Ok(()),
         Ok(other) => Err(other.to_string()),
         Err(SystemdError::Deadline { .. }) => Err("timeout".to_owned()),
-        Err(error) => Err(crate::telemetry::Chain(&error).to_string()),
+        Err(error) => Err(Chain(&error).to_string()),
     }
 }
