@@ -116,6 +116,17 @@ impl Deployment {
         self.volume_spec(volume).name.unwrap_or_else(|| format!("{}-{volume}", self.service))
     }
 
+    /// Returns the deployment without what its definition puts into units as it
+    /// is.
+    #[must_use]
+    pub fn without_extra(&self) -> Self {
+        let mut bare = self.clone();
+        bare.containers.iter_mut().for_each(|c| c.spec.extra.clear());
+        bare.network_specs.values_mut().for_each(|spec| spec.extra.clear());
+        bare.volume_specs.values_mut().for_each(|spec| spec.extra.clear());
+        bare
+    }
+
     /// Returns the container of a component.
     pub fn container(&self, component: &ComponentName) -> Option<&Container> {
         self.containers.iter().find(|c| c.spec.name == *component)

@@ -112,7 +112,7 @@ impl Sheet {
         for line in head.into_iter().chain(notes.heads()) {
             draft.remarks.add("", line);
         }
-        let (networks, volumes) = things.tables();
+        let Things { networks, volumes, .. } = things;
         draft.definition.networks = (!networks.is_empty()).then_some(networks);
         draft.definition.volumes = (!volumes.is_empty()).then_some(volumes);
         let mut places = Vec::new();

@@ -63,11 +63,6 @@ impl Things {
     pub(super) fn volume_line(&mut self, name: &str, line: (&str, &str, &str)) {
         add(&mut self.volumes.entry(name.to_owned()).or_default().extra, line);
     }
-
-    /// Returns the tables of the definition.
-    pub(super) fn tables(self) -> (BTreeMap<String, Network>, BTreeMap<String, Volume>) {
-        (self.networks, self.volumes)
-    }
 }
 
 fn add(extra: &mut Option<Extra>, (section, key, value): (&str, &str, &str)) {

@@ -200,8 +200,7 @@ impl Engine {
         let toolchain = self.toolchain()?;
         let (generator, agent) = (&toolchain.generator, toolchain.renderer.agent());
         let root = self.tools().store.search_root();
-        let mut bare = deployment.clone();
-        bare.containers.iter_mut().for_each(|c| c.spec.extra.clear());
+        let bare = deployment.without_extra();
         let bare_set = toolchain.renderer.render(&bare, "")?;
         let without = generator.check_alone(&bare_set, root).await?;
         // What podman reads otherwise than it is meant stays a difference.

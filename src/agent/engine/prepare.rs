@@ -398,10 +398,7 @@ impl Engine {
         }
         // A person's drop-ins and `extra` keys may add to what is meant;
         // without them nothing may differ.
-        let mut bare = deployment.clone();
-        bare.containers.iter_mut().for_each(|c| c.spec.extra.clear());
-        bare.network_specs.values_mut().for_each(|spec| spec.extra.clear());
-        bare.volume_specs.values_mut().for_each(|spec| spec.extra.clear());
+        let bare = deployment.without_extra();
         let bare_set = toolchain.renderer.render(&bare, "")?;
         let alone = generator.check_alone(&bare_set, self.tools().store.search_root()).await?;
         let messages = shown(proof::compare(&bare, agent, &alone.units));

@@ -1,6 +1,7 @@
 //! `volumes`, `tmpfs`, `secrets` and `configs`.
 
 use super::convert::Scope;
+use super::things;
 use super::yaml::Node;
 use crate::definition::is_mount_option;
 use crate::import::files::{absolute, directory};
@@ -116,10 +117,7 @@ fn volume(
         mount(scope, part, place, (&device, target, &options));
         return;
     }
-    let external = get("external");
-    let is_external =
-        external.is_some_and(|node| node.truth() == Some(true) || node.map().is_some());
-    let named = get("name").or(external.and_then(|node| node.get("name"))).and_then(Node::text);
+    let (is_external, named) = things::origin(own.as_ref());
     let name = scope.volumes.get(source).cloned().unwrap_or_else(|| label(source));
     if is_external || named.is_some() {
         let podmans = named.unwrap_or(source).to_owned();

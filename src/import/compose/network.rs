@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::convert::Scope;
+use super::things;
 use super::yaml::{Key, Node};
 use crate::definition::model::OneOrMany;
 use crate::import::note::NoteKind::{Changed, Lost, Todo};
@@ -204,13 +205,7 @@ fn network_name(scope: &mut Scope<'_>, part: &mut Part, name: &str, place: &Plac
         return known.clone();
     }
     let own = scope.top("networks", name).cloned();
-    let external = own.as_ref().and_then(|own| own.get("external"));
-    let is_external =
-        external.is_some_and(|node| node.truth() == Some(true) || node.map().is_some());
-    let named = own
-        .as_ref()
-        .and_then(|own| own.get("name").or(external.and_then(|node| node.get("name"))))
-        .and_then(Node::text);
+    let (is_external, named) = things::origin(own.as_ref());
     let wish = match named {
         Some(named) => named.to_owned(),
         None if is_external => name.to_owned(),

@@ -25,11 +25,8 @@ const NETWORK_OPTIONS: &[&str] = &[
 /// Reads those that are used.
 pub(super) fn convert(scope: &mut Scope<'_>) {
     for (source, name) in scope.networks_used.clone() {
-        let external = |own: &Node| {
-            own.get("external")
-                .is_some_and(|node| node.truth() == Some(true) || node.map().is_some())
-        };
-        if let Some(own) = scope.top("networks", &source).filter(|own| !external(own)).cloned() {
+        let own = scope.top("networks", &source).filter(|own| !origin(Some(own)).0);
+        if let Some(own) = own.cloned() {
             let what = format!("networks.{source}");
             network(&mut Reader { scope, what, name: &name }, &own);
         }
@@ -40,6 +37,16 @@ pub(super) fn convert(scope: &mut Scope<'_>) {
             volume(&mut Reader { scope, what, name: &name }, &own);
         }
     }
+}
+
+/// Tells whether somebody else makes a network or volume, and the name that it
+/// is given, if it is.
+pub(super) fn origin(own: Option<&Node>) -> (bool, Option<&str>) {
+    let external = own.and_then(|own| own.get("external"));
+    let is_external =
+        external.is_some_and(|node| node.truth() == Some(true) || node.map().is_some());
+    let named = own.and_then(|own| own.get("name").or(external.and_then(|node| node.get("name"))));
+    (is_external, named.and_then(Node::text))
 }
 
 /// What a table is read into.
