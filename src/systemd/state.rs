@@ -103,6 +103,46 @@ pub struct ListedUnit {
     pub job: Option<String>,
 }
 
+impl ListedUnit {
+    /// Tells whether it is up, or coming up.
+    pub fn is_up(&self) -> bool {
+        is_up(&self.active, &self.sub)
+    }
+
+    /// Tells whether it has failed, and systemd waits before it tries again.
+    pub fn waits_to_be_tried(&self) -> bool {
+        waits_to_be_tried(&self.sub)
+    }
+}
+
+impl UnitState {
+    /// Tells whether it is up, or coming up.
+    pub fn is_up(&self) -> bool {
+        is_up(&self.active, &self.sub)
+    }
+
+    /// Tells whether it has failed, and systemd waits before it tries again.
+    pub fn waits_to_be_tried(&self) -> bool {
+        waits_to_be_tried(&self.sub)
+    }
+
+    /// Tells whether it has failed and systemd is trying it once more at this
+    /// moment: that attempt may know nothing of what was mended meanwhile.
+    pub fn is_tried_again(&self) -> bool {
+        self.active == ActiveState::Activating && self.restarts > 0
+    }
+}
+
+fn is_up(active: &ActiveState, sub: &str) -> bool {
+    matches!(active, ActiveState::Active | ActiveState::Reloading)
+        || (*active == ActiveState::Activating && !waits_to_be_tried(sub))
+}
+
+fn waits_to_be_tried(sub: &str) -> bool {
+    // There is `auto-restart-queued` as well.
+    sub.starts_with("auto-restart")
+}
+
 impl From<UnitRow> for ListedUnit {
     fn from(row: UnitRow) -> Self {
         let (name, _, load, active, sub, _, _, job_number, job_kind, _) = row;

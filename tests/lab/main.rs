@@ -81,6 +81,7 @@ mod service_new;
 mod sync;
 mod things;
 mod top;
+mod tried_again;
 mod undeploy;
 mod upgrade;
 mod user_service;

@@ -1,11 +1,23 @@
 //! One command and its answer.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 /// Seconds that any command may take.
 const DEADLINE_S: &str = "180";
+
+thread_local! {
+    /// The last answer that this test got.
+    static LAST: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Returns what the last command of this test answered, for whoever waited
+/// in vain for another answer.
+pub fn last_answer() -> String {
+    LAST.with_borrow(Clone::clone)
+}
 
 /// The answer of a command.
 #[derive(Clone, PartialEq, Eq)]
@@ -47,12 +59,14 @@ impl Answer {
             scope.spawn(move || drop(stdin.write_all(input.as_bytes())));
             child.wait_with_output().unwrap()
         });
-        Self {
+        let answer = Self {
             command: name,
             code: output.status.code().unwrap_or(-1),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
             err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        };
+        LAST.set(format!("{answer:?}"));
+        answer
     }
 
     /// Demands an exit code.

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::run::last_answer;
+
 /// The one deadline: far beyond what anything needs, also on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(180);
 
@@ -19,7 +21,11 @@ pub fn until_within<T>(time: Duration, what: &str, mut look: impl FnMut() -> Opt
         if let Some(seen) = look() {
             return seen;
         }
-        assert!(Instant::now() < end, "it did not come to this within {time:?}: {what}");
+        assert!(
+            Instant::now() < end,
+            "it did not come to this within {time:?}: {what}\nlast answer: {}",
+            last_answer()
+        );
         pause(Duration::from_millis(50));
     }
 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use super::accepted::container_units;
 use super::boot::PODMAN;
-use super::status::is_up;
 use super::{Accepted, Engine, EngineError, preflight};
 use crate::agent::boot_verify::generated::Made;
 use crate::agent::boot_verify::limits::{self, Defaults};
@@ -28,7 +27,7 @@ use crate::quadlet::Place;
 use crate::quadlet::boot_graph::{Found, Graph};
 use crate::quadlet::proof::{self, Mismatch};
 use crate::quadlet::render::{self, node_units};
-use crate::systemd::{ServiceLimits, SystemManager};
+use crate::systemd::{ListedUnit, ServiceLimits, SystemManager};
 use crate::telemetry::Chain;
 use crate::units::GeneratorReport;
 use crate::units::load_path::LoadPath;
@@ -419,9 +418,7 @@ impl Engine {
     async fn running(&self, services: &[Arc<Accepted>]) -> Vec<UnitName> {
         let units: Vec<_> = services.iter().flat_map(|a| container_units(&a.deployment)).collect();
         match self.manager().listed(&units).await {
-            Ok(rows) => {
-                rows.into_iter().filter(|r| is_up(&r.active, &r.sub)).map(|r| r.name).collect()
-            }
+            Ok(rows) => rows.into_iter().filter(ListedUnit::is_up).map(|r| r.name).collect(),
             Err(error) => {
                 tracing::debug!(error = %Chain(&error), "it is not known what runs");
                 units

@@ -381,9 +381,7 @@ impl Engine {
     /// Plans once more, as things are now: images may have been pulled, and
     /// units may have died.
     pub(super) async fn replan(&self, deploy: &Deploy) -> Result<Plan, EngineError> {
-        let up = self.invocations(&container_units(&deploy.new)).await?;
-        let up: BTreeSet<UnitName> =
-            up.into_iter().filter(|(_, id)| id.is_some()).map(|(unit, _)| unit).collect();
+        let up = self.up(&container_units(&deploy.new)).await?;
         let accepted = deploy.old.as_ref().map(|(deployment, set)| plan::Side { deployment, set });
         let images = self.image_states_of(&deploy.new, &deploy.old_images, &deploy.wish).await?;
         let present =

@@ -137,7 +137,7 @@ impl Engine {
         match self.manager().listed(&units).await {
             Ok(listed) => listed
                 .into_iter()
-                .filter(|u| u.load == LoadState::Loaded && super::status::is_up(&u.active, &u.sub))
+                .filter(|u| u.load == LoadState::Loaded && u.is_up())
                 .filter_map(|u| u.name.as_str().strip_suffix(".service").map(str::to_owned))
                 .collect(),
             Err(error) => {

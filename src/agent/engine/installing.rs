@@ -12,6 +12,8 @@ use crate::agent::plan::Action;
 use crate::agent::progress::Progress;
 use crate::deployment::{Container, Deployment};
 use crate::names::{ComponentName, UnitName};
+use crate::quadlet::{Place, render};
+use crate::systemd::{ActiveState, ListedUnit};
 
 impl Engine {
     /// Stops what is gone, and has systemd know the new units.
@@ -35,6 +37,7 @@ impl Engine {
         if !deploy.new.active {
             self.leave_targets(&deploy.service).await?;
         }
+        self.await_attempts(&unchanged(deploy), progress).await?;
         let plan = self.replan(deploy).await?;
         let starts = plan.effects.into_iter().filter(|e| e.action != Action::Stop);
         let wanted: BTreeSet<ComponentName> = starts.map(|e| e.component).collect();
@@ -63,7 +66,7 @@ impl Engine {
         Ok(deploy.new.active && changing.iter().any(|c| !c.forwards.is_empty()))
     }
 
-    /// Stops those containers that run.
+    /// Stops those containers that are not down.
     pub(super) async fn stop_first(
         &self,
         deploy: &mut Deploy,
@@ -71,8 +74,10 @@ impl Engine {
         progress: &Progress,
     ) -> Result<(), EngineError> {
         let units: Vec<UnitName> = stopping.iter().map(|c| c.name.unit()).collect();
-        let up = self.invocations(&units).await?;
-        stopping.retain(|c| up.get(&c.name.unit()).is_some_and(Option::is_some));
+        let listed = self.manager().listed(&units).await?;
+        let down =
+            |unit: &ListedUnit| matches!(unit.active, ActiveState::Inactive | ActiveState::Failed);
+        stopping.retain(|c| listed.iter().any(|u| u.name == c.name.unit() && !down(u)));
         if stopping.is_empty() {
             return Ok(());
         }
@@ -83,6 +88,19 @@ impl Engine {
         step.done().await;
         Ok(())
     }
+}
+
+/// Returns the containers that are as they were: what is being tried of them is
+/// what is wanted.
+fn unchanged(deploy: &Deploy) -> Vec<&Container> {
+    let Some((_, old)) = deploy.old.as_ref().filter(|_| deploy.new.active) else {
+        return Vec::new();
+    };
+    let same = |c: &&Container| {
+        let key = (Place::Quadlet, render::container_file(&c.name));
+        old.files.contains_key(&key) && old.files.get(&key) == deploy.set.files.get(&key)
+    };
+    deploy.new.containers.iter().filter(same).collect()
 }
 
 /// Tells whether a container holds a port that another one is to get.

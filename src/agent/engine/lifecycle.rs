@@ -93,11 +93,12 @@ impl Engine {
         let mut deployment = accepted.deployment.clone();
         deployment.active = true;
         self.switch(accepted, &deployment, progress).await?;
-        let up = self.invocations(&container_units(&deployment)).await?;
+        self.await_attempts(&deployment.containers.iter().collect::<Vec<_>>(), progress).await?;
+        let up = self.up(&container_units(&deployment)).await?;
         let wanted: BTreeSet<ComponentName> = deployment
             .containers
             .iter()
-            .filter(|c| up.get(&c.name.unit()).is_none_or(Option::is_none))
+            .filter(|c| !up.contains(&c.name.unit()))
             .map(|c| c.spec.name.clone())
             .collect();
         let failures = self.start_in_order(&deployment, &wanted, progress, None).await?;
@@ -210,9 +211,7 @@ impl Engine {
         deployment: &Deployment,
         progress: &Progress,
     ) -> Result<Vec<String>, EngineError> {
-        let up = self.invocations(&container_units(deployment)).await?;
-        let up: BTreeSet<UnitName> =
-            up.into_iter().filter(|(_, id)| id.is_some()).map(|(unit, _)| unit).collect();
+        let up = self.up(&container_units(deployment)).await?;
         let effects = plan::stops(deployment, &up);
         self.leave_targets(&deployment.service).await?;
         let held: Vec<&Container> = deployment.containers.iter().collect();

@@ -55,7 +55,7 @@ mod preflight;
 pub mod session;
 mod sources;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -434,10 +434,19 @@ impl Engine {
         Ok(states
             .into_iter()
             .map(|s| {
-                let up = status::is_up(&s.active, &s.sub);
+                let up = s.is_up();
                 (s.name, s.invocation_id.filter(|_| up))
             })
             .collect())
+    }
+
+    /// Returns those of these units that are up, or started by somebody. One
+    /// that has failed is not, also in the moments in which systemd tries it
+    /// once more.
+    async fn up(&self, units: &[UnitName]) -> Result<BTreeSet<UnitName>, EngineError> {
+        let states = self.manager().unit_states(units).await?;
+        let up = states.into_iter().filter(|s| s.is_up() && !s.is_tried_again());
+        Ok(up.map(|s| s.name).collect())
     }
 }
 

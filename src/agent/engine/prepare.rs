@@ -6,9 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{
-    Accepted, Engine, EngineError, ImageWish, accepted, component, preflight, pulling, status,
-};
+use super::{Accepted, Engine, EngineError, ImageWish, accepted, component, preflight, pulling};
 use crate::agent::plan::{self, ImageState, Plan, Present, Side};
 use crate::definition::service::{ExtraKey, Restart};
 use crate::definition::{self, Service};
@@ -219,7 +217,7 @@ impl Engine {
         for before in old.iter().map(|o| &o.set).chain(&disk) {
             plan::keep_unchanged(before, &mut set);
         }
-        let mut up = self.up(old.as_deref(), &deployment).await?;
+        let mut up = self.up_of_either(old.as_deref(), &deployment).await?;
         up.retain(|unit| !assumed.aside.stopped.contains(unit));
         let accepted = old.as_ref().map(|o| Side { deployment: &o.deployment, set: &o.set });
         let recorded = old.as_ref().map(|o| o.images.clone()).unwrap_or_default();
@@ -325,7 +323,7 @@ impl Engine {
     }
 
     /// Returns which of the old and new containers' units run.
-    async fn up(
+    async fn up_of_either(
         &self,
         old: Option<&Accepted>,
         new: &Deployment,
@@ -334,12 +332,7 @@ impl Engine {
         units.extend(old.map(|o| accepted::container_units(&o.deployment)).unwrap_or_default());
         units.sort();
         units.dedup();
-        let listed = self.manager().listed(&units).await?;
-        Ok(listed
-            .into_iter()
-            .filter(|unit| status::is_up(&unit.active, &unit.sub))
-            .map(|unit| unit.name)
-            .collect())
+        self.up(&units).await
     }
 
     pub(super) async fn prove(

@@ -58,11 +58,11 @@ impl Engine {
 
     /// Returns the containers of a deployment whose images are not there.
     async fn missing_images(&self, new: &Deployment) -> Result<Vec<Container>, EngineError> {
-        let up = self.invocations(&container_units(new)).await?;
+        let up = self.up(&container_units(new)).await?;
         let mut missing: Vec<Container> = Vec::new();
         for container in &new.containers {
             let known = missing.iter().any(|m| m.image == container.image);
-            let running = up.get(&container.name.unit()).is_some_and(Option::is_some);
+            let running = up.contains(&container.name.unit());
             // What runs unchanged has its image; only the rest is asked for.
             let same = running
                 && self.find(&new.service).is_some_and(|a| {

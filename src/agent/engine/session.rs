@@ -81,7 +81,7 @@ impl Engine {
         // It may still be starting: then that is what is to be looked into.
         let runs = listed.iter().any(|u| {
             matches!(u.active, ActiveState::Active | ActiveState::Activating)
-                && u.sub != "auto-restart"
+                && !u.waits_to_be_tried()
         });
         if !runs {
             return Err(EngineError::NotRunning { unit });

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::accepted::container_units;
 use super::record::{Record, has_target, known};
-use super::{Accepted, Engine, EngineError, status};
+use super::{Accepted, Engine, EngineError};
 use crate::agent::finding::Finding;
 use crate::agent::rescue::{CHECK, Case, Seen, Source, Verdict, Worth, judge};
 use crate::deployment::Deployment;
@@ -209,7 +209,7 @@ impl Engine {
             .iter()
             .filter(|container| {
                 let unit = container.name.unit();
-                !listed.iter().any(|l| l.name == unit && status::is_up(&l.active, &l.sub))
+                !listed.iter().any(|l| l.name == unit && l.is_up())
             })
             .map(|container| container.spec.name.clone())
             .collect())

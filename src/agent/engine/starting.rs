@@ -179,8 +179,44 @@ impl Engine {
         Ok(started)
     }
 
-    /// Takes the units out whose jobs hold others back while they wait for
-    /// systemd's next attempt, as in a boot. A restart without regard to
+    /// Waits until systemd's attempts at these containers that are under way
+    /// have ended: one may succeed, and to start it anew meanwhile would only
+    /// throw away what it has done.
+    pub(super) async fn await_attempts(
+        &self,
+        containers: &[&Container],
+        progress: &Progress,
+    ) -> Result<(), EngineError> {
+        let units: Vec<UnitName> = containers.iter().map(|c| c.name.unit()).collect();
+        let longest = containers.iter().map(|c| c.start_timeout()).max().unwrap_or_default();
+        let deadline = tokio::time::Instant::now() + longest + MARGIN;
+        let mut watch = self.manager().watch().await?;
+        let mut steps: BTreeMap<UnitName, Step<'_>> = BTreeMap::new();
+        loop {
+            let states = self.manager().unit_states(&units).await?;
+            let tried: BTreeSet<UnitName> =
+                states.into_iter().filter(|s| s.is_tried_again()).map(|s| s.name).collect();
+            for (_, ended) in steps.extract_if(.., |unit, _| !tried.contains(unit)) {
+                ended.done().await;
+            }
+            for unit in &tried {
+                if !steps.contains_key(unit) {
+                    steps.insert(unit.clone(), progress.step("wait", unit.as_str()).await);
+                }
+            }
+            if tried.is_empty() {
+                return Ok(());
+            }
+            match tokio::time::timeout_at(deadline, watch.next()).await {
+                Ok(change) => drop(change?),
+                // What it comes to is found out by whoever starts it.
+                Err(_) => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes the units out whose jobs hold others back until one of systemd's
+    /// attempts succeeds, as in a boot. A restart without regard to
     /// dependencies would let those go, one with regard keeps the job (seen
     /// with systemd 257); it would restart what depends on them, but that is
     /// not up yet.
@@ -188,7 +224,8 @@ impl Engine {
         &self,
         units: Vec<ListedUnit>,
     ) -> Result<(Vec<ListedUnit>, Vec<ListedUnit>), SystemdError> {
-        let tries = |unit: &ListedUnit| unit.sub.starts_with("auto-restart") && unit.job.is_some();
+        let tries =
+            |unit: &ListedUnit| unit.active == ActiveState::Activating && unit.job.is_some();
         if !units.iter().any(tries) {
             return Ok((Vec::new(), units));
         }
@@ -234,9 +271,8 @@ impl Engine {
         };
         let listed = self.manager().listed(&units).await?;
         // One whose restart has not begun yet still waits from before.
-        let gave_up = |unit: &ListedUnit| {
-            unit.sub.starts_with("auto-restart") && unit.job.as_deref() != Some("restart")
-        };
+        let gave_up =
+            |unit: &ListedUnit| unit.waits_to_be_tried() && unit.job.as_deref() != Some("restart");
         let Some(failed) = listed.into_iter().find(gave_up) else { return Ok(None) };
         let states = self.manager().unit_states(std::slice::from_ref(&failed.name)).await?;
         let ended = states.into_iter().find_map(|state| state.ended);

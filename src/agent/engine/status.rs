@@ -58,12 +58,6 @@ pub struct ComponentStatus {
     pub one_offs: Vec<OneOffStatus>,
 }
 
-/// Tells whether a unit is up, or being restarted by somebody.
-pub(super) fn is_up(active: &ActiveState, sub: &str) -> bool {
-    matches!(active, ActiveState::Active | ActiveState::Reloading)
-        || (*active == ActiveState::Activating && !sub.starts_with("auto-restart"))
-}
-
 impl Engine {
     /// Returns the deploys that were cut off and undone, and after which
     /// nothing was done to their service.
@@ -191,9 +185,7 @@ pub(in crate::agent) fn component_state(unit: &UnitState) -> ComponentState {
         ActiveState::Active | ActiveState::Reloading | ActiveState::Refreshing => {
             ComponentState::Running
         }
-        ActiveState::Activating if unit.sub.starts_with("auto-restart") => {
-            ComponentState::Restarting
-        }
+        ActiveState::Activating if unit.waits_to_be_tried() => ComponentState::Restarting,
         ActiveState::Activating => ComponentState::Starting,
         ActiveState::Deactivating => ComponentState::Stopping,
         ActiveState::Failed => ComponentState::Failed,

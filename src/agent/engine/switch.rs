@@ -23,7 +23,7 @@ use futures_util::future::try_join_all;
 
 use super::boot::Boots;
 use super::starting::{Failing, MARGIN, Started};
-use super::{Engine, EngineError, Reload, preflight, status, trial};
+use super::{Engine, EngineError, Reload, preflight, trial};
 use crate::agent::drained;
 use crate::agent::progress::Progress;
 use crate::agent::switch_file::{self, Targets};
@@ -319,7 +319,7 @@ impl Engine {
         let up = self.manager().listed(&units).await?;
         wanted.retain(|component| {
             let unit = deployment.container(component).map(|c| c.name.unit());
-            !up.iter().any(|u| Some(&u.name) == unit.as_ref() && status::is_up(&u.active, &u.sub))
+            !up.iter().any(|u| Some(&u.name) == unit.as_ref() && u.is_up())
         });
         let failures = self.start_in_order(deployment, &wanted, &progress, None).await?;
         for failure in failures {
