@@ -10,7 +10,9 @@ use crate::agent::progress::{Failure, Progress, Step};
 use crate::deployment::{Container, Deployment};
 use crate::names::{ComponentName, UnitName};
 use crate::podman::{self, PodmanError, pause};
-use crate::systemd::{ActiveState, Change, JobMode, JobResult, Jobs, ListedUnit, SystemdError};
+use crate::systemd::{
+    ActiveState, Change, JobMode, JobResult, Jobs, ListedUnit, SystemdError, UnitState,
+};
 use crate::telemetry::Chain;
 
 /// What systemd needs on top of a unit's own timeouts.
@@ -195,9 +197,13 @@ impl Engine {
         loop {
             let states = self.manager().unit_states(&units).await?;
             let tried: BTreeSet<UnitName> =
-                states.into_iter().filter(|s| s.is_tried_again()).map(|s| s.name).collect();
-            for (_, ended) in steps.extract_if(.., |unit, _| !tried.contains(unit)) {
-                ended.done().await;
+                states.into_iter().filter(UnitState::is_tried_again).map(|s| s.name).collect();
+            let ended: Vec<UnitName> =
+                steps.keys().filter(|unit| !tried.contains(*unit)).cloned().collect();
+            for unit in ended {
+                if let Some(step) = steps.remove(&unit) {
+                    step.done().await;
+                }
             }
             for unit in &tried {
                 if !steps.contains_key(unit) {

@@ -44,7 +44,15 @@ pub struct Root {
 pub struct Files {
     inotify: AsyncFd<OwnedFd>,
     roots: Vec<Root>,
-    watched: BTreeMap<i32, PathBuf>,
+    watched: Watched,
+}
+
+/// The directories that are watched, by the numbers of their watches.
+#[derive(Debug, Default)]
+struct Watched {
+    directories: BTreeMap<i32, PathBuf>,
+    /// Whether some are not, though they are there.
+    not_all: bool,
 }
 
 impl Files {
@@ -57,15 +65,20 @@ impl Files {
         let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         #[expect(deprecated, reason = "what replaces it is unsafe; an OwnedFd is always the same")]
         let inotify = AsyncFd::new(inotify)?;
-        let mut files = Self { inotify, roots, watched: BTreeMap::new() };
+        let mut files = Self { inotify, roots, watched: Watched::default() };
         files.rescan();
         Ok(files)
+    }
+
+    /// Tells whether there are directories that cannot be watched.
+    pub fn misses_some(&self) -> bool {
+        self.watched.not_all
     }
 
     /// Watches every directory that there is now; one that is watched already
     /// stays so.
     pub fn rescan(&mut self) {
-        let mut found = BTreeMap::new();
+        let mut found = Watched::default();
         for root in &self.roots {
             if root.whole {
                 self.add_tree(&root.path, DEPTH, &mut found);
@@ -77,7 +90,8 @@ impl Files {
                 self.add(parent, COMINGS | WatchFlags::MASK_ADD, &mut found);
             }
         }
-        for number in self.watched.keys().filter(|number| !found.contains_key(*number)) {
+        let gone = |number: &&i32| !found.directories.contains_key(*number);
+        for number in self.watched.directories.keys().filter(gone) {
             if let Err(error) = inotify::remove_watch(&self.inotify, *number) {
                 // It goes by itself with its directory.
                 tracing::debug!(%error, "a directory was not watched any more");
@@ -86,7 +100,7 @@ impl Files {
         self.watched = found;
     }
 
-    fn add_tree(&self, directory: &Path, depth: u32, found: &mut BTreeMap<i32, PathBuf>) {
+    fn add_tree(&self, directory: &Path, depth: u32, found: &mut Watched) {
         if !self.add(directory, CHANGES, found) || depth == 0 {
             return;
         }
@@ -98,15 +112,16 @@ impl Files {
         }
     }
 
-    fn add(&self, directory: &Path, what: WatchFlags, found: &mut BTreeMap<i32, PathBuf>) -> bool {
+    fn add(&self, directory: &Path, what: WatchFlags, found: &mut Watched) -> bool {
         match inotify::add_watch(&self.inotify, directory, what) {
             Ok(number) => {
-                found.insert(number, directory.to_owned());
+                found.directories.insert(number, directory.to_owned());
                 true
             }
             Err(Errno::NOENT | Errno::NOTDIR) => false,
             Err(error) => {
-                tracing::warn!(directory = %directory.display(), %error, "a directory cannot be watched; the sweep looks at it");
+                tracing::warn!(directory = %directory.display(), %error, "a directory cannot be watched; each sweep looks at it");
+                found.not_all = true;
                 false
             }
         }
@@ -124,7 +139,7 @@ impl Files {
         let mut changed = BTreeSet::new();
         while changed.is_empty() {
             let mut ready = self.inotify.readable().await?;
-            let rescan = match read(ready.get_inner(), &self.watched, &mut changed) {
+            let rescan = match read(ready.get_inner(), &self.watched.directories, &mut changed) {
                 Ok(rescan) => rescan,
                 Err(Errno::WOULDBLOCK) => {
                     ready.clear_ready();

@@ -293,9 +293,9 @@ impl Monitor {
         self.tools.events.record(event).await;
     }
 
-    /// Looks at what signals may have missed: the list of units, the files,
-    /// the containers.
-    pub(super) async fn sweep(&mut self) -> Result<(), SystemdError> {
+    /// Looks at what signals may have missed: the list of units, the
+    /// containers, and at times the files.
+    pub(super) async fn sweep(&mut self, with_files: bool) -> Result<(), SystemdError> {
         let units: Vec<UnitName> = self.tracked.keys().cloned().collect();
         let rows = self.tools.engine.manager().listed(&units).await?;
         let differs = |row: &ListedUnit| {
@@ -306,8 +306,10 @@ impl Monitor {
         if !changed.is_empty() {
             self.look(&changed).await?;
         }
-        for service in self.stamps_changed().await {
-            self.due.service(service);
+        if with_files {
+            for service in self.stamps_changed().await {
+                self.due.service(service);
+            }
         }
         if self.is_settling() {
             self.strangers_due();

@@ -31,6 +31,8 @@ use crate::telemetry::Chain;
 /// How long after a change drift is looked for: what comes and goes at once,
 /// such as a restart, is none. Well below the second in which it is told.
 const SETTLE: Duration = Duration::from_millis(300);
+/// Each how many sweeps the files are looked at.
+const FILES_EVERY: u32 = 10;
 /// How often a user manager that does not answer is asked again.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -79,6 +81,8 @@ pub(super) struct Due {
     /// ...at this time.
     at: Option<Instant>,
     sweep: Instant,
+    /// Sweeps that do without a look at the files, before one that does not.
+    without_files: u32,
 }
 
 impl Due {
@@ -86,6 +90,15 @@ impl Due {
     pub(super) fn service(&mut self, service: ServiceName) {
         self.services.insert(service);
         self.soon();
+    }
+
+    /// Tells whether this sweep looks at the files, which is most of its work.
+    /// inotify tells of them, and tells when it could not.
+    fn is_with_files(&mut self, files: Option<&Files>) -> bool {
+        let told = files.is_some_and(|files| !files.misses_some());
+        let now = self.without_files == 0 || !told;
+        self.without_files = if now { FILES_EVERY - 1 } else { self.without_files - 1 };
+        now
     }
 
     fn soon(&mut self) {
@@ -106,7 +119,7 @@ impl Monitor {
             failing: BTreeSet::new(),
             healing: BTreeMap::new(),
             heals: JoinSet::new(),
-            due: Due { services: BTreeSet::new(), strangers: false, at: None, sweep: now },
+            due: Due { services: BTreeSet::new(), strangers: false, at: None, sweep: now, without_files: 0 },
             began: now,
             catching_up: Some("while no agent was looking"),
         }
@@ -226,10 +239,11 @@ impl Monitor {
         }
         if self.due.sweep <= now {
             self.due.sweep = now + self.settings().interval.get();
-            if let Some(files) = files {
+            let with_files = self.due.is_with_files(files.as_ref());
+            if let Some(files) = files.as_mut().filter(|_| with_files) {
                 files.rescan();
             }
-            self.sweep().await?;
+            self.sweep(with_files).await?;
         }
         self.heal();
         Ok(())
@@ -290,7 +304,7 @@ impl Monitor {
         roots.push(Root { path: exits::directory(&self.tools.runtime), whole: false });
         Files::watch(roots)
             .inspect_err(|error| {
-                tracing::error!(%error, "the unit directories cannot be watched; only the sweep looks at them");
+                tracing::error!(%error, "the unit directories cannot be watched; each sweep looks at them");
             })
             .ok()
     }
