@@ -9,10 +9,10 @@ use super::images::ImageWish;
 use super::{Engine, EngineError};
 use crate::agent::progress::{Failure, Progress};
 use crate::deployment::{Container, Deployment, Images};
-use crate::names::{ComponentName, ImageRef};
+use crate::names::{ComponentName, ImageRef, UnitName};
 use crate::podman;
 use crate::quadlet::{Place, UnitSet};
-use crate::systemd::{JobMode, journal};
+use crate::systemd::{ActiveState, JobMode, journal};
 use crate::telemetry::Chain;
 
 /// Longest wait for a pull; the unit's own timeout is 15 minutes.
@@ -58,13 +58,15 @@ impl Engine {
 
     /// Returns the containers of a deployment whose images are not there.
     async fn missing_images(&self, new: &Deployment) -> Result<Vec<Container>, EngineError> {
-        let up = self.up(&container_units(new)).await?;
+        let listed = self.manager().listed(&container_units(new)).await?;
+        let runs = |unit: &UnitName| {
+            listed.iter().any(|l| l.name == *unit && l.active == ActiveState::Active)
+        };
         let mut missing: Vec<Container> = Vec::new();
         for container in &new.containers {
             let known = missing.iter().any(|m| m.image == container.image);
-            let running = up.contains(&container.name.unit());
             // What runs unchanged has its image; only the rest is asked for.
-            let same = running
+            let same = runs(&container.name.unit())
                 && self.find(&new.service).is_some_and(|a| {
                     a.deployment
                         .container(&container.spec.name)

@@ -119,7 +119,13 @@ impl Monitor {
             failing: BTreeSet::new(),
             healing: BTreeMap::new(),
             heals: JoinSet::new(),
-            due: Due { services: BTreeSet::new(), strangers: false, at: None, sweep: now, without_files: 0 },
+            due: Due {
+                services: BTreeSet::new(),
+                strangers: false,
+                at: None,
+                sweep: now,
+                without_files: 0,
+            },
             began: now,
             catching_up: Some("while no agent was looking"),
         }
