@@ -27,6 +27,11 @@ const SHARED: &[&str] = &[
     "Volume",
 ];
 
+/// Those that mean the same where each container has them: numbers that do not
+/// depend on podman's choice, a name, a size.
+const ALIKE: &[&str] =
+    &["GIDMap", "HostName", "ShmSize", "SubGIDMap", "SubUIDMap", "UIDMap", "UserNS"];
+
 /// Reads the pod of a container.
 pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, all: &[&Unit]) {
     let Some(line) = unit.last("Container", "Pod").cloned() else { return };
@@ -50,22 +55,36 @@ pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, all: 
     {
         part.extra(Section::Container, "Network", format!("{container}.container"));
         part.depend(&name);
-        let message = format!("it is in the network of {name}, and starts after it");
+        let message =
+            format!("it is in the network of {name}, and starts after it; its /dev/shm is its own");
         scope.tell(part, Changed, &line, message);
     }
+    let mut lines = Vec::new();
     for line in pod.section("Pod") {
         match line.key.as_str() {
             "Volume" => {
                 let own = Line { section: "Container".to_owned(), ..line.clone() };
                 mounts::read(scope, part, pod, &own);
             }
-            "UserNS" | "HostName" | "ShmSize" | "GIDMap" | "UIDMap" | "SubGIDMap" | "SubUIDMap" => {
-                let message = format!("only {first} has what the pod says of it");
+            "UserNS" if line.value.starts_with("auto") => {
+                let message = format!("only {first} has it: podman would choose other numbers");
                 scope.tell(part, Lost, line, message);
+            }
+            key if ALIKE.contains(&key) && unit.last("Container", key).is_none() => {
+                lines.push(Line { section: "Container".to_owned(), ..line.clone() });
             }
             _ => {}
         }
     }
+    keys(scope, part, pod, lines);
+}
+
+/// Gives a container lines of its pod. Only those: what is missing was told
+/// for the container.
+fn keys(scope: &mut Scope<'_>, part: &mut Part, pod: &Unit, lines: Vec<Line>) {
+    let image = part.component.image.take();
+    container::keys(scope, part, &Unit { lines, ..pod.clone() });
+    part.component.image = image;
 }
 
 /// Gives a container what its pod has.
@@ -86,10 +105,6 @@ fn whole(scope: &mut Scope<'_>, part: &mut Part, pod: &Unit) {
             _ => {}
         }
     }
-    let image = part.component.image.take();
-    // Only what the pod says; what is missing was told for the container.
-    let shared = Unit { lines, ..pod.clone() };
-    container::keys(scope, part, &shared);
-    part.component.image = image;
+    keys(scope, part, pod, lines);
     systemd::unit_section(scope, part, pod);
 }
