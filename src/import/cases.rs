@@ -278,16 +278,16 @@ fn images_that_are_none_are_told_all_at_once() {
 
 #[test]
 fn a_dependency_that_is_not_required_is_none_that_stops_anything() {
-    let text = "services:\n  web: {image: a, depends_on: {db: {condition: service_started, required: false}, off: {condition: service_started, required: false}}}\n  db: {image: b}\n  off: {image: c, profiles: [p]}\n";
+    let text = "services:\n  web: {image: a, depends_on: {db: {condition: service_started, required: false, restart: true}, off: {condition: service_started, required: false}}}\n  db: {image: b}\n  off: {image: c, profiles: [p]}\n";
     let imported = compose(&[("/a/compose.yaml", text)]).unwrap();
     let service = definition::load(&imported.text).unwrap();
     let web = &service.components[0];
     assert_eq!(web.depends_on, []);
     let edges: Vec<String> = web.extra.iter().map(|e| format!("{}={}", e.key, e.value)).collect();
     assert_eq!(edges, ["After=a-db.service", "Wants=a-db.service"]);
-    let lost: Vec<&Note> =
-        imported.notes.iter().filter(|note| note.kind == NoteKind::Lost).collect();
-    assert_eq!(lost.len(), 1, "the profile alone: {lost:?}");
+    let lost = imported.notes.iter().filter(|note| note.kind == NoteKind::Lost);
+    let lost: Vec<&str> = lost.map(|note| note.what.as_str()).collect();
+    assert_eq!(lost, ["services.web.depends_on.db.restart", "services.off"]);
 }
 
 #[test]
@@ -317,4 +317,28 @@ fn what_a_pod_says_of_all_is_said_of_each() {
     assert_eq!(lost(&imported), [""; 0]);
     let told = lost(&pod("auto"));
     assert!(told.len() == 1 && told[0].contains("UserNS"), "{told:?}");
+}
+
+#[test]
+fn a_pod_is_held_by_a_container_that_waits_for_no_other_of_it() {
+    let mut files = made(&[
+        (
+            "/a/x-app.container",
+            "[Unit]\nRequires=x-db.service\n[Container]\nImage=localhost/a\nPod=x.pod\n[Service]\nSockets=x.socket\n",
+        ),
+        ("/a/x-db.container", "[Container]\nImage=localhost/b\nPod=x.pod\n"),
+        (
+            "/a/x-job.container",
+            "[Container]\nImage=localhost/c\nPod=x.pod\n[Service]\nType=oneshot\nTimeoutStartSec=600\n",
+        ),
+        (
+            "/a/x.pod",
+            "[Pod]\nNetwork=x.network\n[Service]\nRestart=always\nRestartSec=25\n[Install]\nWantedBy=default.target\n",
+        ),
+        ("/a/x.network", "[Network]\nNetworkName=xnet\nInternal=true\n"),
+    ]);
+    let paths = ["app", "db", "job"].map(|part| format!("/a/x-{part}.container"));
+    let (imported, read) = quadlet::import(&paths, &mut files, Some("y")).unwrap();
+    assert_eq!(read.len(), 5, "what a pod names is read as well: {read:?}");
+    insta::assert_snapshot!(shown(&imported, &[]));
 }

@@ -80,6 +80,8 @@ struct Other {
     condition: String,
     /// Whether it starts all the same without that one.
     is_optional: bool,
+    /// Where it says that it is restarted together with that one.
+    restart: Option<Place>,
     place: Place,
 }
 
@@ -90,6 +92,7 @@ fn others(value: &Node) -> Vec<Other> {
             name: name.to_owned(),
             condition: String::new(),
             is_optional: false,
+            restart: None,
             place: place.clone(),
         };
         return value.texts().into_iter().map(plain).collect();
@@ -97,6 +100,10 @@ fn others(value: &Node) -> Vec<Other> {
     let said = |(name, node): &(Key, Node)| Other {
         name: name.text.clone(),
         condition: node.get("condition").and_then(Node::text).unwrap_or_default().to_owned(),
+        restart: node
+            .get("restart")
+            .filter(|restart| restart.truth() == Some(true))
+            .map(|restart| restart.place.clone()),
         is_optional: node.get("required").and_then(Node::truth) == Some(false),
         place: name.place.clone(),
     };
@@ -105,7 +112,7 @@ fn others(value: &Node) -> Vec<Other> {
 
 /// Reads `depends_on`.
 pub(super) fn depends_on(scope: &mut Scope<'_>, part: &mut Part, key: &Key, value: &Node) {
-    for Other { name: other, condition, is_optional, place } in others(value) {
+    for Other { name: other, condition, is_optional, restart, place } in others(value) {
         let what = format!("{}.{other}", key.text);
         let at = (&place, what.as_str());
         let Some(name) = scope.names.get(&other).map(ToString::to_string) else {
@@ -113,6 +120,10 @@ pub(super) fn depends_on(scope: &mut Scope<'_>, part: &mut Part, key: &Key, valu
             scope.tell(part, kind, at, "that service is not imported");
             continue;
         };
+        if let Some(place) = restart {
+            let message = format!("{name} is restarted alone, and this one runs on");
+            scope.tell(part, Lost, (&place, &format!("{what}.restart")), message);
+        }
         if is_optional {
             // A definition's own dependencies are all needed; systemd's not.
             if let Some(container) = scope.container(&other) {

@@ -3,7 +3,7 @@
 use super::set::Scope;
 use super::unit::{Line, Unit};
 use super::{container, mounts, systemd};
-use crate::import::note::NoteKind::{Changed, Lost, Todo};
+use crate::import::note::NoteKind::{Changed, Lost, Needless, Todo};
 use crate::import::sheet::{Part, Section};
 
 /// Keys of `[Pod]` that a container has as well.
@@ -43,7 +43,10 @@ pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, all: 
     };
     let is_in =
         |unit: &&&Unit| unit.last("Container", "Pod").is_some_and(|l| l.value == line.value);
-    let first = all.iter().find(is_in).map(|unit| unit.stem.as_str()).unwrap_or_default();
+    let members: Vec<&str> = all.iter().filter(is_in).map(|unit| unit.stem.as_str()).collect();
+    let free = all.iter().filter(is_in).find(|unit| !waits(unit, &members));
+    let first = free.map(|unit| unit.stem.as_str()).or(members.first().copied());
+    let first = first.unwrap_or_default();
     if first == unit.stem {
         whole(scope, part, pod);
         let message = format!("{} holds the network that the pod had", part.name());
@@ -79,6 +82,18 @@ pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, all: 
     keys(scope, part, pod, lines);
 }
 
+/// Tells whether a container waits for another one of its pod: it cannot be
+/// the one that they all wait for.
+fn waits(unit: &Unit, members: &[&str]) -> bool {
+    unit.section("Unit").iter().any(|line| {
+        matches!(line.key.as_str(), "After" | "BindsTo" | "Requires" | "Requisite" | "Wants")
+            && line.value.split_whitespace().any(|name| {
+                let stem = name.strip_suffix(".service").or(name.strip_suffix(".container"));
+                stem.is_some_and(|stem| stem != unit.stem && members.contains(&stem))
+            })
+    })
+}
+
 /// Gives a container lines of its pod. Only those: what is missing was told
 /// for the container.
 fn keys(scope: &mut Scope<'_>, part: &mut Part, pod: &Unit, lines: Vec<Line>) {
@@ -100,6 +115,13 @@ fn whole(scope: &mut Scope<'_>, part: &mut Part, pod: &Unit) {
             }
             "Pod" => {
                 let message = "a container has nothing like it";
+                scope.tell(part, Lost, line, message);
+            }
+            "Service" if line.key == "Restart" => {
+                scope.tell(part, Needless, line, "each container has its own");
+            }
+            "Service" => {
+                let message = "there is no unit of the pod any more; write it into its containers";
                 scope.tell(part, Lost, line, message);
             }
             _ => {}
