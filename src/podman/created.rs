@@ -2,7 +2,7 @@
 //! added: podman tells both alike, and only its database knows them apart. It
 //! is read and never written.
 //!
-//! Measured with podman 5.4: `db.sql` in the store is SQLite, and the column
+//! Measured with podman 5.4: `db.sql` in the store is of `SQLite`, and the column
 //! `JSON` of `ContainerConfig` has `newNetworks` and `spec`. Another podman may
 //! keep them elsewhere; then nobody knows.
 
@@ -56,7 +56,8 @@ fn read(path: &Path, id: &str) -> Option<Given> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).ok()?;
     connection.busy_timeout(PATIENCE).ok()?;
-    let query = "SELECT JSON FROM ContainerConfig WHERE ID = ?1";
+    // Podman writes it as bytes, whatever the column is called.
+    let query = "SELECT CAST(JSON AS TEXT) FROM ContainerConfig WHERE ID = ?1";
     let text: String = connection.query_row(query, [id], |row| row.get(0)).ok()?;
     parse(&text)
 }
@@ -85,7 +86,9 @@ mod tests {
         let config = r#"{"id": "1", "spec": {"process": {"env": ["A=1"]}},
             "newNetworks": {"plain": {"aliases": ["x"], "interface_name": "eth0"},
             "two": {"static_ips": ["10.45.1.77"], "static_mac": "92:d0:c6:0a:29:33"}}}"#;
-        podmans.execute("INSERT INTO ContainerConfig VALUES ('1', ?1)", [config]).unwrap();
+        podmans
+            .execute("INSERT INTO ContainerConfig VALUES ('1', ?1)", [config.as_bytes()])
+            .unwrap();
         let found = read(&path, "1").unwrap();
         assert_eq!(found.networks["plain"], Fixed::default());
         assert_eq!(found.networks["two"].addresses, ["10.45.1.77"]);

@@ -10,13 +10,13 @@ const HOME: &str = r"set -e
 cd; echo A=1 >home.env
 podman network create --internal --subnet 10.46.1.0/24 --gateway 10.46.1.254 --label 'owner=my self' --opt mtu=1400 \
     --opt isolate=true homenet
-podman network create --ipv6 --subnet fd46:2::/64 --subnet 10.46.2.0/24 --ip-range 10.46.2.128/25 --disable-dns \
+podman network create --ipv6 --subnet 10.46.2.0/24 --ip-range 10.46.2.128/25 --subnet fd46:2::/64 --disable-dns \
     --interface-name brside --route 10.9.0.0/24,10.46.2.3,200 sidenet
 podman network create plainnet
 podman volume create --label a=b --opt type=tmpfs --opt device=tmpfs --opt o=size=8m home-scratch
 podman volume create --opt nocopy home-odd
 podman run -d --name home --network homenet --ip 10.46.1.7 --mount type=volume,src=home-scratch,dst=/scratch \
-    --mount src=home-odd,target=/odd,readonly --env-file home.env localhost/lab/web:v1
+    --mount type=volume,src=home-odd,target=/odd,readonly --env-file home.env localhost/lab/web:v1
 podman network connect --ip 10.46.2.9 --ip6 fd46:2::9 --mac-address 92:d0:c6:0a:29:33 --alias side sidenet home
 podman network connect plainnet home
 ";

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::settle::{HELD, Joined, is_of_a_keeper, joined, own_env, published};
+use super::settle::{HELD, Joined, fold_addresses, is_of_a_keeper, joined, own_env, published};
 use super::{ContainersError, Live};
 use crate::definition::model::Command;
 use crate::import::check::check_words;
@@ -147,6 +147,8 @@ const CHECKED: &[(&str, &str)] = &[
 
 /// Returns the options of a run in one form each.
 fn lines(run: &Run) -> Lines {
+    let mut run = run.clone();
+    fold_addresses(&mut run);
     let says = |name: &str| run.flags.iter().any(|flag| flag.name == name);
     let is_unchecked = run.flags.iter().any(|flag| {
         matches!(
@@ -326,6 +328,7 @@ mod tests {
         same("--security-opt label:disable", "--security-opt label=disable");
         same("--label plain --label a=b", "--label plain= --label a=b");
         same("--network one,two", "--network one --network two");
+        same("--network one --ip6 fd::7 --ip 10.1.0.7", "--network one:ip=10.1.0.7,ip6=fd::7");
     }
 
     #[test]

@@ -152,8 +152,38 @@ pub(super) fn published(live: &Live) -> Vec<String> {
 
 /// The networks as they are: it may have been connected to more since.
 fn networks(run: &mut Run, live: &Live) {
-    for (name, value) in joined(run, live).iter().flat_map(Joined::flags) {
+    let more: Vec<_> = joined(run, live).iter().flat_map(Joined::flags).collect();
+    if !more.is_empty() {
+        fold_addresses(run);
+    }
+    for (name, value) in more {
         add(run, name, value);
+    }
+}
+
+/// Says the addresses of a run with its network, if that is one: podman takes
+/// them apart from it only where there is no other.
+pub(super) fn fold_addresses(run: &mut Run) {
+    let mut networks = run.flags.iter().filter(|flag| flag.name == "network");
+    let is_one = networks.next().is_some_and(|flag| !flag.value.contains([':', ',']));
+    if !is_one || networks.next().is_some() {
+        return;
+    }
+    let key = |flag: &Flag| match flag.name.as_str() {
+        "ip" => Some("ip"),
+        "ip6" => Some("ip6"),
+        "mac-address" => Some("mac"),
+        _ => None,
+    };
+    let mut options: Vec<String> =
+        run.flags.iter().filter_map(|f| Some(format!("{}={}", key(f)?, f.value))).collect();
+    options.sort();
+    if options.is_empty() {
+        return;
+    }
+    run.flags.retain(|flag| key(flag).is_none());
+    for flag in run.flags.iter_mut().filter(|flag| flag.name == "network") {
+        flag.value = format!("{}:{}", flag.value, options.join(","));
     }
 }
 

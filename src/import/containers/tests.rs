@@ -129,7 +129,7 @@ fn in_two_networks(given: Option<Given>) -> Adoption {
         "one": {"IPAddress": "10.89.1.2", "Aliases": ["abababababab"]},
         "two": {"IPAddress": "10.2.0.77", "Aliases": ["zz", "web-app", "abababababab"]},
         "Odd_one": {"IPAddress": "10.3.0.2", "Aliases": []}}},"#;
-    let words = ["podman", "run", "--name", "web-app", "--network", "one,Odd_one", "a:1"];
+    let words = ["podman", "run", "--name=web-app", "--network=one", "--ip=10.89.1.9", "a:1"];
     let mut app = live("web-app", &words, networks);
     app.container.host_config.port_bindings.clear();
     app.given = given;
