@@ -323,7 +323,7 @@ mod tests {
             assert_eq!((gone, added), (String::new(), String::new()), "{new}");
         };
         same("--no-healthcheck --health-interval 10s", "--health-cmd none");
-        same("--no-healthcheck=false --health-on-failure=none", "");
+        same("--init --no-healthcheck=false --health-on-failure=none", "--init");
         same("--security-opt no-new-privileges:true", "--security-opt no-new-privileges");
         same("--security-opt label:disable", "--security-opt label=disable");
         same("--label plain --label a=b", "--label plain= --label a=b");

@@ -29,7 +29,7 @@ use super::run::split::of_container;
 use super::run::{Options, Scope, Wrong, renamed};
 use super::sheet::{Part, Section, Sheet};
 
-use crate::names::{ComponentName, ServiceName};
+use crate::names::{ComponentName, NetworkName, ServiceName};
 
 /// A container that runs.
 #[derive(Debug, Clone)]
@@ -199,8 +199,9 @@ fn addresses(run: &Run, live: &Live) -> Vec<(String, String)> {
     let told = |network: &settle::Joined<'_>| {
         let settle::Joined { name, address, .. } = network;
         let address = address.as_ref()?;
+        let file = if name.parse::<NetworkName>().is_ok() { ".network" } else { "" };
         let message = format!(
-            "its address there is {address}, and podman may choose another one; extra.Container.Network = \"{name}.network:ip={address}\" in place of the name keeps it"
+            "its address there is {address}, and podman may choose another one; extra.Container.Network = \"{name}{file}:ip={address}\" in place of the name keeps it"
         );
         Some((format!("networks.{name}"), message))
     };
