@@ -328,7 +328,7 @@ mod tests {
         same("--security-opt label:disable", "--security-opt label=disable");
         same("--label plain --label a=b", "--label plain= --label a=b");
         same("--network one,two", "--network one --network two");
-        same("--network one --ip6 fd::7 --ip 10.1.0.7", "--network one:ip=10.1.0.7,ip6=fd::7");
+        same("--network one --ip6 fd::7 --ip 10.1.0.7", "--network one:ip6=fd::7,ip=10.1.0.7");
     }
 
     #[test]
