@@ -98,7 +98,10 @@ pub enum Command {
     #[command(subcommand)]
     Boot(commands::boot::BootCommand),
     Login(commands::login::LoginArgs),
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  mcp import compose docker-compose.yml\n  mcp import quadlet ~/.config/containers/systemd/blog*.container\n  mcp import run -- podman run -d --name web -p 8080:80 docker.io/library/nginx:1.29"
+    )]
     Import(commands::import::ImportCommand),
     Quickstart(commands::quickstart::QuickstartArgs),
     Lint(commands::lint::LintArgs),

@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use crate::cli::config::{self, Settings};
 use crate::cli::connection;
 use crate::cli::environment::Environment;
-use crate::names::ServiceName;
+use crate::names::{BEFORE, ServiceName};
 use crate::rpc::agent_v1 as proto;
 use crate::rpc::client::AgentClient;
 
@@ -147,10 +147,18 @@ fn unknown_containers(settings: &Settings) -> BTreeSet<String> {
     let request = proto::StatusRequest { service: String::new(), files: true };
     let names = ask(settings, async |mut client| {
         let answer = client.status(request.clone()).await.ok()?.into_inner();
-        let strange = answer.drifts.into_iter().filter(|drift| drift.kind == "unknown_container");
-        Some(strange.map(|drift| drift.subject).collect())
+        Some(answer.drifts.into_iter().filter_map(adoptable).collect())
     });
     names.into_iter().filter(|name| name.parse::<ServiceName>().is_ok()).collect()
+}
+
+/// Returns the name under which a container that drift tells of could be taken
+/// over; not what an earlier takeover has left.
+fn adoptable(drift: proto::Drift) -> Option<String> {
+    let name = drift.subject;
+    let is_one = drift.kind == "unknown_container" && !name.ends_with(BEFORE);
+    // What podman's generator calls a container that has no name.
+    is_one.then(|| name.strip_prefix("systemd-").unwrap_or(&name).to_owned())
 }
 
 /// Asks the nodes what they have.
@@ -247,6 +255,21 @@ mod tests {
         assert_eq!(names("x"), [""; 0]);
         assert_eq!(older_generations(&settings, "mcq"), [3, 2]);
         assert_eq!(unknown_containers(&settings), BTreeSet::from(["stray".to_owned()]));
+    }
+
+    #[test]
+    fn what_a_takeover_has_left_is_not_offered_again() {
+        let name = |kind: &str, subject: &str| {
+            adoptable(proto::Drift {
+                kind: kind.to_owned(),
+                subject: subject.to_owned(),
+                ..proto::Drift::default()
+            })
+        };
+        assert_eq!(name("unknown_container", "web").as_deref(), Some("web"));
+        assert_eq!(name("unknown_container", "systemd-web").as_deref(), Some("web"));
+        assert_eq!(name("unknown_container", "web-before-mcp"), None);
+        assert_eq!(name("file_changed", "web"), None);
     }
 
     #[test]

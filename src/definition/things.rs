@@ -69,3 +69,16 @@ pub enum ExtraSection {
     /// `[Volume]`, `podman-systemd.unit(5)`.
     Volume,
 }
+
+impl ExtraSection {
+    /// Returns it as a unit and a definition spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unit => "Unit",
+            Self::Container => "Container",
+            Self::Service => "Service",
+            Self::Network => "Network",
+            Self::Volume => "Volume",
+        }
+    }
+}

@@ -257,8 +257,89 @@ fn files_that_are_none_are_told() {
 }
 
 #[test]
-fn what_no_definition_can_say_has_its_place() {
-    let text = "services:\n  web: {image: good}\n  db:\n    image: 'x:'\n";
+fn images_that_are_none_are_told_all_at_once() {
+    let text = "services:\n  web: {image: '$REGISTRY/web:$TAG'}\n  db:\n    image: 'x:'\n  api: {image: 'good$TAG'}\n  q: {image: 'q:${TAG}'}\n";
     let error = compose(&[("/a/compose.yaml", text)]).unwrap_err().to_string();
-    assert!(error.contains("/a/compose.yaml:3:3: services.db: "), "{error}");
+    let lines: Vec<&str> = error.lines().collect();
+    assert_eq!(
+        lines[0],
+        "/a/compose.yaml:2:16: services.web.image: REGISTRY and TAG are not set, and \"/web:\" is no image without"
+    );
+    assert!(lines[1].starts_with("/a/compose.yaml:4:12: services.db.image: "), "{error}");
+    assert!(lines[2].contains("services.q.image: TAG is not set, and \"q:\""), "{error}");
+    assert_eq!(lines.len(), 3, "{error}");
+    // As compose does, where what is left is an image.
+    let good = text.replace("'$REGISTRY/web:$TAG'", "a").replace("'x:'", "b").replace("q:$", "q$");
+    let imported = compose(&[("/a/compose.yaml", &good)]).unwrap();
+    assert!(imported.text.contains("image = \"docker.io/library/good\""), "{}", imported.text);
+    let told: Vec<String> = imported.notes.iter().map(ToString::to_string).collect();
+    assert!(told[0].starts_with("/a/compose.yaml:5:16: changed: ${TAG}: "), "{told:?}");
+}
+
+#[test]
+fn a_dependency_that_is_not_required_is_none_that_stops_anything() {
+    let text = "services:\n  web: {image: a, depends_on: {db: {condition: service_started, required: false, restart: true}, off: {condition: service_started, required: false}}}\n  db: {image: b}\n  off: {image: c, profiles: [p]}\n";
+    let imported = compose(&[("/a/compose.yaml", text)]).unwrap();
+    let service = definition::load(&imported.text).unwrap();
+    let web = &service.components[0];
+    assert_eq!(web.depends_on, []);
+    let edges: Vec<String> = web.extra.iter().map(|e| format!("{}={}", e.key, e.value)).collect();
+    assert_eq!(edges, ["After=a-db.service", "Wants=a-db.service"]);
+    let lost = imported.notes.iter().filter(|note| note.kind == NoteKind::Lost);
+    let lost: Vec<&str> = lost.map(|note| note.what.as_str()).collect();
+    assert_eq!(lost, ["services.web.depends_on.db.restart", "services.off"]);
+}
+
+#[test]
+fn what_a_pod_says_of_all_is_said_of_each() {
+    let pod = |userns: &str| {
+        let pod = format!("[Pod]\nUserNS={userns}\nHostName=ph\nShmSize=70m\nPublishPort=1:1\n");
+        let files = [
+            ("/a/p.pod", pod.as_str()),
+            ("/a/p-x.container", "[Container]\nImage=localhost/x\nPod=p.pod\n"),
+            ("/a/p-y.container", "[Container]\nImage=localhost/y\nPod=p.pod\nHostName=own\n"),
+        ];
+        let paths = ["/a/p-x.container", "/a/p-y.container"].map(str::to_owned);
+        quadlet::import(&paths, &mut made(&files), None).unwrap().0
+    };
+    let imported = pod("keep-id:uid=5");
+    let service = definition::load(&imported.text).unwrap();
+    for component in &service.components {
+        assert_eq!(component.userns.as_deref(), Some("keep-id:uid=5"), "{}", imported.text);
+        assert_eq!(component.shm_size.as_deref(), Some("70m"));
+    }
+    let names: Vec<_> = service.components.iter().map(|c| c.hostname.as_deref()).collect();
+    assert_eq!(names, [Some("ph"), Some("own")]);
+    let lost = |imported: &Imported| {
+        // Every path is there, drop-ins too.
+        let is_lost = |n: &&Note| n.kind == NoteKind::Lost && !n.what.ends_with("drop-ins");
+        imported.notes.iter().filter(is_lost).map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(lost(&imported), [""; 0]);
+    let told = lost(&pod("auto"));
+    assert!(told.len() == 1 && told[0].contains("UserNS"), "{told:?}");
+}
+
+#[test]
+fn a_pod_is_held_by_a_container_that_waits_for_no_other_of_it() {
+    let mut files = made(&[
+        (
+            "/a/x-app.container",
+            "[Unit]\nRequires=x-db.service\n[Container]\nImage=localhost/a\nPod=x.pod\n[Service]\nSockets=x.socket\n",
+        ),
+        ("/a/x-db.container", "[Container]\nImage=localhost/b\nPod=x.pod\n"),
+        (
+            "/a/x-job.container",
+            "[Container]\nImage=localhost/c\nPod=x.pod\n[Service]\nType=oneshot\nTimeoutStartSec=600\n",
+        ),
+        (
+            "/a/x.pod",
+            "[Pod]\nNetwork=x.network\n[Service]\nRestart=always\nRestartSec=25\n[Install]\nWantedBy=default.target\n",
+        ),
+        ("/a/x.network", "[Network]\nNetworkName=xnet\nInternal=true\n"),
+    ]);
+    let paths = ["app", "db", "job"].map(|part| format!("/a/x-{part}.container"));
+    let (imported, read) = quadlet::import(&paths, &mut files, Some("y")).unwrap();
+    assert_eq!(read.len(), 5, "what a pod names is read as well: {read:?}");
+    insta::assert_snapshot!(shown(&imported, &[]));
 }

@@ -117,6 +117,18 @@ impl Notes {
         }
     }
 
+    /// Tells that a variable is not set.
+    pub(super) fn add_unset(&mut self, place: &Place, name: &str) {
+        let message = "the variable is not set, so nothing is put in its place";
+        self.add(NoteKind::Changed, place, format!("${{{name}}}"), message);
+    }
+
+    /// Returns the variables that are not set at a place.
+    pub(super) fn unset(&self, place: &Place) -> impl Iterator<Item = &str> {
+        let there = self.list.iter().filter(move |note| note.place == *place);
+        there.filter_map(|note| note.what.strip_prefix("${")?.strip_suffix('}'))
+    }
+
     /// Returns the comments on what belongs to no component.
     pub(super) fn heads(&self) -> Vec<String> {
         self.heads.clone()

@@ -54,6 +54,11 @@ impl Things {
         self.networks.entry(name.to_owned()).or_default()
     }
 
+    /// Returns the volumes that have a name of podman's, with their own.
+    pub(super) fn called(&self) -> Vec<(String, String)> {
+        self.called.iter().map(|(podmans, own)| (podmans.clone(), own.clone())).collect()
+    }
+
     /// Adds a verbatim line to a network.
     pub(super) fn network_line(&mut self, name: &str, line: (&str, &str, &str)) {
         add(&mut self.network(name).extra, line);

@@ -175,6 +175,50 @@ pub(super) fn shell_words(text: &str) -> Result<Vec<String>, String> {
     shlex::split(text).ok_or_else(|| "a quote is not closed, or a backslash is the end".to_owned())
 }
 
+/// Returns a mount as `--volume` says it, `source:target[:ro]`; none if that
+/// says less, or nothing (`podman-run(1)`, `--mount`).
+pub(super) fn as_volume(mount: &str) -> Option<String> {
+    let (mut kind, mut source, mut target, mut is_read_only) = ("volume", "", "", false);
+    for part in mount.split(',') {
+        let (key, value) = part.split_once('=').unwrap_or((part, "true"));
+        match (key, value) {
+            ("type", _) => kind = value,
+            ("source" | "src", _) => source = value,
+            ("target" | "destination" | "dst", _) => target = value,
+            ("readonly" | "ro", "true") | ("rw", "false") => is_read_only = true,
+            ("readonly" | "ro", "false") | ("rw", "true") => is_read_only = false,
+            _ => return None,
+        }
+    }
+    let is_path = source.starts_with(['/', '.', '~', '$', '`']);
+    let fits = !source.is_empty() && target.starts_with('/') && !mount.contains([':', '"']);
+    if !fits || !matches!((kind, is_path), ("bind", _) | ("volume", false)) {
+        return None;
+    }
+    let here = if is_path || kind == "volume" { "" } else { "./" };
+    let options = if is_read_only { ":ro" } else { "" };
+    Some(format!("{here}{source}:{target}{options}"))
+}
+
+/// Writes a mount in one form: its parts by one name each, in one order.
+pub(super) fn mount_text(mount: &str) -> String {
+    let mut parts: Vec<String> = mount
+        .split(',')
+        .map(|part| {
+            let (key, value) = part.split_once('=').unwrap_or((part, "true"));
+            let key = match key {
+                "src" => "source",
+                "dst" | "target" => "destination",
+                "readonly" => "ro",
+                other => other,
+            };
+            format!("{key}={value}")
+        })
+        .collect();
+    parts.sort();
+    parts.join(",")
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -259,5 +303,26 @@ mod tests {
             drop((ports(&text), size(&text), shell_words(&text)));
             prop_assert!(label(&text).parse::<crate::names::ComponentName>().is_ok());
         }
+    }
+
+    #[test]
+    fn a_plain_mount_is_a_volume() {
+        for (mount, volume) in [
+            ("type=bind,src=/a,dst=/b,ro", Some("/a:/b:ro")),
+            ("type=bind,source=/a,target=/b,readonly=false", Some("/a:/b")),
+            ("type=bind,source=a,destination=/b,rw=false", Some("./a:/b:ro")),
+            ("src=data,dst=/b", Some("data:/b")),
+            ("type=volume,source=data,target=/b,readonly", Some("data:/b:ro")),
+            ("type=volume,dst=/b", None),
+            ("type=volume,src=/a,dst=/b", None),
+            ("type=tmpfs,dst=/b", None),
+            ("type=bind,src=/a,dst=/b,bind-propagation=rshared", None),
+            ("type=bind,src=/a:b,dst=/b", None),
+        ] {
+            assert_eq!(as_volume(mount).as_deref(), volume, "{mount}");
+        }
+        let text = "destination=/b,ro=true,type=tmpfs";
+        assert_eq!(mount_text("type=tmpfs,dst=/b,readonly"), text);
+        assert_eq!(mount_text("type=tmpfs,ro=true,target=/b"), text);
     }
 }

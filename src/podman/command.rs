@@ -1,8 +1,6 @@
 //! Calls of the program `podman`: an argument vector, a deadline, and its
 //! own words in the error.
 
-use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::io;
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -12,6 +10,7 @@ use tokio::process::Command;
 
 use super::images::{self, StoredImage};
 use crate::deployment::ImageId;
+use crate::import::containers::MadeNetwork;
 use crate::names::{ImageRef, NetworkName, ServiceName};
 
 /// Longest wait for an answer; podman waits for locks of its own.
@@ -134,37 +133,6 @@ pub async fn volume_exists(name: &str) -> Result<bool, PodmanError> {
         Some(1) => Ok(false),
         _ => Err(failed("volume exists", &output)),
     }
-}
-
-/// What a network is (`podman-network-inspect(1)`).
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct MadeNetwork {
-    /// Whether nothing outside can be reached from it.
-    #[serde(default)]
-    pub internal: bool,
-    /// Whether it has IPv6 as well.
-    #[serde(default)]
-    pub ipv6_enabled: bool,
-    /// Its subnets.
-    #[serde(default)]
-    pub subnets: Vec<MadeSubnet>,
-    /// Its labels.
-    #[serde(default)]
-    pub labels: BTreeMap<String, String>,
-}
-
-impl MadeNetwork {
-    /// Tells whether one of our units made it.
-    pub fn is_ours(&self) -> bool {
-        self.labels.contains_key("mcp.network")
-    }
-}
-
-/// A subnet of a network.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct MadeSubnet {
-    /// In CIDR notation.
-    pub subnet: String,
 }
 
 /// Returns what a network is; none if there is no such network.

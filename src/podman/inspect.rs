@@ -2,7 +2,7 @@
 //! (`podman-inspect(1)`).
 
 use super::command::{PodmanError, failed, run};
-use crate::import::containers::{Inspected, InspectedImage};
+use crate::import::containers::{Inspected, InspectedImage, MadeNetwork, MadeVolume};
 
 /// Inspects containers, by name; one that is gone by then is left out.
 ///
@@ -20,6 +20,24 @@ pub async fn containers(names: &[String]) -> Result<Vec<Inspected>, PodmanError>
 /// [`PodmanError`]
 pub async fn images(names: &[String]) -> Result<Vec<InspectedImage>, PodmanError> {
     inspect("image inspect", &["image", "inspect"], names).await
+}
+
+/// Inspects networks, by name; one that is not there is left out.
+///
+/// # Errors
+///
+/// [`PodmanError`]
+pub async fn networks(names: &[String]) -> Result<Vec<MadeNetwork>, PodmanError> {
+    inspect("network inspect", &["network", "inspect"], names).await
+}
+
+/// Inspects volumes, by name; one that is not there is left out.
+///
+/// # Errors
+///
+/// [`PodmanError`]
+pub async fn volumes(names: &[String]) -> Result<Vec<MadeVolume>, PodmanError> {
+    inspect("volume inspect", &["volume", "inspect"], names).await
 }
 
 async fn inspect<T: serde::de::DeserializeOwned>(

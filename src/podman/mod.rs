@@ -6,6 +6,7 @@
 
 pub mod command;
 pub mod containers;
+pub mod created;
 pub mod exits;
 pub mod health;
 pub mod images;

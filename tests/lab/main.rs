@@ -30,6 +30,7 @@ mod wait;
 
 mod access;
 mod adopt;
+mod adopt_things;
 mod agent_config;
 mod backup;
 mod blue_green;

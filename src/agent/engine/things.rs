@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use super::{Engine, EngineError};
 use crate::agent::progress::Progress;
+use crate::definition::service::ExtraKey;
 use crate::deployment::Deployment;
+use crate::import::containers::Line;
 use crate::names::{NetworkName, UnitName};
-use crate::podman;
+use crate::podman::{self, inspect};
 use crate::systemd::{JobMode, SystemdError};
 use crate::telemetry::Chain;
 
@@ -81,7 +83,7 @@ impl Engine {
             if differs {
                 return Err(EngineError::OtherNetwork { network: name.clone() });
             }
-            if !spec.makes().extra.is_empty() {
+            if !is_so(&spec.makes().extra, &there.lines()) {
                 told.push(format!("the network {name} is there already, and is taken as it is"));
             }
         }
@@ -96,7 +98,8 @@ impl Engine {
                 continue;
             }
             self.hold_pause_process().await?;
-            if podman::volume_exists(&podmans).await? {
+            let there = inspect::volumes(std::slice::from_ref(&podmans)).await?;
+            if there.iter().any(|there| !is_so(&spec.makes(), &there.lines())) {
                 told.push(format!("the volume {podmans} is there already, and is taken as it is"));
             }
         }
@@ -124,4 +127,11 @@ impl Engine {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Tells whether something that is there already is what lines say of it.
+fn is_so(said: &[ExtraKey], there: &[Line]) -> bool {
+    let has =
+        |own: &ExtraKey| there.iter().any(|(key, value)| own.key == *key && own.value == *value);
+    said.iter().all(has)
 }

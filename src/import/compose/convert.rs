@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::project::{ComposeError, Options, Project, wrong};
 use super::yaml::{Key, Node};
-use super::{environment, health, limits, mounts, network, oneshot, service, things};
+use super::{environment, health, images, limits, mounts, network, oneshot, service, things};
 use crate::import::files::{Files, file_name};
 use crate::import::naming::named;
 use crate::import::note::{NoteKind, Notes, Place};
@@ -78,6 +78,7 @@ pub(super) fn convert(
     if enabled.is_empty() {
         return Err(wrong(&root.place, "no service is left; --profile chooses those of a profile"));
     }
+    images::check(&enabled, &notes)?;
     let mut scope = Scope {
         root,
         variables: &project.variables,

@@ -9,6 +9,7 @@ use crate::definition::model::Command;
 use crate::import::check::{INTERVAL, TIMEOUT};
 use crate::import::check::{RETRIES, Times, health};
 use crate::import::note::NoteKind::{Changed, Lost, Needless, Todo};
+use crate::import::note::Place;
 use crate::import::sheet::{Part, Section};
 use crate::import::values::duration;
 
@@ -73,30 +74,68 @@ pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, node: &Node) {
     }
 }
 
+/// Another service that one depends on.
+struct Other {
+    name: String,
+    condition: String,
+    /// Whether it starts all the same without that one.
+    is_optional: bool,
+    /// Where it says that it is restarted together with that one.
+    restart: Option<Place>,
+    place: Place,
+}
+
+/// Returns what `depends_on` names: a mapping, or a list.
+fn others(value: &Node) -> Vec<Other> {
+    let Some(pairs) = value.map() else {
+        let plain = |(name, place): (&str, &Place)| Other {
+            name: name.to_owned(),
+            condition: String::new(),
+            is_optional: false,
+            restart: None,
+            place: place.clone(),
+        };
+        return value.texts().into_iter().map(plain).collect();
+    };
+    let said = |(name, node): &(Key, Node)| Other {
+        name: name.text.clone(),
+        condition: node.get("condition").and_then(Node::text).unwrap_or_default().to_owned(),
+        restart: node
+            .get("restart")
+            .filter(|restart| restart.truth() == Some(true))
+            .map(|restart| restart.place.clone()),
+        is_optional: node.get("required").and_then(Node::truth) == Some(false),
+        place: name.place.clone(),
+    };
+    pairs.iter().map(said).collect()
+}
+
 /// Reads `depends_on`.
 pub(super) fn depends_on(scope: &mut Scope<'_>, part: &mut Part, key: &Key, value: &Node) {
-    let mut others = Vec::new();
-    match value.map() {
-        Some(pairs) => {
-            for (name, node) in pairs {
-                let condition = node.get("condition").and_then(Node::text).unwrap_or_default();
-                others.push((name.text.clone(), condition.to_owned(), name.place.clone()));
-            }
-        }
-        None => {
-            for (name, place) in value.texts() {
-                others.push((name.to_owned(), String::new(), place.clone()));
-            }
-        }
-    }
-    for (other, condition, place) in others {
+    for Other { name: other, condition, is_optional, restart, place } in others(value) {
         let what = format!("{}.{other}", key.text);
         let at = (&place, what.as_str());
         let Some(name) = scope.names.get(&other).map(ToString::to_string) else {
-            scope.tell(part, Lost, at, "that service is not imported");
+            let kind = if is_optional { Needless } else { Lost };
+            scope.tell(part, kind, at, "that service is not imported");
             continue;
         };
-        part.depend(&name);
+        if let Some(place) = restart {
+            let message = format!("{name} is restarted alone, and this one runs on");
+            scope.tell(part, Lost, (&place, &format!("{what}.restart")), message);
+        }
+        if is_optional {
+            // A definition's own dependencies are all needed; systemd's not.
+            if let Some(container) = scope.container(&other) {
+                let unit = format!("{container}.service");
+                part.extra(Section::Unit, "Wants", unit.clone());
+                part.extra(Section::Unit, "After", unit);
+            }
+            let message = format!("it starts after {name}, and also if that one fails");
+            scope.tell(part, Needless, at, message);
+        } else {
+            part.depend(&name);
+        }
         let service = scope.root.get("services").and_then(|services| services.get(&other));
         let checked = service.is_some_and(is_checked);
         match condition.as_str() {

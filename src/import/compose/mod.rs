@@ -9,6 +9,7 @@ mod convert;
 mod dotenv;
 mod environment;
 mod health;
+mod images;
 mod interpolate;
 mod limits;
 mod merge;

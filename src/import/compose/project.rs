@@ -8,7 +8,7 @@ use super::interpolate::{Variables, fill};
 use super::merge::merge;
 use super::yaml::{BadYaml, Key, Node, Value, parse};
 use crate::import::files::{Files, absolute, directory};
-use crate::import::note::{NoteKind, Notes, Place};
+use crate::import::note::{Notes, Place};
 
 /// How deep files may include and services extend each other.
 const MAX_DEPTH: usize = 16;
@@ -57,6 +57,9 @@ pub enum ComposeError {
     /// Variables that the files want set are not.
     #[error("{}", .0.join("\n"))]
     Required(Vec<String>),
+    /// What should name images does not, mostly for want of a variable.
+    #[error("{}", .0.join("\n"))]
+    Images(Vec<String>),
     /// Nothing can be made of it.
     #[error(transparent)]
     Unfinished(#[from] crate::import::Unfinished),
@@ -236,12 +239,7 @@ impl Loader<'_> {
                 let filled =
                     fill(text, &self.variables).map_err(|message| wrong(&node.place, message))?;
                 for name in filled.unset {
-                    self.notes.add(
-                        NoteKind::Changed,
-                        &node.place,
-                        format!("${{{name}}}"),
-                        "the variable is not set, so nothing is put in its place",
-                    );
+                    self.notes.add_unset(&node.place, &name);
                 }
                 for (name, message) in filled.required {
                     let message =

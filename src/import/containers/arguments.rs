@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::settle::{HELD, is_of_a_keeper, joined, published};
+use super::settle::{HELD, Joined, fold_addresses, is_of_a_keeper, joined, own_env, published};
 use super::{ContainersError, Live};
 use crate::definition::model::Command;
 use crate::import::check::check_words;
 use crate::import::run::parse::{Flag, Run, parse};
 use crate::import::run::split::of_container;
-use crate::import::values::{Ports, duration, duration_text, ports, size};
+use crate::import::values::{Ports, as_volume, duration, duration_text, mount_text, ports, size};
 
 /// What only one of two calls of podman has, each as a person would write it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -73,21 +73,14 @@ fn as_it_is(run: &Run, live: &Live) -> Lines {
     open.flags.retain(|flag| !matches!(flag.name.as_str(), "env" | "publish"));
     let mut lines = lines(&open);
     let mut add = |line: String| *lines.entry(line).or_default() += 1;
-    let from_file = says("env-file") || says("env-host");
-    let named =
-        |flag: &Flag, name: &str| flag.name == "env" && flag.value.split('=').next() == Some(name);
-    let given = |name: &str| from_file || run.flags.iter().any(|flag| named(flag, name));
-    for (name, value) in container.own_env(&live.image_env, given) {
-        add(shown("env", &format!("{name}={value}")));
+    for pair in own_env(run, live) {
+        add(shown("env", &pair));
     }
     for port in published(live) {
         add(shown("publish", &port_line(&port)));
     }
-    for network in joined(run, live) {
-        add(shown("network", network.name));
-        for alias in network.aliases {
-            add(shown("network-alias", alias));
-        }
+    for (name, value) in joined(run, live).iter().flat_map(Joined::flags) {
+        add(shown(name, &value));
     }
     let stop_timeout = container.config.stop_timeout.to_string();
     for (name, value) in [
@@ -154,50 +147,84 @@ const CHECKED: &[(&str, &str)] = &[
 
 /// Returns the options of a run in one form each.
 fn lines(run: &Run) -> Lines {
-    let mut lines = Lines::new();
+    let mut run = run.clone();
+    fold_addresses(&mut run);
     let says = |name: &str| run.flags.iter().any(|flag| flag.name == name);
-    if says("health-cmd") {
-        for (name, usual) in CHECKED.iter().filter(|(name, _)| !says(name)) {
-            *lines.entry(shown(name, usual)).or_default() += 1;
+    let is_unchecked = run.flags.iter().any(|flag| {
+        matches!(
+            (flag.name.as_str(), flag.value.as_str()),
+            ("no-healthcheck", "true") | ("health-cmd", "none")
+        )
+    });
+    let mut all = Vec::new();
+    if is_unchecked {
+        all.push(shown("health-cmd", "none"));
+    } else if says("health-cmd") {
+        let usual = CHECKED.iter().filter(|(name, _)| !says(name));
+        all.extend(usual.map(|(name, usual)| shown(name, usual)));
+    }
+    for Flag { name, value, .. } in &run.flags {
+        let is_left_out = HELD.contains(&name.as_str())
+            || SETTLED.contains(&name.as_str())
+            || name == "no-healthcheck"
+            || (is_unchecked && name.starts_with("health-"))
+            || (name == "label" && is_of_a_keeper(value));
+        if !is_left_out {
+            all.extend(option_lines(name, value));
         }
     }
-    for flag in &run.flags {
-        let (name, value) = (flag.name.as_str(), flag.value.as_str());
-        let is_left_out = HELD.contains(&name) || SETTLED.contains(&name);
-        if is_left_out || (name == "label" && is_of_a_keeper(value)) {
-            continue;
-        }
-        let mut add = |value: &str| *lines.entry(shown(name, value)).or_default() += 1;
-        match name {
-            "cap-add" | "cap-drop" => value
-                .split(',')
-                .map(str::to_ascii_lowercase)
-                .for_each(|one| add(one.trim_start_matches("cap_"))),
-            "memory" | "shm-size" | "memory-swap" | "memory-reservation" => {
-                add(&size(value).unwrap_or_else(|| value.to_owned()));
-            }
-            "cpus" => match value.parse::<f64>() {
-                Ok(cpus) => add(&cpus.to_string()),
-                Err(_) => add(value),
-            },
-            "publish" => match ports(value) {
-                Ok(Ports::Published(all)) => all.iter().for_each(|port| add(&port_line(port))),
-                Ok(Ports::Anywhere(_)) | Err(_) => add(value),
-            },
-            "add-host" => add(&value.replacen('=', ":", 1)),
-            "entrypoint" => {
-                let words: Option<Vec<String>> = serde_json::from_str(value).ok();
-                let words = words.unwrap_or_else(|| vec![value.to_owned()]);
-                add(&serde_json::Value::from(words).to_string());
-            }
-            "health-cmd" | "health-startup-cmd" => add(&check_line(value)),
-            "health-interval" | "health-timeout" | "health-start-period" => {
-                add(&duration(value).map_or_else(|| value.to_owned(), duration_text));
-            }
-            _ => add(value),
-        }
+    let mut lines = Lines::new();
+    for line in all {
+        *lines.entry(line).or_default() += 1;
     }
     lines
+}
+
+/// Returns an option in one form; one that says several things becomes several.
+fn option_lines(name: &str, value: &str) -> Vec<String> {
+    let one = |value: &str| vec![shown(name, value)];
+    match name {
+        "cap-add" | "cap-drop" => {
+            let lower = value.to_ascii_lowercase();
+            let all = lower.split(',').map(|one| one.trim_start_matches("cap_"));
+            all.map(|value| shown(name, value)).collect()
+        }
+        "memory" | "shm-size" | "memory-swap" | "memory-reservation" => {
+            one(&size(value).unwrap_or_else(|| value.to_owned()))
+        }
+        "cpus" => match value.parse::<f64>() {
+            Ok(cpus) => one(&cpus.to_string()),
+            Err(_) => one(value),
+        },
+        "publish" => match ports(value) {
+            Ok(Ports::Published(all)) => all.iter().map(|p| shown(name, &port_line(p))).collect(),
+            Ok(Ports::Anywhere(_)) | Err(_) => one(value),
+        },
+        "network" if !value.contains(':') => value.split(',').map(|n| shown(name, n)).collect(),
+        "label" | "annotation" if !value.contains('=') => one(&format!("{value}=")),
+        "security-opt" => match value.split_once([':', '=']) {
+            Some(("no-new-privileges", "true")) => one("no-new-privileges"),
+            Some(("no-new-privileges", "false")) => Vec::new(),
+            Some((kind, rest)) => one(&format!("{kind}={rest}")),
+            None => one(value),
+        },
+        "add-host" => one(&value.replacen('=', ":", 1)),
+        "entrypoint" => {
+            let words: Option<Vec<String>> = serde_json::from_str(value).ok();
+            let words = words.unwrap_or_else(|| vec![value.to_owned()]);
+            one(&serde_json::Value::from(words).to_string())
+        }
+        "health-cmd" | "health-startup-cmd" => one(&check_line(value)),
+        "health-interval" | "health-timeout" | "health-start-period" => {
+            one(&duration(value).map_or_else(|| value.to_owned(), duration_text))
+        }
+        "health-on-failure" if value == "none" => Vec::new(),
+        "mount" => match as_volume(value) {
+            Some(volume) => vec![shown("volume", &volume)],
+            None => one(&mount_text(value)),
+        },
+        _ => one(value),
+    }
 }
 
 /// Writes the command of a check in one form.
@@ -236,7 +263,7 @@ mod tests {
         );
         let container: Inspected = serde_json::from_str(&text).unwrap();
         let image_env = vec!["PATH=/bin".to_owned()];
-        Live { container, image_env, image: "localhost/a:1".to_owned(), unit: None }
+        Live { container, image_env, image: "localhost/a:1".to_owned(), unit: None, given: None }
     }
 
     fn differ(live: &Live, next: &str) -> (String, String) {
@@ -273,6 +300,35 @@ mod tests {
             (gone.as_str(), new.as_str()),
             ("--health-start-period=0s", "--health-start-period=2m")
         );
+    }
+
+    #[test]
+    fn a_mount_is_the_same_in_every_spelling() {
+        let old = live(
+            "podman run --name web-a --mount type=bind,src=/a,dst=/b,ro --mount src=data,target=/d --mount type=tmpfs,dst=/t,tmpfs-size=1m localhost/a:1",
+            "",
+        );
+        let next = "podman run --name web-a --env X=1 --log-driver journald --stop-timeout 10 -v data:/d -v /a:/b:ro --mount type=tmpfs,tmpfs-size=1m,destination=/t localhost/a:1";
+        assert_eq!(differ(&old, next), (String::new(), String::new()));
+        let (gone, new) = differ(&old, &next.replace(":ro", ""));
+        assert_eq!((gone.as_str(), new.as_str()), ("--volume=/a:/b:ro", "--volume=/a:/b"));
+    }
+
+    #[test]
+    fn what_podman_does_anyway_is_no_difference() {
+        let usual = "podman run --name web-a --env X=1 --log-driver journald --stop-timeout 10";
+        let same = |old: &str, new: &str| {
+            let old = live(&format!("podman run --name web-a {old} localhost/a:1"), "");
+            let (gone, added) = differ(&old, &format!("{usual} {new} localhost/a:1"));
+            assert_eq!((gone, added), (String::new(), String::new()), "{new}");
+        };
+        same("--no-healthcheck --health-interval 10s", "--health-cmd none");
+        same("--init --no-healthcheck=false --health-on-failure=none", "--init");
+        same("--security-opt no-new-privileges:true", "--security-opt no-new-privileges");
+        same("--security-opt label:disable", "--security-opt label=disable");
+        same("--label plain --label a=b", "--label plain= --label a=b");
+        same("--network one,two", "--network one --network two");
+        same("--network one --ip6 fd::7 --ip 10.1.0.7", "--network one:ip6=fd::7,ip=10.1.0.7");
     }
 
     #[test]

@@ -193,6 +193,33 @@ pub struct JoinedNetwork {
     pub aliases: Vec<String>,
 }
 
+/// What somebody has given a container in a network, so that podman does not
+/// choose it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Fixed {
+    /// Its addresses.
+    pub addresses: Vec<String>,
+    /// Its hardware address.
+    pub mac: Option<String>,
+}
+
+/// What a container was given when it was made, and in its networks since.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Given {
+    /// What is fixed in each network, by name.
+    pub networks: BTreeMap<String, Fixed>,
+    /// Its variables, those of the image among them, but none that podman adds
+    /// at a start.
+    pub env: Vec<String>,
+}
+
+impl Fixed {
+    /// Tells whether podman chooses all.
+    pub fn is_nothing(&self) -> bool {
+        self.addresses.is_empty() && self.mac.is_none()
+    }
+}
+
 /// An image, as `podman image inspect` tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -234,6 +261,12 @@ impl Inspected {
         self.mounts.iter().filter(|m| m.kind == "volume" && is_number(&m.name))
     }
 
+    /// Returns the names of the volumes that somebody gave one.
+    pub fn named_volumes(&self) -> impl Iterator<Item = &str> {
+        let named = self.mounts.iter().filter(|m| m.kind == "volume" && !is_number(&m.name));
+        named.map(|volume| volume.name.as_str())
+    }
+
     fn is_secret(&self, name: &str, value: &str) -> bool {
         let hidden = !value.is_empty() && value.bytes().all(|b| b == b'*');
         hidden && self.config.secrets.iter().any(|secret| secret.name == name)
@@ -259,7 +292,7 @@ impl Inspected {
     pub fn own_env<'a>(
         &'a self,
         image: &'a [String],
-        given: impl Fn(&str) -> bool,
+        given: impl Fn(&str, &str) -> bool,
     ) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.config
             .env
@@ -269,9 +302,9 @@ impl Inspected {
             .filter(move |(name, value)| match *name {
                 "container" => *value != "podman",
                 // podman writes asterisks for what it will not show.
-                _ if self.is_secret(name, value) => given(name),
+                _ if self.is_secret(name, value) => given(name, value),
                 "HOSTNAME" => *value != self.config.hostname,
-                "HOME" | "TERM" | "PATH" => given(name),
+                "HOME" | "TERM" | "PATH" => given(name, value),
                 _ => true,
             })
     }
@@ -283,7 +316,7 @@ fn is_number(name: &str) -> bool {
 }
 
 /// Reads what podman writes as `null` where there is nothing.
-fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+pub(super) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     from: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
@@ -314,9 +347,9 @@ mod tests {
             found.anonymous_volumes().map(|m| m.destination.as_str()).collect();
         assert_eq!(volumes, ["/data"]);
         let image = ["PATH=/bin".to_owned()];
-        let own: Vec<_> = found.own_env(&image, |_| false).collect();
+        let own: Vec<_> = found.own_env(&image, |_, _| false).collect();
         assert_eq!(own, [("A", "1"), ("B", "a=b")]);
-        assert_eq!(found.own_env(&image, |name| name == "HOME").count(), 3);
+        assert_eq!(found.own_env(&image, |name, _| name == "HOME").count(), 3);
         let bound = found.host_config.port_bindings["80/tcp"].as_ref().unwrap();
         assert_eq!(bound[0].host_port, "8080");
     }

@@ -4,6 +4,7 @@
 
 mod arguments;
 mod inspected;
+mod made;
 mod settle;
 mod surroundings;
 #[cfg(test)]
@@ -14,7 +15,8 @@ use std::collections::BTreeMap;
 use settle::VolumeNames;
 
 pub use arguments::{Difference, difference};
-pub use inspected::{Inspected, InspectedImage};
+pub use inspected::{Fixed, Given, Inspected, InspectedImage};
+pub use made::{Line, MadeNetwork, MadeVolume, ThereNetwork, Things};
 
 use super::Files;
 use super::finish::{Imported, Unfinished, finish};
@@ -27,7 +29,7 @@ use super::run::split::of_container;
 use super::run::{Options, Scope, Wrong, renamed};
 use super::sheet::{Part, Section, Sheet};
 
-use crate::names::{ComponentName, ServiceName};
+use crate::names::{ComponentName, NetworkName, ServiceName};
 
 /// A container that runs.
 #[derive(Debug, Clone)]
@@ -40,6 +42,8 @@ pub struct Live {
     pub image: String,
     /// The unit that looks after it.
     pub unit: Option<LiveUnit>,
+    /// What it was given, as against what podman chose; none: nobody knows.
+    pub given: Option<Given>,
 }
 
 /// The unit that looks after a container.
@@ -126,6 +130,7 @@ pub enum ContainersError {
 pub fn import(
     service: &ServiceName,
     live: &[Live],
+    things: &Things,
     files: &mut dyn Files,
 ) -> Result<Adoption, ContainersError> {
     let names = components(service, live)?;
@@ -174,9 +179,11 @@ pub fn import(
             scope.notes = surroundings::read(said, &around, unit);
         }
         renamed(&mut part, &container, service);
+        things.tell_unnamed(&mut part, &mut scope.notes, live);
         sheet.parts.push(part);
         taken.push(Taken { container, component: name.clone(), volumes });
     }
+    things.describe(live, &mut scope.things);
     sheet.service.name = Some(service.to_string());
     sheet.notes = scope.notes;
     sheet.things = scope.things;
@@ -191,16 +198,14 @@ pub fn import(
 fn addresses(run: &Run, live: &Live) -> Vec<(String, String)> {
     let told = |network: &settle::Joined<'_>| {
         let settle::Joined { name, address, .. } = network;
+        let address = address.as_ref()?;
+        let file = if name.parse::<NetworkName>().is_ok() { ".network" } else { "" };
         let message = format!(
-            "its address there is {address}, and podman may choose another one; extra.Container.Network = \"{name}.network:ip={address}\" in place of the name keeps it"
+            "its address there is {address}, and podman may choose another one; extra.Container.Network = \"{name}{file}:ip={address}\" in place of the name keeps it"
         );
-        (format!("networks.{name}"), message)
+        Some((format!("networks.{name}"), message))
     };
-    settle::joined(run, live)
-        .iter()
-        .filter(|network| !network.address.is_empty())
-        .map(told)
-        .collect()
+    settle::joined(run, live).iter().filter_map(told).collect()
 }
 
 /// Returns the component that each container becomes.

@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Live, VolumeCopy};
+use super::{Fixed, Live, VolumeCopy};
 use crate::import::run::parse::{Flag, Run};
-use crate::import::values::{label, untaken};
+use crate::import::values::{as_volume, label, untaken};
 use crate::names::{ComponentName, ServiceName};
 
 /// Options that say how podman and systemd hold a container: its new unit has
@@ -92,24 +92,38 @@ fn add(run: &mut Run, name: &str, value: String) {
 
 /// The variables as they are: files and the shell may say something else now.
 fn env(run: &mut Run, live: &Live) {
-    let from_file = run.flags.iter().any(|f| matches!(f.name.as_str(), "env-file" | "env-host"));
-    let named: Vec<String> = run
-        .flags
-        .extract_if(.., |f| {
-            matches!(f.name.as_str(), "env" | "env-file" | "env-host" | "env-merge")
-        })
-        .filter(|flag| flag.name == "env")
-        .map(|flag| flag.value.split('=').next().unwrap_or_default().to_owned())
-        .collect();
-    let given = |name: &str| from_file || named.iter().any(|own| own == name);
-    let own: Vec<String> = live
-        .container
-        .own_env(&live.image_env, given)
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
+    let own = own_env(run, live);
+    let is_env =
+        |flag: &Flag| matches!(flag.name.as_str(), "env" | "env-file" | "env-host" | "env-merge");
+    run.flags.retain(|flag| !is_env(flag));
     for pair in own {
         add(run, "env", pair);
     }
+}
+
+/// The path that podman sets where the image has none.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Returns the variables that a container has of its call, `name=value`.
+pub(super) fn own_env(run: &Run, live: &Live) -> Vec<String> {
+    let says = |name: &str| run.flags.iter().any(|flag| flag.name == name);
+    let from_file = says("env-file") || says("env-host");
+    let is_named = |name: &str| {
+        let own = |flag: &Flag| flag.name == "env" && flag.value.split('=').next() == Some(name);
+        run.flags.iter().any(own)
+    };
+    // What podman adds by itself cannot be told from what a file says, but by
+    // its value.
+    let in_file = |name: &str, value: &str| match (name, &live.given) {
+        ("HOME", Some(given)) => given.env.contains(&format!("{name}={value}")),
+        ("HOME", None) => !matches!(value, "/" | "/root"),
+        ("TERM", _) => value != "xterm",
+        ("PATH", _) => value != PATH,
+        _ => true,
+    };
+    let given = |name: &str, value: &str| is_named(name) || (from_file && in_file(name, value));
+    let own = live.container.own_env(&live.image_env, given);
+    own.map(|(name, value)| format!("{name}={value}")).collect()
 }
 
 /// The ports as they are: podman may have chosen those of the node.
@@ -138,11 +152,38 @@ pub(super) fn published(live: &Live) -> Vec<String> {
 
 /// The networks as they are: it may have been connected to more since.
 fn networks(run: &mut Run, live: &Live) {
-    for network in joined(run, live) {
-        add(run, "network", network.name.to_owned());
-        for alias in network.aliases {
-            add(run, "network-alias", alias.to_owned());
-        }
+    let more: Vec<_> = joined(run, live).iter().flat_map(Joined::flags).collect();
+    if !more.is_empty() {
+        fold_addresses(run);
+    }
+    for (name, value) in more {
+        add(run, name, value);
+    }
+}
+
+/// Says the addresses of a run with its network, if that is one: podman takes
+/// them apart from it only where there is no other.
+pub(super) fn fold_addresses(run: &mut Run) {
+    let mut networks = run.flags.iter().filter(|flag| flag.name == "network");
+    let is_one = networks.next().is_some_and(|flag| !flag.value.contains([':', ',']));
+    if !is_one || networks.next().is_some() {
+        return;
+    }
+    let key = |flag: &Flag| match flag.name.as_str() {
+        "ip" => Some("ip"),
+        "ip6" => Some("ip6"),
+        "mac-address" => Some("mac"),
+        _ => None,
+    };
+    let mut options: Vec<String> =
+        run.flags.iter().filter_map(|f| Some(format!("{}={}", key(f)?, f.value))).collect();
+    options.sort();
+    if options.is_empty() {
+        return;
+    }
+    run.flags.retain(|flag| key(flag).is_none());
+    for flag in run.flags.iter_mut().filter(|flag| flag.name == "network") {
+        flag.value = format!("{}:{}", flag.value, options.join(","));
     }
 }
 
@@ -152,8 +193,27 @@ pub(super) struct Joined<'a> {
     pub(super) name: &'a str,
     /// The names by which the container is found in it, its own aside.
     pub(super) aliases: Vec<&'a str>,
-    /// The address of the container in it; may be empty.
-    pub(super) address: &'a str,
+    /// The address of the container in it, where nobody knows whether it is
+    /// fixed.
+    pub(super) address: Option<&'a str>,
+    /// What is fixed of it there.
+    pub(super) fixed: Option<&'a Fixed>,
+}
+
+impl Joined<'_> {
+    /// Returns what a call of podman would have said of it.
+    pub(super) fn flags(&self) -> Vec<(&'static str, String)> {
+        let Some(fixed) = self.fixed else {
+            let aliases = self.aliases.iter().map(|own| ("network-alias", (*own).to_owned()));
+            return std::iter::once(("network", self.name.to_owned())).chain(aliases).collect();
+        };
+        let key = |address: &str| if address.contains(':') { "ip6" } else { "ip" };
+        let addresses = fixed.addresses.iter().map(|own| format!("{}={own}", key(own)));
+        let mac = fixed.mac.iter().map(|own| format!("mac={own}"));
+        let aliases = self.aliases.iter().map(|own| format!("alias={own}"));
+        let options: Vec<String> = addresses.chain(mac).chain(aliases).collect();
+        vec![("network", format!("{}:{}", self.name, options.join(",")))]
+    }
 }
 
 /// Returns those (`podman-network-connect(1)`).
@@ -174,7 +234,13 @@ pub(super) fn joined<'a>(run: &Run, live: &'a Live) -> Vec<Joined<'a>> {
         .map(|(name, network)| Joined {
             name,
             aliases: network.aliases.iter().map(String::as_str).filter(|a| !is_own(a)).collect(),
-            address: &network.ip_address,
+            address: Some(network.ip_address.as_str())
+                .filter(|address| live.given.is_none() && !address.is_empty()),
+            fixed: live
+                .given
+                .as_ref()
+                .and_then(|given| given.networks.get(name))
+                .filter(|fixed| !fixed.is_nothing()),
         })
         .collect()
 }
@@ -202,6 +268,11 @@ fn defaults(run: &mut Run, live: &Live) {
 /// without a name, which get one.
 fn mounts(run: &mut Run, live: &Live, names: &mut VolumeNames<'_>) -> Vec<VolumeCopy> {
     for flag in &mut run.flags {
+        if flag.name == "mount"
+            && let Some(value) = as_volume(&flag.value)
+        {
+            *flag = Flag { name: "volume".to_owned(), value, ..flag.clone() };
+        }
         match flag.name.as_str() {
             "volume" => volume(flag, live),
             "mount" => mount(flag, live),

@@ -29,6 +29,7 @@ fn live(name: &str, words: &[&str], more: &str) -> Live {
         image_env: vec!["PATH=/bin".to_owned()],
         image: "localhost/a:1".to_owned(),
         unit: None,
+        given: None,
     }
 }
 
@@ -39,7 +40,7 @@ fn portless(name: &str, words: &[&str]) -> Live {
 }
 
 fn imported(live: &[Live]) -> Adoption {
-    import(&"web".parse().unwrap(), live, &mut NoFiles).unwrap()
+    import(&"web".parse().unwrap(), live, &Things::default(), &mut NoFiles).unwrap()
 }
 
 #[test]
@@ -116,25 +117,110 @@ fn what_a_unit_says_besides_goes_with_it() {
 
 #[test]
 fn a_container_without_a_command_is_refused() {
-    let refused = import(&"web".parse().unwrap(), &[live("web", &[], "")], &mut NoFiles);
+    let (service, things) = ("web".parse().unwrap(), Things::default());
+    let refused = import(&service, &[live("web", &[], "")], &things, &mut NoFiles);
     assert!(matches!(refused, Err(ContainersError::NoCommand { .. })), "{refused:?}");
+}
+
+/// A container in two networks, one of which it joined later, and what podman
+/// has of them.
+fn in_two_networks(given: Option<Given>) -> Adoption {
+    let networks = r#""NetworkSettings": {"Networks": {
+        "one": {"IPAddress": "10.89.1.2", "Aliases": ["abababababab"]},
+        "two": {"IPAddress": "10.2.0.77", "Aliases": ["zz", "web-app", "abababababab"]},
+        "Odd_one": {"IPAddress": "10.3.0.2", "Aliases": []}}},"#;
+    let words = ["podman", "run", "--name=web-app", "--network=one", "--ip=10.89.1.9", "a:1"];
+    let mut app = live("web-app", &words, networks);
+    app.container.host_config.port_bindings.clear();
+    app.given = given;
+    let made = |name: &str, subnet: &str, internal: bool| {
+        let text = format!(
+            r#"{{"name": "{name}", "driver": "bridge", "network_interface": "podman1", "dns_enabled": true,
+            "internal": {internal}, "subnets": [{{"subnet": "{subnet}"}}]}}"#
+        );
+        (name.to_owned(), ThereNetwork::Made(serde_json::from_str(&text).unwrap()))
+    };
+    let networks = [
+        made("one", "10.89.1.0/24", false),
+        made("two", "10.2.0.0/24", true),
+        made("Odd_one", "10.3.0.0/24", false),
+    ];
+    let things = Things { networks: networks.into(), ..Things::default() };
+    import(&"web".parse().unwrap(), &[app], &things, &mut NoFiles).unwrap()
+}
+
+#[test]
+fn an_address_in_a_network_that_was_joined_later_is_kept_if_it_is_fixed() {
+    let fixed = Fixed {
+        addresses: vec!["10.2.0.77".to_owned(), "fd00::7".to_owned()],
+        mac: Some("92:d0:c6:0a:29:33".to_owned()),
+    };
+    let first = Fixed { addresses: vec!["10.89.1.9".to_owned()], mac: None };
+    let networks = [("one".to_owned(), first), ("two".to_owned(), fixed)];
+    let given = Given { networks: networks.into(), env: Vec::new() };
+    let Adoption { imported, taken: _ } = in_two_networks(Some(given));
+    insta::assert_snapshot!(imported.text);
+    let told: Vec<String> = imported.notes.iter().map(|note| note.what.clone()).collect();
+    assert_eq!(told, ["web-app.networks.Odd_one"]);
 }
 
 #[test]
 fn a_network_that_was_joined_later_keeps_its_names_and_its_address_is_told() {
-    let networks = r#""NetworkSettings": {"Networks": {
-        "one": {"IPAddress": "10.1.0.2", "Aliases": ["abababababab"]},
-        "two": {"IPAddress": "10.2.0.77", "Aliases": ["zz", "web-app", "abababababab"]}}},"#;
-    let mut app = live(
-        "web-app",
-        &["podman", "run", "--name", "web-app", "--network", "one", "a:1"],
-        networks,
-    );
-    app.container.host_config.port_bindings.clear();
-    let Adoption { imported, taken: _ } = imported(&[app]);
-    assert!(imported.text.contains("network = [\"one\", \"two\"]"), "{}", imported.text);
+    let Adoption { imported, taken: _ } = in_two_networks(None);
+    assert!(imported.text.contains("network = \"two\""), "{}", imported.text);
     assert!(imported.text.contains("aliases = [\"zz\"]"), "{}", imported.text);
     let told: Vec<String> = imported.notes.iter().map(ToString::to_string).collect();
     assert!(told.iter().any(|note| note.contains("two.network:ip=10.2.0.77")), "{told:?}");
-    assert!(!told.iter().any(|note| note.contains("10.1.0.2")), "{told:?}");
+    assert!(!told.iter().any(|note| note.contains("10.89.1.2")), "{told:?}");
+    // And podman is not taken for the one who chose the subnet.
+    assert!(imported.text.contains("10.89.1.0/24"), "{}", imported.text);
+}
+
+#[test]
+fn what_another_service_says_of_a_network_counts() {
+    let networks = r#""NetworkSettings": {"Networks": {"two": {"Aliases": []}}},"#;
+    let words = ["podman", "run", "--name", "web-app", "--network", "two:ip=10.2.0.9", "a:1"];
+    let mut app = live("web-app", &words, networks);
+    app.container.host_config.port_bindings.clear();
+    let spec = crate::definition::service::NetworkSpec {
+        subnets: vec!["10.2.0.0/16".to_owned()],
+        ..Default::default()
+    };
+    let said = [("two".to_owned(), ThereNetwork::said(&spec))];
+    let things = Things { networks: said.into(), ..Things::default() };
+    let found = import(&"web".parse().unwrap(), &[app], &things, &mut NoFiles).unwrap();
+    let text = found.imported.text;
+    assert!(text.contains("two = { subnets = [\"10.2.0.0/16\"] }"), "{text}");
+    assert!(text.contains("Network = \"two.network:ip=10.2.0.9\""), "{text}");
+}
+
+#[test]
+fn what_podman_adds_is_not_taken_for_what_a_file_says() {
+    let words = ["podman", "run", "--name", "web", "--env-file", "e", "-t", "a:1"];
+    let has_home = |env: &str, given: Option<Given>| {
+        let mut web = portless("web", &words);
+        web.container.config.env = vec!["TERM=xterm".to_owned(), env.to_owned()];
+        web.given = given;
+        let text = imported(&[web]).imported.text;
+        assert!(!text.contains("TERM"), "{text}");
+        text.contains("HOME")
+    };
+    let given = |env: &str| Some(Given { env: vec![env.to_owned()], ..Given::default() });
+    assert!(has_home("HOME=/", given("HOME=/")) && !has_home("HOME=/data", given("A=1")));
+    assert!(has_home("HOME=/data", None) && !has_home("HOME=/", None));
+}
+
+#[test]
+fn volumes_are_as_they_were_made() {
+    let mounts = r#""Mounts": [{"Type": "volume", "Name": "files", "Destination": "/f"}],"#;
+    let words =
+        ["podman", "run", "--name", "web", "--mount", "type=volume,src=files,dst=/f", "a:1"];
+    let mut web = live("web", &words, mounts);
+    web.container.host_config.port_bindings.clear();
+    let made =
+        r#"{"Name": "files", "Driver": "local", "Options": {"device": "tmpfs", "type": "tmpfs"}}"#;
+    let volumes = [("files".to_owned(), serde_json::from_str(made).unwrap())];
+    let things = Things { volumes: volumes.into(), ..Things::default() };
+    let found = import(&"web".parse().unwrap(), &[web], &things, &mut NoFiles).unwrap();
+    insta::assert_snapshot!(found.imported.text);
 }

@@ -103,7 +103,12 @@ fn image(scope: &mut Scope<'_>, part: &mut Part, line: &Line) {
             part.component.image = Some(name);
         }
         Some(_) | None => {
-            scope.tell(part, Lost, line, "a component's image is registry/path:tag, without %");
+            scope.tell(
+                part,
+                Lost,
+                line,
+                "a component's image is registry/path:tag, without % and $",
+            );
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::set::Scope;
 use super::unit::{Line, Unit};
 use super::{container, mounts, systemd};
-use crate::import::note::NoteKind::{Changed, Lost, Todo};
+use crate::import::note::NoteKind::{Changed, Lost, Needless, Todo};
 use crate::import::sheet::{Part, Section};
 
 /// Keys of `[Pod]` that a container has as well.
@@ -27,6 +27,11 @@ const SHARED: &[&str] = &[
     "Volume",
 ];
 
+/// Those that mean the same where each container has them: numbers that do not
+/// depend on podman's choice, a name, a size.
+const ALIKE: &[&str] =
+    &["GIDMap", "HostName", "ShmSize", "SubGIDMap", "SubUIDMap", "UIDMap", "UserNS"];
+
 /// Reads the pod of a container.
 pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, all: &[&Unit]) {
     let Some(line) = unit.last("Container", "Pod").cloned() else { return };
@@ -38,7 +43,10 @@ pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, all: 
     };
     let is_in =
         |unit: &&&Unit| unit.last("Container", "Pod").is_some_and(|l| l.value == line.value);
-    let first = all.iter().find(is_in).map(|unit| unit.stem.as_str()).unwrap_or_default();
+    let members: Vec<&str> = all.iter().filter(is_in).map(|unit| unit.stem.as_str()).collect();
+    let free = all.iter().filter(is_in).find(|unit| !waits(unit, &members));
+    let first = free.map(|unit| unit.stem.as_str()).or(members.first().copied());
+    let first = first.unwrap_or_default();
     if first == unit.stem {
         whole(scope, part, pod);
         let message = format!("{} holds the network that the pod had", part.name());
@@ -50,22 +58,48 @@ pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, all: 
     {
         part.extra(Section::Container, "Network", format!("{container}.container"));
         part.depend(&name);
-        let message = format!("it is in the network of {name}, and starts after it");
+        let message =
+            format!("it is in the network of {name}, and starts after it; its /dev/shm is its own");
         scope.tell(part, Changed, &line, message);
     }
+    let mut lines = Vec::new();
     for line in pod.section("Pod") {
         match line.key.as_str() {
             "Volume" => {
                 let own = Line { section: "Container".to_owned(), ..line.clone() };
                 mounts::read(scope, part, pod, &own);
             }
-            "UserNS" | "HostName" | "ShmSize" | "GIDMap" | "UIDMap" | "SubGIDMap" | "SubUIDMap" => {
-                let message = format!("only {first} has what the pod says of it");
+            "UserNS" if line.value.starts_with("auto") => {
+                let message = format!("only {first} has it: podman would choose other numbers");
                 scope.tell(part, Lost, line, message);
+            }
+            key if ALIKE.contains(&key) && unit.last("Container", key).is_none() => {
+                lines.push(Line { section: "Container".to_owned(), ..line.clone() });
             }
             _ => {}
         }
     }
+    keys(scope, part, pod, lines);
+}
+
+/// Tells whether a container waits for another one of its pod: it cannot be
+/// the one that they all wait for.
+fn waits(unit: &Unit, members: &[&str]) -> bool {
+    unit.section("Unit").iter().any(|line| {
+        matches!(line.key.as_str(), "After" | "BindsTo" | "Requires" | "Requisite" | "Wants")
+            && line.value.split_whitespace().any(|name| {
+                let stem = name.strip_suffix(".service").or(name.strip_suffix(".container"));
+                stem.is_some_and(|stem| stem != unit.stem && members.contains(&stem))
+            })
+    })
+}
+
+/// Gives a container lines of its pod. Only those: what is missing was told
+/// for the container.
+fn keys(scope: &mut Scope<'_>, part: &mut Part, pod: &Unit, lines: Vec<Line>) {
+    let image = part.component.image.take();
+    container::keys(scope, part, &Unit { lines, ..pod.clone() });
+    part.component.image = image;
 }
 
 /// Gives a container what its pod has.
@@ -83,13 +117,16 @@ fn whole(scope: &mut Scope<'_>, part: &mut Part, pod: &Unit) {
                 let message = "a container has nothing like it";
                 scope.tell(part, Lost, line, message);
             }
+            "Service" if line.key == "Restart" => {
+                scope.tell(part, Needless, line, "each container has its own");
+            }
+            "Service" => {
+                let message = "there is no unit of the pod any more; write it into its containers";
+                scope.tell(part, Lost, line, message);
+            }
             _ => {}
         }
     }
-    let image = part.component.image.take();
-    // Only what the pod says; what is missing was told for the container.
-    let shared = Unit { lines, ..pod.clone() };
-    container::keys(scope, part, &shared);
-    part.component.image = image;
+    keys(scope, part, pod, lines);
     systemd::unit_section(scope, part, pod);
 }

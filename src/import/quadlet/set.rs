@@ -1,6 +1,6 @@
 //! The files that are imported together, and what they are called.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::unit::{Unit, plain};
 use super::{QuadletError, container, pod, systemd, things};
@@ -80,13 +80,12 @@ pub(super) fn load(paths: &[String], files: &mut dyn Files) -> Result<Set, Quadl
         }
         set.add(path, &text);
     }
-    for name in set.named_by_containers() {
-        let beside = set
-            .containers
-            .iter()
-            .find_map(|own| set.units.get(own))
-            .map(|unit| format!("{}/{name}", directory(&unit.path)));
-        let Some(path) = beside else { continue };
+    let first = set.containers.iter().find_map(|own| set.units.get(own));
+    let Some(beside) = first.map(|unit| directory(&unit.path).to_owned()) else { return Ok(set) };
+    let mut sought = BTreeSet::new();
+    // What is named may name more: a pod its networks.
+    while let Some(name) = set.named().into_iter().find(|name| sought.insert(name.clone())) {
+        let path = format!("{beside}/{name}");
         let unreadable = |reason: String| QuadletError::Unreadable { path: path.clone(), reason };
         if let Some(text) = files.text(&path).map_err(unreadable)? {
             set.add(&path, &text);
@@ -130,11 +129,13 @@ impl Set {
         self.units.insert(name, unit);
     }
 
-    /// Returns the names of files that containers name and that were not
-    /// given.
-    fn named_by_containers(&self) -> Vec<String> {
+    /// Returns the names of files that others name and that are not read.
+    fn named(&self) -> Vec<String> {
         let mut names = Vec::new();
-        for line in self.units.values().flat_map(|unit| unit.section("Container")) {
+        for line in self.units.values().flat_map(|unit| &unit.lines) {
+            if !matches!(line.section.as_str(), "Container" | "Pod" | "Volume") {
+                continue;
+            }
             let name = match line.key.as_str() {
                 "Network" | "Volume" => line.value.split(':').next().unwrap_or_default(),
                 "Image" | "Pod" => line.value.as_str(),

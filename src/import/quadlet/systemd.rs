@@ -1,11 +1,14 @@
 //! `[Unit]`, `[Service]` and `[Install]`.
 
+use std::time::Duration;
+
 use super::set::Scope;
 use super::unit::{Line, Unit, plain, truth};
 use crate::definition::model::{Definition, Oneshot, OneshotTable};
 use crate::import::files::file_name;
-use crate::import::note::NoteKind::{Changed, Lost, Needless};
+use crate::import::note::NoteKind::{Changed, Lost, Needless, Todo};
 use crate::import::sheet::{Part, Section};
+use crate::import::values::duration_text;
 
 /// Targets of the system, for which a user's units cannot wait.
 const OF_THE_SYSTEM: &[&str] =
@@ -118,6 +121,17 @@ fn service_section(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) {
             }
             "Type" if line.value == "oneshot" => oneshot(scope, part, unit, line),
             "RemainAfterExit" if is_oneshot(unit) => {}
+            "TimeoutStartSec" if is_oneshot(unit) && limit(unit).is_some() => {}
+            "Sockets" => {
+                part.extra(Section::Service, &line.key, line.value.clone());
+                let renamed = scope.container(&unit.stem).filter(|name| *name != unit.stem);
+                if let Some(name) = renamed {
+                    let message = format!(
+                        "the unit is called {name}.service now; Service= of each socket has to say so"
+                    );
+                    scope.tell(part, Todo, line, message);
+                }
+            }
             "ExecStart" | "Type" | "KillMode" | "NotifyAccess" => {
                 scope.tell(part, Lost, line, "podman's generator writes it");
             }
@@ -131,10 +145,16 @@ fn is_oneshot(unit: &Unit) -> bool {
     unit.last("Service", "Type").is_some_and(|line| line.value == "oneshot")
 }
 
-/// A unit that runs to its end; systemd sets it no limit
+/// Returns how long a unit may take to start, where it says a time.
+fn limit(unit: &Unit) -> Option<String> {
+    let seconds = unit.last("Service", "TimeoutStartSec")?.value.parse::<u64>().ok()?;
+    (seconds > 0).then(|| duration_text(Duration::from_secs(seconds)))
+}
+
+/// A unit that runs to its end; systemd sets it no limit of its own
 /// (`systemd.service(5)`, `TimeoutStartSec=`).
 fn oneshot(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, line: &Line) {
-    let timeout = Some("24h".to_owned());
+    let timeout = Some(limit(unit).unwrap_or_else(|| "24h".to_owned()));
     part.component.oneshot = Some(Oneshot::Full(OneshotTable { timeout }));
     let remains = unit.last("Service", "RemainAfterExit").and_then(|line| truth(&line.value));
     if remains != Some(true) {
@@ -143,16 +163,23 @@ fn oneshot(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, line: &Line) {
     }
 }
 
+/// Tells whether a line of `[Install]` has a unit come up when its user's
+/// manager starts.
+fn is_boot(line: &Line) -> bool {
+    matches!(line.key.as_str(), "WantedBy" | "RequiredBy" | "UpheldBy")
+        && line.value.split_whitespace().any(|name| AT_BOOT.contains(&name))
+}
+
 fn install_section(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) {
-    let mut at_boot = false;
+    // A pod brings its containers up.
+    let pod = unit.last("Container", "Pod").and_then(|line| scope.set.units.get(&line.value));
+    let mut at_boot = pod.is_some_and(|pod| pod.section("Install").into_iter().any(is_boot));
     for line in unit.section("Install") {
-        let is_boot = line.value.split_whitespace().any(|name| AT_BOOT.contains(&name));
-        match line.key.as_str() {
-            "WantedBy" | "RequiredBy" | "UpheldBy" if is_boot => at_boot = true,
-            _ => {
-                let message = "only the service as a whole is brought up, by its target";
-                scope.tell(part, Lost, line, message);
-            }
+        if is_boot(line) {
+            at_boot = true;
+        } else {
+            let message = "only the service as a whole is brought up, by its target";
+            scope.tell(part, Lost, line, message);
         }
     }
     if !at_boot {

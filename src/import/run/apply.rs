@@ -2,16 +2,16 @@
 
 use super::Scope;
 use super::check::check;
+use super::network::network;
 use super::parse::{Flag, Run};
 use crate::definition::is_mount_option;
-use crate::definition::model::{Limit, Log, OneOrMany, Scalar};
+use crate::definition::model::{Limit, Log, Scalar};
 use crate::import::env::add_env;
 use crate::import::files::absolute;
 use crate::import::note::NoteKind::{Changed, Lost, Needless, Todo};
 use crate::import::options::{cpus, security};
 use crate::import::sheet::{Part, Section, push};
-use crate::import::values::{Ports, image, label, names_registry, ports, size};
-use crate::names::NetworkName;
+use crate::import::values::{as_volume, image, label, names_registry, size};
 use crate::quadlet::escape::{raw, word};
 
 /// Options that are lines of `[Container]` with the value as it is.
@@ -177,8 +177,8 @@ fn simple(part: &mut Part, flag: &Flag) -> bool {
             None => return false,
         },
         "stop-timeout" => match value.parse::<u64>() {
-            Ok(seconds) => c.stop_timeout = Some(format!("{}s", seconds.max(1))),
-            Err(_) => return false,
+            Ok(seconds) if seconds > 0 => c.stop_timeout = Some(format!("{seconds}s")),
+            Ok(_) | Err(_) => return false,
         },
         "entrypoint" => {
             let words: Option<Vec<String>> = serde_json::from_str(&value).ok();
@@ -306,6 +306,9 @@ fn mounts(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) -> bool {
     match flag.name.as_str() {
         "volume" => volume(scope, part, flag),
         "tmpfs" => push(&mut part.component.tmpfs, flag.value.clone()),
+        "mount" if let Some(value) = as_volume(&flag.value) => {
+            volume(scope, part, &Flag { value, ..flag.clone() });
+        }
         "mount" => {
             let parts: Vec<String> = flag
                 .value
@@ -327,7 +330,12 @@ fn mounts(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) -> bool {
 }
 
 /// Adds a line of `[Container]` whose value is taken as it is.
-fn line(scope: &mut Scope<'_>, part: &mut Part, key: &str, (value, flag): (&str, &Flag)) {
+pub(super) fn line(
+    scope: &mut Scope<'_>,
+    part: &mut Part,
+    key: &str,
+    (value, flag): (&str, &Flag),
+) {
     match raw(value) {
         Ok(value) => part.extra(Section::Container, key, value),
         Err(why) => {
@@ -389,60 +397,16 @@ fn volume(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) {
     }
 }
 
-fn network(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) -> bool {
-    let value = flag.value.as_str();
-    match flag.name.as_str() {
-        "network" => match value {
-            "host" | "none" | "private" => {
-                part.component.network = Some(OneOrMany::One(value.to_owned()));
-            }
-            "bridge" | "default" if scope.is_docker => {}
-            _ if value.parse::<NetworkName>().is_ok() => join(part, value),
-            _ if scope.is_docker && !value.contains(':') => {
-                let name = label(value);
-                join(part, &name);
-                let message = format!("the network is called {name} here");
-                scope.tell(part, Changed, (&flag.place, "--network"), message);
-            }
-            _ => line(scope, part, "Network", (value, flag)),
-        },
-        "network-alias" => push(&mut part.component.aliases, value.to_owned()),
-        "publish" => match ports(value) {
-            Ok(Ports::Published(list)) => {
-                for port in list {
-                    push(&mut part.component.ports, port);
-                }
-            }
-            Ok(Ports::Anywhere(text)) => {
-                let message =
-                    format!("{text} names no port of the node; choose one, or use a route");
-                scope.tell(part, Lost, (&flag.place, "--publish"), message);
-            }
-            Err(why) => scope.tell(part, Lost, (&flag.place, "--publish"), why),
-        },
-        _ => return false,
-    }
-    true
-}
-
-/// Adds a podman network, and the old name of the container in it.
-fn join(part: &mut Part, name: &str) {
-    part.component.network = Some(match part.component.network.take() {
-        Some(OneOrMany::One(first)) => OneOrMany::Many(vec![first, name.to_owned()]),
-        Some(OneOrMany::Many(mut names)) => {
-            names.push(name.to_owned());
-            OneOrMany::Many(names)
-        }
-        None => OneOrMany::One(name.to_owned()),
-    });
-}
-
 /// Options that are told of, or go into the unit as they are.
 fn told(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) -> bool {
     let name = flag.name.as_str();
     let what = format!("--{name}");
     let at = (&flag.place, what.as_str());
     match name {
+        "stop-timeout" if flag.value == "0" => {
+            scope.tell(part, Changed, at, "it gets a second for its end");
+            part.component.stop_timeout = Some("1s".to_owned());
+        }
         "restart" => {
             let (word, times) = flag.value.split_once(':').unwrap_or((&flag.value, ""));
             if !times.is_empty() {
@@ -466,6 +430,7 @@ fn told(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) -> bool {
         }
         // Read together, once all are known.
         _ if name.starts_with("health-") => {}
+        "no-healthcheck" if flag.value != "true" => {}
         "no-healthcheck" => part.extra(Section::Container, "HealthCmd", "none"),
         _ if OWN.contains(&name) => scope.tell(part, Needless, at, "podman's generator sees to it"),
         _ if SWITCHES.contains(&name) => match flag.value.as_str() {

@@ -2,6 +2,7 @@
 
 pub(super) mod apply;
 mod check;
+mod network;
 pub(super) mod parse;
 pub(super) mod split;
 

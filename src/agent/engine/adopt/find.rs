@@ -7,7 +7,7 @@ use crate::agent::engine::{Engine, EngineError};
 use crate::deployment::Image;
 use crate::import::containers::{Inspected, InspectedImage, Live, LiveUnit};
 use crate::names::{BEFORE, ServiceName, UnitName};
-use crate::podman::{inspect, predecessor};
+use crate::podman::{created, inspect, predecessor};
 use crate::quadlet::{command_line, unit_file};
 use crate::systemd::ActiveState;
 
@@ -76,6 +76,7 @@ impl Engine {
                 image_env: env.unwrap_or_default(),
                 image: image.name.to_string(),
                 unit,
+                given: created::given(&container.id).await,
                 container,
             });
             of_each.push(image);

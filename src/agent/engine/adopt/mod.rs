@@ -16,6 +16,7 @@
 mod find;
 mod journal;
 mod put_aside;
+mod things;
 
 use std::path::PathBuf;
 
@@ -92,7 +93,9 @@ impl Engine {
         if live.is_empty() {
             return Err(EngineError::NothingRuns { service: service.clone(), left_alone });
         }
-        let made = import(service, &live, &mut NodeFiles).map_err(EngineError::NotAdoptable)?;
+        let things = self.things_of(service, &live).await?;
+        let made =
+            import(service, &live, &things, &mut NodeFiles).map_err(EngineError::NotAdoptable)?;
         let request = Request {
             definition: made.imported.text.clone(),
             file_name: format!("{service}.toml"),

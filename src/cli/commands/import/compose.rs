@@ -68,7 +68,8 @@ pub fn run(context: &Context<'_>, args: &ComposeArgs) -> Result<Exit, CliError> 
         home: home.unwrap_or("/").to_owned(),
     };
     let (imported, read) = compose::import(&files, &mut LocalFiles, &options).map_err(|error| {
-        let missing = matches!(error, compose::ComposeError::Required(_));
+        let missing =
+            matches!(error, compose::ComposeError::Required(_) | compose::ComposeError::Images(_));
         let error = CliError::usage(error);
         if missing { error.hint("--set NAME=VALUE, or a line in .env") } else { error }
     })?;
