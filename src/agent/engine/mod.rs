@@ -179,7 +179,7 @@ impl Engine {
             boot: Mutex::new(boot),
             tools,
             trial,
-            boot_id: trial::boot_id(),
+            boot_id: crate::systemd::invocation::boot_id(),
             units: tokio::sync::Mutex::new(()),
             pause: tokio::sync::Mutex::new(()),
             busy: Mutex::new(BTreeMap::new()),

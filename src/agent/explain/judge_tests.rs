@@ -11,7 +11,7 @@ use crate::names::Generation;
 
 const UNIT: &str = "shop-api.service";
 
-fn container(more: &str) -> crate::deployment::Container {
+pub(super) fn container(more: &str) -> crate::deployment::Container {
     let text = format!("name = \"shop\"\n[[components]]\nname = \"api\"\n{more}\n");
     let image = if more.contains("image =") { "" } else { "image = \"localhost/shop:1\"\n" };
     let service = crate::definition::load(&format!("{text}{image}")).unwrap();
@@ -21,7 +21,7 @@ fn container(more: &str) -> crate::deployment::Container {
 }
 
 /// A component that should run, is well, and has been up for an hour.
-fn well(more: &str) -> Evidence {
+pub(super) fn well(more: &str) -> Evidence {
     let owner = Owner { user: "mcp".to_owned(), uid: 850, home: "/srv/mcp".to_owned() };
     Evidence {
         service: "shop".parse().unwrap(),
@@ -57,7 +57,7 @@ fn well(more: &str) -> Evidence {
 }
 
 /// One that failed with a status, and waits to be tried again.
-fn failing(status: i32, said: &[(Speaker, &str)]) -> Evidence {
+pub(super) fn failing(status: i32, said: &[(Speaker, &str)]) -> Evidence {
     let mut evidence = well("");
     evidence.state = ComponentState::Restarting;
     evidence.restarts = 3;
@@ -69,7 +69,7 @@ fn failing(status: i32, said: &[(Speaker, &str)]) -> Evidence {
     evidence
 }
 
-fn journal(said: &[(Speaker, &str)]) -> Journal {
+pub(super) fn journal(said: &[(Speaker, &str)]) -> Journal {
     let begin = (Speaker::Systemd, "Starting shop-api.service - shop...");
     let end = (Speaker::Systemd, "shop-api.service: Failed with result 'exit-code'.");
     let lines = std::iter::once(&begin).chain(said).chain(std::iter::once(&end));
@@ -78,7 +78,7 @@ fn journal(said: &[(Speaker, &str)]) -> Journal {
 }
 
 /// The explanation as a person would see it.
-fn told(evidence: &Evidence) -> String {
+pub(super) fn told(evidence: &Evidence) -> String {
     let Explanation { cause, level, reason, evidence, mend } = explain(evidence);
     let said = if evidence.is_empty() { String::new() } else { format!("\n\"{evidence}\"") };
     let mend: String = mend.iter().map(|command| format!("\n-> {command}")).collect();
