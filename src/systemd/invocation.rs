@@ -37,6 +37,11 @@ impl MainProcess {
         (self.began_ms..=self.ended_ms.saturating_add(LATE_MS)).contains(&at_ms)
     }
 
+    /// Returns when it had ended, in microseconds since 1970.
+    pub(super) fn ended_us(&self) -> u64 {
+        u64::try_from(self.ended_ms).unwrap_or_default().saturating_mul(1_000)
+    }
+
     /// Returns the fields that its words have, whatever journald knew of its
     /// unit; only journald itself can write them.
     pub(super) fn matches(&self) -> [String; 3] {

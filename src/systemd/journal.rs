@@ -29,7 +29,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// What is kept of a journalctl that complains without end.
 const STDERR_LIMIT: u64 = 4096;
 
-const FIELDS: &str = "MESSAGE,PRIORITY,CONTAINER_NAME,USER_UNIT,_SYSTEMD_USER_UNIT,PODMAN_EVENT";
+const FIELDS: &str = "MESSAGE,PRIORITY,CONTAINER_NAME,USER_UNIT,_SYSTEMD_USER_UNIT,PODMAN_EVENT,\
+                      _PID,_SOURCE_REALTIME_TIMESTAMP";
 
 /// Says why the journal could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +82,9 @@ pub enum Origin {
 pub struct Entry {
     /// When journald got it, in microseconds since 1970.
     pub time_us: u64,
+    /// When it was written, as far as that is known: journald takes the lines
+    /// of several writers in no certain order when it is behind.
+    pub written_us: u64,
     /// The unit that it is about.
     pub unit: UnitName,
     /// The text. Control characters but the tab are shown as `\x1b`, so that
@@ -363,6 +367,10 @@ struct Fields {
     by: serde_json::Value,
     #[serde(rename = "PODMAN_EVENT", default)]
     event: serde_json::Value,
+    #[serde(rename = "_PID", default)]
+    pid: serde_json::Value,
+    #[serde(rename = "_SOURCE_REALTIME_TIMESTAMP", default)]
+    sent: serde_json::Value,
 }
 
 /// Parses one line of `journalctl -o json` (`systemd.io/JOURNAL_EXPORT_FORMATS`,
@@ -392,8 +400,12 @@ fn parse(line: &str, main: Option<&(UnitName, MainProcess)>) -> Parsed {
         return Parsed::Noise;
     }
     let priority = text(&fields.priority).and_then(|p| p.parse().ok()).unwrap_or(6);
+    let of_main = main.filter(|(_, main)| text(&fields.pid) == Some(main.pid.to_string()));
+    let sent_us = text(&fields.sent).and_then(|sent| sent.parse().ok()).unwrap_or(time_us);
+    let written_us = of_main.map_or(sent_us, |(_, main)| main.ended_us().min(sent_us));
     Parsed::Entry(Entry {
         time_us,
+        written_us,
         unit,
         message: visible(message),
         priority,
@@ -573,6 +585,14 @@ mod tests {
         }
         let other = r#","_SYSTEMD_USER_UNIT":"b.service""#;
         assert_eq!(read(1_500_000, other), Parsed::Noise);
+        // What came late was written before the end of the process.
+        let late = |more: &str| match read(2_500_000, more) {
+            Parsed::Entry(entry) => entry.written_us,
+            other @ (Parsed::Noise | Parsed::Unreadable) => panic!("{other:?}"),
+        };
+        assert_eq!(late(r#","_PID":"526""#), 2_000_000);
+        assert_eq!(late(r#","_PID":"527","_SOURCE_REALTIME_TIMESTAMP":"1700000""#), 1_700_000);
+        assert_eq!(late(""), 2_500_000);
         let own = r#","_SYSTEMD_USER_UNIT":"a.service""#;
         assert!(matches!(read(1, own), Parsed::Entry(_)));
     }

@@ -39,7 +39,8 @@ impl Run {
 
 impl Manager {
     /// Reads the newest `count` lines about a unit, of one run of it if an
-    /// invocation is given; for the report of a failure.
+    /// invocation is given, in the order in which they were written; for the
+    /// report of a failure.
     ///
     /// # Errors
     ///
@@ -63,14 +64,16 @@ impl Manager {
         let run = run.filter(is_it);
         let units = std::slice::from_ref(unit);
         let of = Of { units, invocation_id, main: run.as_ref().map(|run| &run.main) };
-        let lines = journal::newest(of, None, count).await?;
+        let mut lines = journal::newest(of, None, count).await?;
         match run.as_ref().filter(|run| run.failed) {
             Some(run) if !lines.iter().any(|line| run.is_ended_by(line)) => {
                 told(run, units).await?;
-                journal::newest(of, None, count).await
+                lines = journal::newest(of, None, count).await?;
             }
-            Some(_) | None => Ok(lines),
+            Some(_) | None => {}
         }
+        lines.sort_by_key(|line| line.written_us);
+        Ok(lines)
     }
 
     async fn last_run(&self, unit: &UnitName) -> Result<Option<Run>, SystemdError> {
