@@ -403,14 +403,7 @@ fn parse(line: &str, main: Option<&(UnitName, MainProcess)>) -> Parsed {
     let of_main = main.filter(|(_, main)| text(&fields.pid) == Some(main.pid.to_string()));
     let sent_us = text(&fields.sent).and_then(|sent| sent.parse().ok()).unwrap_or(time_us);
     let written_us = of_main.map_or(sent_us, |(_, main)| main.ended_us().min(sent_us));
-    Parsed::Entry(Entry {
-        time_us,
-        written_us,
-        unit,
-        message: visible(message),
-        priority,
-        origin,
-    })
+    Parsed::Entry(Entry { time_us, written_us, unit, message: visible(message), priority, origin })
 }
 
 /// Returns the text of a field: a string; an array of bytes, if it was no

@@ -98,8 +98,7 @@ async fn last_run(connection: &Connection, row: UnitRow) -> zbus::Result<Option<
     let Some(began) = time(began).filter(|_| pid != 0) else { return Ok(None) };
     let ended = time(ended);
     let invocation = bus.get::<Vec<u8>>(UNIT, "InvocationID").await?;
-    let has_failed =
-        unit.active == ActiveState::Failed || unit.sub.starts_with("auto-restart");
+    let has_failed = unit.active == ActiveState::Failed || unit.sub.starts_with("auto-restart");
     let only_just = ended.is_some_and(|at| at.elapsed().is_ok_and(|ago| ms(ago) < LATE_MS));
     Ok(Some(Run {
         main: MainProcess {

@@ -185,7 +185,8 @@ impl Engine {
         let service = status.accepted.row.name.clone();
         let quiet = !component.desired
             || (component.state == ComponentState::Running && component.restarts == 0);
-        let journal = if quiet { Journal::default() } else { read_journal(self.manager(), &unit).await };
+        let journal =
+            if quiet { Journal::default() } else { read_journal(self.manager(), &unit).await };
         let condition = &component.condition;
         let mut evidence = Evidence {
             owner: self.owner(),
@@ -327,7 +328,7 @@ impl Engine {
     }
 
     /// Returns the components by their units.
-    fn component_names(&self) -> BTreeMap<UnitName, String> {
+    pub(super) fn component_names(&self) -> BTreeMap<UnitName, String> {
         let mut names = BTreeMap::new();
         for deployment in self.deployments() {
             for container in &deployment.containers {
@@ -460,21 +461,28 @@ fn holder(
     });
     let port = port.clone();
     if let Some(by) = by_us {
-        return Holder { port, by: format!("the component {by}"), unit: None };
+        return Holder { port, by: format!("the component {by}"), unit: None, manager: false };
     }
     let Some(found) = listener::look(&port) else {
         return Holder {
             port,
             by: "something that cannot be seen from here".to_owned(),
             unit: None,
+            manager: false,
         };
     };
     let user = Users::load_or_empty();
     let user = user.name(found.uid).map_or_else(|| format!("uid {}", found.uid), str::to_owned);
     let by = match (&found.process, &found.unit) {
         (Some((pid, name)), Some(unit)) => format!("{name} (process {pid}) of {unit}"),
-        (Some((pid, name)), None) => format!("{name} (process {pid}) of user {user}"),
+        (Some((pid, name)), None) if found.cgroup.is_empty() => {
+            format!("{name} (process {pid}) of user {user}")
+        }
+        (Some((pid, name)), None) => {
+            format!("{name} (process {pid}) of user {user}, in {}", found.cgroup)
+        }
         (None, _) => format!("a process of user {user}"),
     };
-    Holder { port, by, unit: found.unit }
+    let manager = found.process.as_ref().is_some_and(|(_, name)| name == "systemd");
+    Holder { port, by, unit: found.unit, manager }
 }

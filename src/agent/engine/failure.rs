@@ -21,10 +21,11 @@ pub(super) async fn explain(engine: &Engine, container: &Container, result: &str
         }
     };
     let invocation = state.as_ref().and_then(|s| s.invocation_id.clone());
-    let journal: Vec<String> = match engine.manager().last_lines(&unit, invocation.as_deref(), LINES).await {
-        Ok(entries) => entries.into_iter().map(|e| e.message).collect(),
-        Err(error) => vec![crate::telemetry::Chain(&error).to_string()],
-    };
+    let journal: Vec<String> =
+        match engine.manager().last_lines(&unit, invocation.as_deref(), LINES).await {
+            Ok(entries) => entries.into_iter().map(|e| e.message).collect(),
+            Err(error) => vec![crate::telemetry::Chain(&error).to_string()],
+        };
     Failure {
         component: container.spec.name.to_string(),
         unit: unit.to_string(),

@@ -43,6 +43,7 @@ pub mod rollback;
 mod sockets;
 pub mod starting;
 pub mod status;
+mod stopped_with;
 mod switch;
 pub mod sync;
 mod things;

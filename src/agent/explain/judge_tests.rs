@@ -133,6 +133,11 @@ fn what_is_down_without_a_failure_is_told_apart() {
     failed stopped_by_hand: Somebody stopped it with systemd, 1 h 0 min ago. It stays down until it is started, or the node boots.
     -> mcp start shop
     ");
+    evidence.drift = vec![drift::of_stopped_with("shop", UNIT, "shop/db", "stopped")];
+    insta::assert_snapshot!(told(&evidence), @r"
+    failed dependency: Nobody stopped it for itself: it was stopped with shop/db, which it requires and which is stopped.
+    -> mcp start shop
+    ");
     let job = Evidence {
         container: container("restart = \"on-failure\""),
         drift: Vec::new(),
@@ -292,6 +297,7 @@ fn ports_and_paths() {
         port: published.publish[0].clone(),
         by: "nginx (process 7) of web.service".to_owned(),
         unit: Some("web.service".to_owned()),
+        manager: false,
     }];
     insta::assert_snapshot!(told(&evidence), @r#"
     failed port_taken: Port 9000 of this node is taken by nginx (process 7) of web.service.
@@ -305,6 +311,10 @@ fn ports_and_paths() {
         assert!(told(&evidence).contains("-> sudo ss -Hlntup 'sport = 9000'"), "{unit:?}");
     }
     evidence.holders[0].unit = Some("init.scope".to_owned());
+    let astray = told(&evidence);
+    assert!(astray.contains("is taken by nginx (process 7)"), "{astray}");
+    assert!(astray.contains("-> sudo ss -Hlntup 'sport = 9000'"), "{astray}");
+    evidence.holders[0].manager = true;
     let manager = told(&evidence);
     assert!(manager.contains("is taken by a socket unit of the user's systemd."), "{manager}");
     assert!(manager.contains("-> sudo systemctl --user -M mcp@ list-sockets --all"), "{manager}");

@@ -12,7 +12,8 @@ fn refused(status: i32, said: &str) -> Evidence {
 
 #[test]
 fn what_podman_lacks_is_told_with_what_makes_it() {
-    let secret = "Error: running container create option: no secret with name or id \"key\": no such secret";
+    let secret =
+        "Error: running container create option: no secret with name or id \"key\": no such secret";
     insta::assert_snapshot!(told(&refused(125, secret)), @r#"
     failed secret_missing: Podman has no secret key, which it uses and MCP does not make.
     "Error: running container create option: no secret with name or id "key": no such secret"
@@ -127,7 +128,10 @@ fn only_what_is_about_the_command_is_told_as_that() {
         let begin = format!("Its container cannot be set up ({status}): {about}");
         assert_eq!(explained.cause, Cause::SetUp, "{said}");
         assert!(explained.reason.starts_with(&begin), "{explained:?}");
-        assert_eq!((explained.evidence.as_str(), explained.mend.as_slice()), (said, &MEND.map(str::to_owned)[..]));
+        assert_eq!(
+            (explained.evidence.as_str(), explained.mend.as_slice()),
+            (said, &MEND.map(str::to_owned)[..])
+        );
     }
     for said in [
         "Error: crun: the path `/etc` is not a regular file: Operation not permitted: OCI permission denied",

@@ -32,9 +32,7 @@ impl Agent {
         let mut query = LogQuery { lines: None, since_us, follow: request.follow };
         if request.lines > 0 {
             let of = Of { units: &names, ..Of::default() };
-            past = journal::newest(of, since_us, request.lines)
-                .await
-                .map_err(|e| failed(&e))?;
+            past = journal::newest(of, since_us, request.lines).await.map_err(|e| failed(&e))?;
             // What follows begins after the last of these.
             let now = u64::try_from(jiff::Timestamp::now().as_microsecond()).unwrap_or_default();
             query.since_us = Some(past.last().map_or(now, |entry| entry.time_us + 1));
