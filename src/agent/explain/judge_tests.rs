@@ -289,7 +289,7 @@ fn images_and_pulls() {
 }
 
 #[test]
-fn ports_and_paths() {
+fn ports() {
     let said = "Failed to bind port 9000 (Address already in use) for option '-t 9000-9000:80-80'";
     let mut evidence = failing(126, &[(Speaker::Podman, said)]);
     let published = container("ports = [\"9000:80\"]");
@@ -324,7 +324,10 @@ fn ports_and_paths() {
     let low = "Error: rootlessport cannot expose privileged port 80, you can add 'net.ipv4'";
     evidence.journal = journal(&[(Speaker::Podman, low)]);
     assert_eq!(explain(&evidence).cause, Cause::PortDenied);
+}
 
+#[test]
+fn paths() {
     let mount = |problem: Option<&str>| Mount {
         path: "/srv/data".to_owned(),
         mounted: true,

@@ -73,64 +73,67 @@ fn an_edit_is_told_as_part_of_the_cause() {
     assert_eq!(explain(&evidence).cause, Cause::Running);
 }
 
+/// Exit status, what podman says, and what it is about.
+const SET_UP: &[(i32, &str, &str)] = &[
+    (
+        126,
+        "Error: crun: setrlimit `RLIMIT_NOFILE`: Operation not permitted: OCI permission denied",
+        "an ulimit of it is more",
+    ),
+    (
+        126,
+        "Error: OCI runtime error: crun: mount `tmpfs` to `x`: Invalid argument",
+        "a tmpfs of it",
+    ),
+    (
+        126,
+        "Error: OCI runtime error: crun: mount `/etc/passwd` to `bin`: Not a directory",
+        "it mounts a file where",
+    ),
+    (
+        127,
+        "Error: crun: open `/proc/sys/net/foo`: No such file or directory: OCI runtime attempted to invoke a command that was not found",
+        "a sysctl of it",
+    ),
+    (
+        126,
+        "Error: workdir \"/etc/passwd\" exists on container 6b, but is not a directory",
+        "its working directory",
+    ),
+    (
+        126,
+        "Error: unable to find user nosuch: no matching entries in passwd file",
+        "the image has no such user",
+    ),
+    (
+        126,
+        "Error: mounting volume v for container a4: mount: /srv: fsconfig() failed",
+        "a volume of it cannot be mounted",
+    ),
+    (
+        126,
+        "Error: setting up CDI devices: unresolvable CDI devices nvidia.com/gpu=all",
+        "a device of it is not there",
+    ),
+    (126, "Error: OCI runtime error: crun: something new", "the OCI runtime refuses"),
+    (
+        126,
+        "conmon 73 <nwarn>: runtime stderr: setrlimit `RLIMIT_NOFILE`: Operation not permitted",
+        "an ulimit of it is more",
+    ),
+];
+
 #[test]
 fn only_what_is_about_the_command_is_told_as_that() {
     const MEND: [&str; 2] = ["mcp service edit shop", "mcp deploy shop"];
-    for (status, said, about) in [
-        (
-            126,
-            "Error: crun: setrlimit `RLIMIT_NOFILE`: Operation not permitted: OCI permission denied",
-            "an ulimit of it is more",
-        ),
-        (
-            126,
-            "Error: OCI runtime error: crun: mount `tmpfs` to `x`: Invalid argument",
-            "a tmpfs of it",
-        ),
-        (
-            126,
-            "Error: OCI runtime error: crun: mount `/etc/passwd` to `bin`: Not a directory",
-            "it mounts a file where",
-        ),
-        (
-            127,
-            "Error: crun: open `/proc/sys/net/foo`: No such file or directory: OCI runtime attempted to invoke a command that was not found",
-            "a sysctl of it",
-        ),
-        (
-            126,
-            "Error: workdir \"/etc/passwd\" exists on container 6b, but is not a directory",
-            "its working directory",
-        ),
-        (
-            126,
-            "Error: unable to find user nosuch: no matching entries in passwd file",
-            "the image has no such user",
-        ),
-        (
-            126,
-            "Error: mounting volume v for container a4: mount: /srv: fsconfig() failed",
-            "a volume of it cannot be mounted",
-        ),
-        (
-            126,
-            "Error: setting up CDI devices: unresolvable CDI devices nvidia.com/gpu=all",
-            "a device of it is not there",
-        ),
-        (126, "Error: OCI runtime error: crun: something new", "the OCI runtime refuses"),
-        (
-            126,
-            "conmon 73 <nwarn>: runtime stderr: setrlimit `RLIMIT_NOFILE`: Operation not permitted",
-            "an ulimit of it is more",
-        ),
-    ] {
-        let explained = explain(&refused(status, said));
+    for (status, said, about) in SET_UP {
+        let explained = explain(&refused(*status, said));
         let begin = format!("Its container cannot be set up ({status}): {about}");
         assert_eq!(explained.cause, Cause::SetUp, "{said}");
         assert!(explained.reason.starts_with(&begin), "{explained:?}");
         assert_eq!(
             (explained.evidence.as_str(), explained.mend.as_slice()),
-            (said, &MEND.map(str::to_owned)[..])
+            (*said, &MEND.map(str::to_owned)[..])
         );
     }
     for said in [

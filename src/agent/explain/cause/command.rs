@@ -57,27 +57,29 @@ pub fn judge(evidence: &Evidence) -> Option<Explanation> {
 
 fn not_run(evidence: &Evidence, status: i32) -> Explanation {
     let said = podmans(&evidence.journal);
-    let explained = match said {
-        Some(said) => match in_set_up(said) {
-            None => of_command(evidence, status, said),
-            Some(about) => {
-                let reason = format!("Its container cannot be set up ({status}): {about}.");
-                Explanation::failed(Cause::SetUp, reason).shown_by(said)
-            }
-        },
-        None => {
-            let cause = of_status(status);
-            let what = if status == 127 { "is not in the image" } else { "cannot be run" };
-            // The program in the container says so itself: a shell, say.
-            let reason =
-                format!("Its command started, and something that it runs {what} ({status}).");
-            Explanation::failed(cause, reason)
-                .shown_by(evidence.journal.last_words().unwrap_or_default())
+    let explained = match (said, said.and_then(in_set_up)) {
+        (Some(said), Some(about)) => {
+            let reason = format!("Its container cannot be set up ({status}): {about}.");
+            Explanation::failed(Cause::SetUp, reason).shown_by(said)
         }
+        (Some(said), None) => of_command(evidence, status, said),
+        (None, _) => by_itself(evidence, status),
     };
     explained
         .mend(format!("mcp service edit {}", evidence.service))
         .mend(format!("mcp deploy {}", evidence.service))
+}
+
+/// The program in the container says so itself: a shell, say.
+fn by_itself(evidence: &Evidence, status: i32) -> Explanation {
+    let reason =
+        format!("Its command started, and something that it runs {} ({status}).", what(status));
+    Explanation::failed(of_status(status), reason)
+        .shown_by(evidence.journal.last_words().unwrap_or_default())
+}
+
+fn what(status: i32) -> &'static str {
+    if status == 127 { "is not in the image" } else { "cannot be run" }
 }
 
 /// Returns what podman said of it at last, else what conmon had of the runtime.
@@ -93,7 +95,7 @@ fn of_status(status: i32) -> Cause {
 fn of_command(evidence: &Evidence, status: i32, said: &str) -> Explanation {
     let spec = &evidence.container.spec;
     let first = spec.entrypoint.iter().flatten().chain(&spec.cmd).next();
-    let what = if status == 127 { "is not in the image" } else { "cannot be run" };
+    let what = what(status);
     let reason = match said.split('`').nth(1).or(first.map(String::as_str)) {
         _ if has(said, "exec format error") => {
             "Its image is for another kind of processor than this node has.".to_owned()
