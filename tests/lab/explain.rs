@@ -325,5 +325,22 @@ fn every_node_is_asked_by_explain_and_by_doctor() {
     assert_eq!(json["nodes"][0]["node"], "one");
     assert_eq!(json["problems"][0]["node"], "two");
     person("mcp explain").code(3).says("one: all is well").says("what runs goes on without it");
+
+    // All that is wrong with a node is told, beside one that does not answer.
+    one.spoil();
+    one.as_root(
+        "rm /var/lib/systemd/linger/mcp; chmod 755 /srv/mcp
+        echo '[Container' >/srv/mcp/.config/containers/systemd/bad.container",
+    )
+    .ok();
+    let told = person("mcp doctor").code(3);
+    told.says("sudo loginctl enable-linger mcp").says("bad.container").says("two");
+    let json = person("mcp doctor --json").code(3).json();
+    let findings = json["nodes"][0]["findings"].as_array().unwrap();
+    for check in ["linger", "owner", "generator"] {
+        let is_it = |f: &Value| f["check"] == check && f["level"] != "ok" && f["mend"] != "";
+        assert!(findings.iter().any(is_it), "no {check} in {findings:#?}");
+    }
+    assert_eq!(json["problems"][0]["node"], "two");
     two.lab("start");
 }

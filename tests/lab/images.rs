@@ -93,7 +93,7 @@ fn what_a_pull_said_is_told_though_journald_reads_it_when_podman_is_gone() {
     });
     freeze("CONT");
     assert_eq!(deploy.end(), 1);
-    let told = node.as_mcp("cat /tmp/late.out", "").ok().text();
+    let told = node.as_mcp("cat /tmp/late.out", "").ok().out;
     let place = |text: &str| told.rfind(text).unwrap_or_else(|| panic!("no {text:?} in {told}"));
     assert!(place("Starting lone-image.service") < place("is denied"), "{told}");
     node.mcp(&["explain", "lone"]).code(1).says("is denied");

@@ -236,6 +236,8 @@ fn what_waits_is_told_with_the_first_broken_link() {
     -> mcp logs db/db
     -> mcp start shop
     "#);
+    evidence.chain[0].mend = vec!["mcp start shop".to_owned()];
+    assert_eq!(explain(&evidence).mend, ["mcp explain db/db", "mcp start shop"]);
     evidence.stage = Some("core".to_owned());
     assert_eq!(explain(&evidence).cause, Cause::BootStage);
 }
