@@ -199,8 +199,14 @@ impl Ui {
 
     /// Returns how many columns the data may take.
     pub fn width(&self) -> usize {
+        self.columns().unwrap_or(WIDTH)
+    }
+
+    /// Returns how many columns the terminal of the data has; none: nothing
+    /// limits it.
+    pub fn columns(&self) -> Option<usize> {
         let known = self.terminals.columns.filter(|columns| *columns > 0);
-        known.map_or(WIDTH, usize::from)
+        known.filter(|_| self.terminals.out).map(usize::from)
     }
 
     /// Tells whether live progress makes sense.

@@ -17,7 +17,7 @@ use super::upgrade::handover::installed_path;
 use crate::names::UnitName;
 use crate::podman::{self as program, pause};
 use crate::quadlet::UnitSet;
-use crate::systemd::{ActiveState, BusAddress, Manager, journal as log};
+use crate::systemd::{ActiveState, BusAddress, Manager};
 use crate::telemetry::Chain;
 use crate::units::{GeneratorReport, UnitStore};
 
@@ -165,7 +165,7 @@ impl Patient {
             }
             Err(error) => Chain(&error).to_string(),
         };
-        let said = match log::last_lines(&unit, None, 5).await {
+        let said = match manager.last_lines(&unit, None, 5).await {
             Ok(entries) => {
                 entries.into_iter().map(|entry| entry.message).collect::<Vec<_>>().join("; ")
             }

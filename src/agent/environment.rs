@@ -67,9 +67,7 @@ impl Environment {
             xdg_runtime_dir: path("XDG_RUNTIME_DIR"),
             invocation: env::var("INVOCATION_ID").ok().filter(|id| is_hexadecimal(id)),
             installed: path(INSTALLED),
-            boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-                .map(|id| id.trim().to_owned())
-                .unwrap_or_default(),
+            boot_id: crate::systemd::invocation::boot_id(),
         }
     }
 

@@ -441,3 +441,14 @@ pub enum Probe {
         tls: bool,
     },
 }
+
+impl Probe {
+    /// Returns its kind, as the definition has it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Tcp { .. } => "tcp",
+            Self::Http { .. } => "http",
+            Self::Grpc { .. } => "grpc",
+        }
+    }
+}

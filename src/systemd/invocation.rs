@@ -13,7 +13,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long after the end of a process its words may still arrive: journald
 /// notes when it read them, not when they were written.
-const LATE_MS: i64 = 10_000;
+pub const LATE_MS: i64 = 10_000;
 
 /// The main process of a run that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,35 @@ pub struct MainProcess {
     pub began_ms: i64,
     /// When it had ended for certain, likewise.
     pub ended_ms: i64,
+}
+
+impl MainProcess {
+    /// Tells whether it may have written a line that journald got at a time, in
+    /// microseconds since 1970; outside of it another process has the number.
+    pub(super) fn may_have_written(&self, time_us: u64) -> bool {
+        let at_ms = i64::try_from(time_us / 1_000).unwrap_or(i64::MAX);
+        (self.began_ms..=self.ended_ms.saturating_add(LATE_MS)).contains(&at_ms)
+    }
+
+    /// Returns when it had ended, in microseconds since 1970.
+    pub(super) fn ended_us(&self) -> u64 {
+        u64::try_from(self.ended_ms).unwrap_or_default().saturating_mul(1_000)
+    }
+
+    /// Returns the fields that its words have, whatever journald knew of its
+    /// unit; only journald itself can write them.
+    pub(super) fn matches(&self) -> [String; 3] {
+        let uid = rustix::process::getuid().as_raw();
+        let boot_id = self.boot_id.replace('-', "");
+        [format!("_PID={}", self.pid), format!("_UID={uid}"), format!("_BOOT_ID={boot_id}")]
+    }
+}
+
+/// Returns the number of this boot; empty if the kernel does not say.
+pub fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|id| id.trim().to_owned())
+        .unwrap_or_default()
 }
 
 /// Reads the last lines of one run: what the service wrote, and what systemd
@@ -75,11 +104,9 @@ fn arguments(invocation: &str, main: Option<&MainProcess>, count: u32) -> Vec<St
     for field in ["INVOCATION_ID", "USER_INVOCATION_ID"] {
         arguments.extend(["+".to_owned(), format!("{field}={invocation}")]);
     }
-    if let Some(MainProcess { pid, boot_id, began_ms: _, ended_ms: _ }) = main {
-        let uid = rustix::process::getuid().as_raw();
-        let boot_id = boot_id.replace('-', "");
-        arguments.extend(["+".to_owned(), format!("_PID={pid}"), format!("_UID={uid}")]);
-        arguments.push(format!("_BOOT_ID={boot_id}"));
+    if let Some(main) = main {
+        arguments.push("+".to_owned());
+        arguments.extend(main.matches());
     }
     arguments
 }

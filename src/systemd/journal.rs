@@ -8,6 +8,10 @@
 //! wrote comes from conmon, with `CONTAINER_NAME`, `_SYSTEMD_USER_UNIT` and
 //! `_SYSTEMD_INVOCATION_ID`; podman's own messages have the last two; the
 //! manager's words about a unit have `USER_UNIT` and `USER_INVOCATION_ID`.
+//!
+//! journald looks up whose a line is when it reads it, in `/proc`. Of a process
+//! that is gone by then, as podman is when it refuses something, there is but
+//! its number and its user: [`super::last_words`] finds its words by that.
 
 use std::ffi::OsString;
 use std::process::Stdio;
@@ -16,6 +20,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
+use super::invocation::MainProcess;
 use crate::names::UnitName;
 
 /// Longest time for reading the last lines of a unit.
@@ -24,7 +29,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// What is kept of a journalctl that complains without end.
 const STDERR_LIMIT: u64 = 4096;
 
-const FIELDS: &str = "MESSAGE,PRIORITY,CONTAINER_NAME,USER_UNIT,_SYSTEMD_USER_UNIT,PODMAN_EVENT";
+const FIELDS: &str = "MESSAGE,PRIORITY,CONTAINER_NAME,USER_UNIT,_SYSTEMD_USER_UNIT,PODMAN_EVENT,\
+                      _PID,_SOURCE_REALTIME_TIMESTAMP";
 
 /// Says why the journal could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +82,9 @@ pub enum Origin {
 pub struct Entry {
     /// When journald got it, in microseconds since 1970.
     pub time_us: u64,
+    /// When it was written, as far as that is known: journald takes the lines
+    /// of several writers in no certain order when it is behind.
+    pub written_us: u64,
     /// The unit that it is about.
     pub unit: UnitName,
     /// The text. Control characters but the tab are shown as `\x1b`, so that
@@ -106,29 +115,26 @@ pub struct LogQuery {
     pub follow: bool,
 }
 
-/// Reads the newest `count` lines about a unit, of one run of it if an
-/// invocation is given; for the report of a failure.
-///
-/// # Errors
-///
-/// [`JournalError`]; no line at all is an empty list.
-pub async fn last_lines(
-    unit: &UnitName,
-    invocation_id: Option<&str>,
-    count: u32,
-) -> Result<Vec<Entry>, JournalError> {
-    newest(std::slice::from_ref(unit), invocation_id, None, count).await
+/// Whose lines are wanted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Of<'a> {
+    /// The units.
+    pub units: &'a [UnitName],
+    /// One run of them alone.
+    pub invocation_id: Option<&'a str>,
+    /// The main process of the first of the units: what it wrote is wanted
+    /// even if journald did not know its unit any more.
+    pub main: Option<&'a MainProcess>,
 }
 
-/// Reads the newest `count` lines about several units, not older than
-/// `since_us` (microseconds since 1970).
+/// Reads the newest `count` lines about units, not older than `since_us`
+/// (microseconds since 1970).
 ///
 /// # Errors
 ///
 /// [`JournalError`]; no line at all is an empty list.
 pub async fn newest(
-    units: &[UnitName],
-    invocation_id: Option<&str>,
+    of: Of<'_>,
     since_us: Option<u64>,
     count: u32,
 ) -> Result<Vec<Entry>, JournalError> {
@@ -138,7 +144,7 @@ pub async fn newest(
     let mut read = count.saturating_mul(2).saturating_add(20);
     loop {
         let query = LogQuery { lines: Some(read), since_us, follow: false };
-        let mut entries = all(start(arguments(units, invocation_id, &query), units)?).await?;
+        let mut entries = all(start(of, &query)?).await?;
         let noise = usize::try_from(read).unwrap_or(usize::MAX);
         if entries.entries.len() >= wanted || entries.read < noise {
             let surplus = entries.entries.len().saturating_sub(wanted);
@@ -175,10 +181,10 @@ async fn all(mut follow: Follow) -> Result<All, JournalError> {
 ///
 /// [`JournalError::Start`]; the rest comes out of [`Follow::next`].
 pub fn follow(units: &[UnitName], query: &LogQuery) -> Result<Follow, JournalError> {
-    start(arguments(units, None, query), units)
+    start(Of { units, ..Of::default() }, query)
 }
 
-fn arguments(units: &[UnitName], invocation_id: Option<&str>, query: &LogQuery) -> Vec<OsString> {
+fn arguments(of: Of<'_>, query: &LogQuery) -> Vec<OsString> {
     let mut arguments: Vec<OsString> =
         ["--output=json", "--no-pager", "--quiet"].map(OsString::from).into();
     arguments.push(format!("--output-fields={FIELDS}").into());
@@ -203,23 +209,33 @@ fn arguments(units: &[UnitName], invocation_id: Option<&str>, query: &LogQuery) 
         if unit_field == "USER_UNIT" {
             arguments.push("+".into());
         }
-        arguments.extend(units.iter().map(|unit| format!("{unit_field}={unit}").into()));
+        arguments.extend(of.units.iter().map(|unit| format!("{unit_field}={unit}").into()));
         arguments.push(format!("_UID={uid}").into());
-        arguments.extend(invocation_id.map(|id| format!("{invocation_field}={id}").into()));
+        arguments.extend(of.invocation_id.map(|id| format!("{invocation_field}={id}").into()));
+    }
+    if let Some(main) = of.main {
+        arguments.push("+".into());
+        arguments.extend(main.matches().map(OsString::from));
     }
     arguments
 }
 
-fn start(arguments: Vec<OsString>, units: &[UnitName]) -> Result<Follow, JournalError> {
+fn start(of: Of<'_>, query: &LogQuery) -> Result<Follow, JournalError> {
     // Without a match journalctl would show the whole machine.
-    let running = if units.is_empty() { None } else { Some(Running::start(arguments)?) };
-    Ok(Follow { running, read: 0 })
+    let running = match of.units {
+        [] => None,
+        [_, ..] => Some(Running::start(arguments(of, query))?),
+    };
+    let main = of.units.first().cloned().zip(of.main.cloned());
+    Ok(Follow { running, main, read: 0 })
 }
 
 /// Lines as they come. Dropping it kills journalctl.
 #[derive(Debug)]
 pub struct Follow {
     running: Option<Running>,
+    /// A unit, and its main process.
+    main: Option<(UnitName, MainProcess)>,
     /// Lines read so far, noise included.
     read: usize,
 }
@@ -298,7 +314,7 @@ impl Follow {
             match running.line().await {
                 Ok(Some(line)) => {
                     self.read += 1;
-                    match parse(&line) {
+                    match parse(&line, self.main.as_ref()) {
                         Parsed::Entry(entry) => return Ok(Some(entry)),
                         Parsed::Noise => {}
                         Parsed::Unreadable => {
@@ -329,7 +345,8 @@ fn own_user() -> String {
 #[derive(Debug, PartialEq, Eq)]
 enum Parsed {
     Entry(Entry),
-    /// podman's events, and the container's number that it prints.
+    /// podman's events, the container's number that it prints, and what another
+    /// process wrote that had the number of the one asked for.
     Noise,
     Unreadable,
 }
@@ -350,22 +367,32 @@ struct Fields {
     by: serde_json::Value,
     #[serde(rename = "PODMAN_EVENT", default)]
     event: serde_json::Value,
+    #[serde(rename = "_PID", default)]
+    pid: serde_json::Value,
+    #[serde(rename = "_SOURCE_REALTIME_TIMESTAMP", default)]
+    sent: serde_json::Value,
 }
 
 /// Parses one line of `journalctl -o json` (`systemd.io/JOURNAL_EXPORT_FORMATS`,
-/// "JSON").
-fn parse(line: &str) -> Parsed {
+/// "JSON"). A line
+/// without a unit is one of the main process that was asked for.
+fn parse(line: &str, main: Option<&(UnitName, MainProcess)>) -> Parsed {
     let Ok(fields) = serde_json::from_str::<Fields>(line) else { return Parsed::Unreadable };
     let Some(time_us) = fields.time.and_then(|time| time.parse().ok()) else {
         return Parsed::Unreadable;
     };
-    let about = text(&fields.about);
+    let (about, by) = (text(&fields.about), text(&fields.by));
     let origin = match (about.is_some(), fields.container.is_null()) {
         (true, _) => Origin::Systemd,
         (false, false) => Origin::Container,
         (false, true) => Origin::Helper,
     };
-    let Some(unit) = about.or_else(|| text(&fields.by)) else { return Parsed::Unreadable };
+    let unit = match (about.or(by).map(UnitName::from_systemd), main) {
+        (Some(unit), Some((wanted, _))) if unit != *wanted => return Parsed::Noise,
+        (Some(unit), _) => unit,
+        (None, Some((unit, main))) if main.may_have_written(time_us) => unit.clone(),
+        (None, _) => return Parsed::Unreadable,
+    };
     let message = text(&fields.message).unwrap_or_else(|| "[too long to be shown]".to_owned());
     let message = message.trim_end_matches(['\n', '\r']);
     let is_event = !fields.event.is_null();
@@ -373,13 +400,10 @@ fn parse(line: &str) -> Parsed {
         return Parsed::Noise;
     }
     let priority = text(&fields.priority).and_then(|p| p.parse().ok()).unwrap_or(6);
-    Parsed::Entry(Entry {
-        time_us,
-        unit: UnitName::from_systemd(unit),
-        message: visible(message),
-        priority,
-        origin,
-    })
+    let of_main = main.filter(|(_, main)| text(&fields.pid) == Some(main.pid.to_string()));
+    let sent_us = text(&fields.sent).and_then(|sent| sent.parse().ok()).unwrap_or(time_us);
+    let written_us = of_main.map_or(sent_us, |(_, main)| main.ended_us().min(sent_us));
+    Parsed::Entry(Entry { time_us, written_us, unit, message: visible(message), priority, origin })
 }
 
 /// Returns the text of a field: a string; an array of bytes, if it was no
@@ -434,10 +458,11 @@ pub(super) fn visible(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::invocation::LATE_MS;
     use super::*;
 
     fn entry(line: &str) -> Entry {
-        match parse(line) {
+        match parse(line, None) {
             Parsed::Entry(entry) => entry,
             other @ (Parsed::Noise | Parsed::Unreadable) => panic!("{other:?}"),
         }
@@ -472,10 +497,10 @@ mod tests {
             format!(r#"{{"__REALTIME_TIMESTAMP":"1","MESSAGE":"{id}","_SYSTEMD_USER_UNIT":"w.service"}}"#),
             r#"{"__REALTIME_TIMESTAMP":"1","MESSAGE":"container create","PODMAN_EVENT":"create","_SYSTEMD_USER_UNIT":"w.service"}"#.to_owned(),
         ] {
-            assert_eq!(parse(&line), Parsed::Noise);
+            assert_eq!(parse(&line, None), Parsed::Noise);
         }
         for line in ["", "{", "[]", "{}", r#"{"__REALTIME_TIMESTAMP":"x"}"#] {
-            assert_eq!(parse(line), Parsed::Unreadable, "{line}");
+            assert_eq!(parse(line, None), Parsed::Unreadable, "{line}");
         }
     }
 
@@ -507,17 +532,62 @@ mod tests {
         let units = [UnitName::from_systemd("a.service"), UnitName::from_systemd("b.service")];
         let query = LogQuery { lines: Some(5), since_us: Some(1_000_007), follow: true };
         let uid = rustix::process::getuid().as_raw();
-        let arguments: Vec<String> = arguments(&units, Some("1af2"), &query)
-            .into_iter()
-            .map(|a| a.into_string().unwrap())
-            .collect();
+        let of = Of { units: &units, invocation_id: Some("1af2"), main: None };
+        let words = |of: Of<'_>| {
+            let arguments = arguments(of, &query).into_iter().map(|a| a.into_string().unwrap());
+            arguments.collect::<Vec<_>>().join(" ")
+        };
         let expected = format!(
             "--output=json --no-pager --quiet --output-fields={FIELDS} --lines=5 --since=@1.000007 \
              --follow _SYSTEMD_USER_UNIT=a.service _SYSTEMD_USER_UNIT=b.service _UID={uid} \
              _SYSTEMD_INVOCATION_ID=1af2 + USER_UNIT=a.service USER_UNIT=b.service _UID={uid} \
              USER_INVOCATION_ID=1af2"
         );
-        assert_eq!(arguments.join(" "), expected);
+        assert_eq!(words(of), expected);
+        let main = main_process();
+        let expected = format!("{expected} + _PID=526 _UID={uid} _BOOT_ID=089c432b1920");
+        assert_eq!(words(Of { main: Some(&main), ..of }), expected);
+    }
+
+    fn main_process() -> MainProcess {
+        MainProcess {
+            pid: 526,
+            boot_id: "089c432b-1920".to_owned(),
+            began_ms: 1_000,
+            ended_ms: 2_000,
+        }
+    }
+
+    #[test]
+    fn words_of_a_process_that_was_gone_are_its_units_and_nobody_elses() {
+        let main = (UnitName::from_systemd("a.service"), main_process());
+        let read = |time_us: u64, more: &str| {
+            let line = format!(
+                r#"{{"__REALTIME_TIMESTAMP":"{time_us}","MESSAGE":"Error: denied","PRIORITY":"6"{more}}}"#
+            );
+            parse(&line, Some(&main))
+        };
+        let late = 1_000 * (2_000 + u64::try_from(LATE_MS).unwrap());
+        for time_us in [1_000_000, 2_500_000, late] {
+            let Parsed::Entry(entry) = read(time_us, "") else { panic!("{time_us}") };
+            assert_eq!((entry.unit.as_str(), entry.origin), ("a.service", Origin::Helper));
+        }
+        // Another process had the number before, or has it by now.
+        for time_us in [999_999, late + 1_000] {
+            assert_eq!(read(time_us, ""), Parsed::Unreadable, "{time_us}");
+        }
+        let other = r#","_SYSTEMD_USER_UNIT":"b.service""#;
+        assert_eq!(read(1_500_000, other), Parsed::Noise);
+        // What came late was written before the end of the process.
+        let late = |more: &str| match read(2_500_000, more) {
+            Parsed::Entry(entry) => entry.written_us,
+            other @ (Parsed::Noise | Parsed::Unreadable) => panic!("{other:?}"),
+        };
+        assert_eq!(late(r#","_PID":"526""#), 2_000_000);
+        assert_eq!(late(r#","_PID":"527","_SOURCE_REALTIME_TIMESTAMP":"1700000""#), 1_700_000);
+        assert_eq!(late(""), 2_500_000);
+        let own = r#","_SYSTEMD_USER_UNIT":"a.service""#;
+        assert!(matches!(read(1, own), Parsed::Entry(_)));
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod edges;
 pub mod invocation;
 pub mod jobs;
 pub mod journal;
+pub mod last_words;
 pub mod manager;
 mod properties;
 pub mod proxy;

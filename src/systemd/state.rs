@@ -389,7 +389,7 @@ pub(super) fn time(us: u64) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(us))
 }
 
-fn hexadecimal(bytes: &[u8]) -> Option<String> {
+pub(super) fn hexadecimal(bytes: &[u8]) -> Option<String> {
     use fmt::Write as _;
     if bytes.iter().all(|byte| *byte == 0) {
         return None;

@@ -27,6 +27,8 @@ pub struct Receiving {
     pub root: OwnedFd,
     /// The path below it that stands before everything.
     pub base: TreePath,
+    /// The path that a file gets that comes alone; none: `base`.
+    pub alone: Option<TreePath>,
     /// Who gets what is written; none: whoever writes.
     pub owner: Option<(u32, u32)>,
 }
@@ -46,7 +48,10 @@ pub fn receive(to: &Receiving, wire: &mut impl Wire) -> Result<Summary, Transfer
             Frame::Directory { path, mode } => receiver.directory(&path, mode)?,
             Frame::File { path, mode, size, asks } => {
                 let is_asked_for = path.is_root();
-                let path = to.base.append(&path)?;
+                let path = match &to.alone {
+                    Some(alone) if is_asked_for => alone.clone(),
+                    Some(_) | None => to.base.append(&path)?,
+                };
                 receiver.file(&Incoming { path, is_asked_for, mode, size, asks }, wire)?;
             }
             // Told to whoever asked for it, on the way here.

@@ -50,7 +50,7 @@ fn path(text: &str) -> TreePath {
 }
 
 fn receiving(root: &Path, base: &str) -> Receiving {
-    Receiving { root: open_directory(root).unwrap(), base: path(base), owner: None }
+    Receiving { root: open_directory(root).unwrap(), base: path(base), alone: None, owner: None }
 }
 
 /// Sends `source` to `base` below `root`; the sender falls silent after

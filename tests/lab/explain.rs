@@ -195,6 +195,66 @@ fn a_node_broken_in_many_ways_is_explained_and_what_is_said_mends_it() {
     is_well(&node, "entry");
 }
 
+/// Takes from podman what units name, and edits files in ways that podman's
+/// generator takes.
+const LACK: &str = r#"
+S="systemctl --user"; Q=/srv/mcp/.config/containers/systemd/mcp; cd /
+$S stop secret lan own image limits
+podman secret rm labkey
+podman network rm lablan own
+sed -i 's,^Image=.*,Image=localhost/lab/nosuch:v1,' $Q/image/image.container
+sed -i 's,^\[Container\],&\nUlimit=nofile=99999999:99999999,' $Q/limits/limits.container
+$S daemon-reload
+$S start --no-block secret lan own image limits
+"#;
+
+#[test]
+fn what_podman_lacks_and_what_was_edited_is_explained_and_what_is_said_mends_it() {
+    let node = machine();
+    node.spoil();
+    node.as_mcp("cd / && echo x >/tmp/key && podman secret create labkey /tmp/key", "").ok();
+    node.as_mcp("cd / && podman network create lablan", "").ok();
+    for definition in [
+        web("secret", "extra.Container.Secret = \"labkey\""),
+        web("lan", "extra.Container.Network = \"lablan\""),
+        web("own", "network = \"own\""),
+        web("image", ""),
+        web("limits", ""),
+    ] {
+        node.deploy(&definition).ok();
+    }
+    node.as_mcp(LACK, "").ok();
+
+    let secret = explained(&node, "secret/secret", "secret_missing");
+    let lan = explained(&node, "lan/lan", "network_missing");
+    let own = explained(&node, "own/own", "network_missing");
+    let image = explained(&node, "image/image", "image_missing");
+    let limits = explained(&node, "limits/limits", "set_up");
+    for (explanation, texts) in [
+        (&secret, ["no secret labkey", "podman secret create labkey FILE"]),
+        (&lan, ["no network lablan", "podman network create lablan"]),
+        (&own, ["Its network own was removed", "mcp restart own/own"]),
+        (&image, ["names the image localhost/lab/nosuch:v1", "image.container was edited"]),
+        (&limits, ["an ulimit of it is more", "limits.container was edited"]),
+    ] {
+        for text in texts {
+            assert!(explanation.to_string().contains(text), "no {text:?} in {explanation:#}");
+        }
+    }
+    type_it(&node, &secret, &[("FILE", "/tmp/key")]);
+    for explanation in [&lan, &own] {
+        type_it(&node, explanation, &[]);
+    }
+    for (service, explanation) in [("image", &image), ("limits", &limits)] {
+        let back = format!("mcp reconcile {service}");
+        assert_eq!(explanation["mend"][1], back);
+        node.as_mcp(&back, "").ok();
+    }
+    for path in ["secret", "lan", "own", "image", "limits"] {
+        is_well(&node, path);
+    }
+}
+
 #[test]
 fn what_is_not_there_is_explained_as_well() {
     let node = machine();
@@ -265,5 +325,22 @@ fn every_node_is_asked_by_explain_and_by_doctor() {
     assert_eq!(json["nodes"][0]["node"], "one");
     assert_eq!(json["problems"][0]["node"], "two");
     person("mcp explain").code(3).says("one: all is well").says("what runs goes on without it");
+
+    // All that is wrong with a node is told, beside one that does not answer.
+    one.spoil();
+    one.as_root(
+        "rm /var/lib/systemd/linger/mcp; chmod 755 /srv/mcp
+        echo '[Container' >/srv/mcp/.config/containers/systemd/bad.container",
+    )
+    .ok();
+    let told = person("mcp doctor").code(3);
+    told.says("sudo loginctl enable-linger mcp").says("bad.container").says("two");
+    let json = person("mcp doctor --json").code(3).json();
+    let findings = json["nodes"][0]["findings"].as_array().unwrap();
+    for check in ["linger", "owner", "generator"] {
+        let is_it = |f: &Value| f["check"] == check && f["level"] != "ok" && f["mend"] != "";
+        assert!(findings.iter().any(is_it), "no {check} in {findings:#?}");
+    }
+    assert_eq!(json["problems"][0]["node"], "two");
     two.lab("start");
 }

@@ -80,6 +80,27 @@ fn a_pull_that_fails_leaves_everything_running() {
 }
 
 #[test]
+fn what_a_pull_said_is_told_though_journald_reads_it_when_podman_is_gone() {
+    let node = machine();
+    forget(&node);
+    let freeze = |signal: &str| node.as_root(&format!("pkill -{signal} -x systemd-journal")).ok();
+    node.write_as_mcp("/tmp/late.toml", &with(LONE, "localhost", REGISTRY));
+    freeze("STOP");
+    let deploy = node.in_background("mcp deploy lone -f /tmp/late.toml >/tmp/late.out 2>&1");
+    until("the pull has failed", || {
+        let state = "systemctl --user is-failed lone-image.service || true";
+        (node.as_mcp(state, "").text() == "failed").then_some(())
+    });
+    freeze("CONT");
+    assert_eq!(deploy.end(), 1);
+    let told = node.as_mcp("cat /tmp/late.out", "").ok().out;
+    let place = |text: &str| told.rfind(text).unwrap_or_else(|| panic!("no {text:?} in {told}"));
+    assert!(place("Starting lone-image.service") < place("is denied"), "{told}");
+    node.mcp(&["explain", "lone"]).code(1).says("is denied");
+    forget(&node);
+}
+
+#[test]
 fn an_image_is_there_before_anything_is_stopped() {
     let node = machine();
     forget(&node);

@@ -10,8 +10,9 @@ use crate::agent::boot_report::difference::{Difference, difference};
 use crate::agent::boot_report::timeline::{Ended, Event, EventKind, Timeline, timelines};
 use crate::names::{ComponentName, ServiceName, StageName, UnitName};
 use crate::quadlet::render;
+use crate::systemd::Manager;
 use crate::systemd::boot_journal::{self, BootEventKind, BootJournal, BootJournalError};
-use crate::systemd::journal::{Origin, last_lines};
+use crate::systemd::journal::Origin;
 use crate::systemd::{BootEvent, SystemdError, UnitEdges};
 use crate::telemetry::Chain;
 
@@ -90,7 +91,7 @@ impl Engine {
         self.add_stages(&mut after, &mut requires, awaits);
         let broken = match chain::broken(&lines, &after, &requires) {
             Some(broken) => {
-                let said = last_words(&lines, &broken.unit, &mut notes).await;
+                let said = last_words(self.manager(), &lines, &broken.unit, &mut notes).await;
                 Some((broken, said))
             }
             None => None,
@@ -328,7 +329,12 @@ fn convert(event: &BootEvent, began_us: u64) -> Option<Event> {
 }
 
 /// Reads the end of what the broken unit wrote in its last failed run.
-async fn last_words(lines: &[Timeline], unit: &UnitName, notes: &mut Vec<String>) -> Vec<String> {
+async fn last_words(
+    manager: &Manager,
+    lines: &[Timeline],
+    unit: &UnitName,
+    notes: &mut Vec<String>,
+) -> Vec<String> {
     let line = lines.iter().find(|line| line.unit == *unit);
     let failed = line.and_then(|line| {
         line.attempts.iter().rev().find(|a| matches!(a.ended, Ended::Failed { .. }))
@@ -336,7 +342,7 @@ async fn last_words(lines: &[Timeline], unit: &UnitName, notes: &mut Vec<String>
     let Some(run) = failed.and_then(|attempt| attempt.invocation_id.as_deref()) else {
         return Vec::new();
     };
-    match last_lines(unit, Some(run), LINES).await {
+    match manager.last_lines(unit, Some(run), LINES).await {
         // What systemd said is in the report already.
         Ok(entries) => entries
             .into_iter()

@@ -23,7 +23,7 @@ use crate::podman::{self, images, pause};
 use crate::quadlet::UnitSet;
 use crate::registry::EventQuery;
 use crate::systemd::journal::{self, Origin};
-use crate::systemd::{Diagnosis, LoadState};
+use crate::systemd::{Diagnosis, LoadState, Manager};
 use crate::telemetry::Chain;
 
 /// How many lines of a unit's journal are looked at: some runs, if short.
@@ -167,7 +167,7 @@ impl Engine {
         };
         let journal = match row.unit.as_str() {
             "" => Journal::default(),
-            unit => read_journal(&UnitName::from_systemd(unit)).await,
+            unit => read_journal(self.manager(), &UnitName::from_systemd(unit)).await,
         };
         let ago_ms = now_ms().saturating_sub(row.at_ms);
         Ok(Some(Past { kind, reason: row.reason, unit: row.unit, ago_ms, journal }))
@@ -185,7 +185,8 @@ impl Engine {
         let service = status.accepted.row.name.clone();
         let quiet = !component.desired
             || (component.state == ComponentState::Running && component.restarts == 0);
-        let journal = if quiet { Journal::default() } else { read_journal(&unit).await };
+        let journal =
+            if quiet { Journal::default() } else { read_journal(self.manager(), &unit).await };
         let condition = &component.condition;
         let mut evidence = Evidence {
             owner: self.owner(),
@@ -230,7 +231,7 @@ impl Engine {
             evidence.image_there = podman::image_exists(&container.image).await.ok();
         }
         if evidence.image_there == Some(false) {
-            let pulled = read_journal(&container.name.image_unit()).await;
+            let pulled = read_journal(self.manager(), &container.name.image_unit()).await;
             let failed = pulled.current.is_empty();
             let lines = pulled.failed.into_iter().filter(|said| said.speaker == Speaker::Podman);
             evidence.pull = lines.filter(|_| failed).map(|said| said.text).collect();
@@ -316,7 +317,7 @@ impl Engine {
             }
             return Ok(());
         }
-        let journal = read_journal(unit).await;
+        let journal = read_journal(self.manager(), unit).await;
         journal.last_words().unwrap_or_default().clone_into(&mut link.why);
         let owner = self.owner();
         link.mend = vec![
@@ -327,7 +328,7 @@ impl Engine {
     }
 
     /// Returns the components by their units.
-    fn component_names(&self) -> BTreeMap<UnitName, String> {
+    pub(super) fn component_names(&self) -> BTreeMap<UnitName, String> {
         let mut names = BTreeMap::new();
         for deployment in self.deployments() {
             for container in &deployment.containers {
@@ -377,7 +378,7 @@ fn link(names: &BTreeMap<UnitName, String>, unit: &UnitName, diagnosed: &Diagnos
 
 /// Reads what was written about a unit lately. That it cannot be read is told
 /// by the doctor; here it only leaves less to go by.
-pub(super) async fn read_journal(unit: &UnitName) -> Journal {
+pub(super) async fn read_journal(manager: &Manager, unit: &UnitName) -> Journal {
     let said = |entry: journal::Entry| Said {
         speaker: match entry.origin {
             Origin::Container => Speaker::Container,
@@ -386,7 +387,7 @@ pub(super) async fn read_journal(unit: &UnitName) -> Journal {
         },
         text: entry.message,
     };
-    match journal::last_lines(unit, None, LINES).await {
+    match manager.last_lines(unit, None, LINES).await {
         Ok(entries) => Journal::of(entries.into_iter().map(said).collect()),
         Err(error) => {
             tracing::warn!(%unit, error = %Chain(&error), "a unit is explained without its journal");
@@ -460,21 +461,28 @@ fn holder(
     });
     let port = port.clone();
     if let Some(by) = by_us {
-        return Holder { port, by: format!("the component {by}"), unit: None };
+        return Holder { port, by: format!("the component {by}"), unit: None, manager: false };
     }
     let Some(found) = listener::look(&port) else {
         return Holder {
             port,
             by: "something that cannot be seen from here".to_owned(),
             unit: None,
+            manager: false,
         };
     };
     let user = Users::load_or_empty();
     let user = user.name(found.uid).map_or_else(|| format!("uid {}", found.uid), str::to_owned);
     let by = match (&found.process, &found.unit) {
         (Some((pid, name)), Some(unit)) => format!("{name} (process {pid}) of {unit}"),
-        (Some((pid, name)), None) => format!("{name} (process {pid}) of user {user}"),
+        (Some((pid, name)), None) if found.cgroup.is_empty() => {
+            format!("{name} (process {pid}) of user {user}")
+        }
+        (Some((pid, name)), None) => {
+            format!("{name} (process {pid}) of user {user}, in {}", found.cgroup)
+        }
         (None, _) => format!("a process of user {user}"),
     };
-    Holder { port, by, unit: found.unit }
+    let manager = found.process.as_ref().is_some_and(|(_, name)| name == "systemd");
+    Holder { port, by, unit: found.unit, manager }
 }

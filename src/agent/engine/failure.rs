@@ -1,9 +1,10 @@
 //! Why a component did not become ready, in words.
 
 use super::Engine;
+use crate::agent::explain::cause::command;
 use crate::agent::progress::Failure;
 use crate::deployment::{Container, Readiness};
-use crate::systemd::{UnitState, journal};
+use crate::systemd::UnitState;
 
 /// How many lines of the journal go with a failure.
 const LINES: u32 = 15;
@@ -20,20 +21,26 @@ pub(super) async fn explain(engine: &Engine, container: &Container, result: &str
         }
     };
     let invocation = state.as_ref().and_then(|s| s.invocation_id.clone());
-    let journal = match journal::last_lines(&unit, invocation.as_deref(), LINES).await {
-        Ok(entries) => entries.into_iter().map(|e| e.message).collect(),
-        Err(error) => vec![crate::telemetry::Chain(&error).to_string()],
-    };
+    let journal: Vec<String> =
+        match engine.manager().last_lines(&unit, invocation.as_deref(), LINES).await {
+            Ok(entries) => entries.into_iter().map(|e| e.message).collect(),
+            Err(error) => vec![crate::telemetry::Chain(&error).to_string()],
+        };
     Failure {
         component: container.spec.name.to_string(),
         unit: unit.to_string(),
         result: result.to_owned(),
-        explanation: words(container, result, state.as_ref()),
+        explanation: words(container, result, state.as_ref(), &journal),
         journal,
     }
 }
 
-fn words(container: &Container, result: &str, state: Option<&UnitState>) -> String {
+fn words(
+    container: &Container,
+    result: &str,
+    state: Option<&UnitState>,
+    said: &[String],
+) -> String {
     let ended = state.and_then(|s| s.ended.as_ref());
     let cause = ended.map_or(result, |e| if e.result == "success" { result } else { &e.result });
     let status = ended.map_or(0, |e| e.status);
@@ -54,8 +61,7 @@ fn words(container: &Container, result: &str, state: Option<&UnitState>) -> Stri
             }
             (0, _) => "it ended before it was ready".to_owned(),
             (125, _) => "podman could not make the container (exit status 125)".to_owned(),
-            (126, _) => "its command cannot be run (exit status 126)".to_owned(),
-            (127, _) => "its command was not found (exit status 127)".to_owned(),
+            (126 | 127, _) => not_run(status, said),
             (code, _) => format!("it ended with exit status {code}"),
         },
         "signal" | "core-dump" => format!("it was killed by signal {status}"),
@@ -64,5 +70,33 @@ fn words(container: &Container, result: &str, state: Option<&UnitState>) -> Stri
         "canceled" => "somebody stopped it meanwhile".to_owned(),
         "protocol" => "it ended without ever telling that it runs".to_owned(),
         other => format!("systemd says {other}"),
+    }
+}
+
+/// Says what podman's exit status 126 or 127 means, which is not always about
+/// the command.
+fn not_run(status: i32, said: &[String]) -> String {
+    let error = said.iter().rev().find(|line| line.starts_with("Error: "));
+    match (error.and_then(|said| command::in_set_up(said)), status) {
+        (Some(about), _) => {
+            format!("its container cannot be set up (exit status {status}): {about}")
+        }
+        (None, 127) => "its command was not found (exit status 127)".to_owned(),
+        (None, _) => format!("its command cannot be run (exit status {status})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_about_the_command_is_told_as_that() {
+        let told = |status, said: &str| not_run(status, &[said.to_owned()]);
+        let limit = "Error: crun: setrlimit `RLIMIT_NOFILE`: Operation not permitted: OCI permission denied";
+        assert!(told(126, limit).contains("cannot be set up (exit status 126): an ulimit"));
+        let nope = "Error: crun: executable file `/nope` not found: No such file or directory: OCI runtime attempted to invoke a command that was not found";
+        assert_eq!(told(127, nope), "its command was not found (exit status 127)");
+        assert_eq!(told(126, "sh: x"), "its command cannot be run (exit status 126)");
     }
 }

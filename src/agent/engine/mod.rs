@@ -43,6 +43,7 @@ pub mod rollback;
 mod sockets;
 pub mod starting;
 pub mod status;
+mod stopped_with;
 mod switch;
 pub mod sync;
 mod things;
@@ -179,7 +180,7 @@ impl Engine {
             boot: Mutex::new(boot),
             tools,
             trial,
-            boot_id: trial::boot_id(),
+            boot_id: crate::systemd::invocation::boot_id(),
             units: tokio::sync::Mutex::new(()),
             pause: tokio::sync::Mutex::new(()),
             busy: Mutex::new(BTreeMap::new()),

@@ -12,7 +12,7 @@ use crate::deployment::{Container, Deployment, Images};
 use crate::names::{ComponentName, ImageRef, UnitName};
 use crate::podman;
 use crate::quadlet::{Place, UnitSet};
-use crate::systemd::{ActiveState, JobMode, journal};
+use crate::systemd::{ActiveState, JobMode};
 use crate::telemetry::Chain;
 
 /// Longest wait for a pull; the unit's own timeout is 15 minutes.
@@ -166,7 +166,7 @@ impl Engine {
                 step.done().await;
                 continue;
             }
-            let journal = journal::last_lines(&unit, None, 10).await.map_or_else(
+            let journal = self.manager().last_lines(&unit, None, 10).await.map_or_else(
                 |error| vec![Chain(&error).to_string()],
                 |entries| entries.into_iter().map(|e| e.message).collect(),
             );

@@ -5,7 +5,7 @@ use super::{Engine, EngineError};
 use crate::agent::progress::{Failure, Progress};
 use crate::deployment::{Container, Deployment};
 use crate::names::UnitName;
-use crate::systemd::{ActiveState, JobMode, JobResult, SystemdError, journal};
+use crate::systemd::{ActiveState, JobMode, JobResult, Manager, SystemdError};
 use crate::telemetry::Chain;
 
 /// Longest wait for a socket, or a forwarder on its way up.
@@ -37,7 +37,7 @@ impl Engine {
             for unit in down.into_iter().chain([forwarder]) {
                 self.manager().reset_failed(&unit).await?;
                 let result = self.manager().start(&unit, JobMode::Replace, QUICK).await;
-                if let Some(failure) = failure(container, &unit, result).await {
+                if let Some(failure) = failure(self.manager(), (container, &unit), result).await {
                     step.failed(failure.explanation.clone()).await;
                     return Ok(vec![failure]);
                 }
@@ -123,8 +123,8 @@ fn stopping(deployment: &Deployment) -> std::time::Duration {
 }
 
 async fn failure(
-    container: &Container,
-    unit: &UnitName,
+    manager: &Manager,
+    (container, unit): (&Container, &UnitName),
     result: Result<JobResult, SystemdError>,
 ) -> Option<Failure> {
     let result = match result {
@@ -132,7 +132,7 @@ async fn failure(
         Ok(other) => other.to_string(),
         Err(error) => Chain(&error).to_string(),
     };
-    let journal = match journal::last_lines(unit, None, LINES).await {
+    let journal = match manager.last_lines(unit, None, LINES).await {
         Ok(entries) => entries.into_iter().map(|entry| entry.message).collect(),
         Err(error) => vec![Chain(&error).to_string()],
     };

@@ -87,7 +87,7 @@ impl Engine {
         let mut states = self.manager().unit_states(&units).await?.into_iter();
         let deployments = wanted.iter().map(|a| &a.deployment);
         let closed = self.closed_ports(deployments).await?;
-        Ok(wanted
+        let mut statuses: Vec<ServiceStatus> = wanted
             .into_iter()
             .map(|accepted| {
                 let components = accepted
@@ -111,7 +111,9 @@ impl Engine {
                     accepted,
                 }
             })
-            .collect())
+            .collect();
+        self.name_what_stopped(&mut statuses).await?;
+        Ok(statuses)
     }
 
     /// Adds how the schedules of a service go.

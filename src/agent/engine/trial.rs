@@ -12,13 +12,6 @@ use crate::names::ServiceName;
 use crate::podman::{self, Stored};
 use crate::quadlet::{Place, UnitSet, render};
 
-/// Returns the number of this boot; empty if the kernel does not say.
-pub(super) fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map(|id| id.trim().to_owned())
-        .unwrap_or_default()
-}
-
 impl Engine {
     /// Returns the number of this boot; empty if the kernel does not say.
     pub(in crate::agent) fn boot_id(&self) -> &str {

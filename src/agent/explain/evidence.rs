@@ -109,6 +109,8 @@ pub struct Holder {
     pub by: String,
     /// The unit of the same user that it belongs to, where that is known.
     pub unit: Option<String>,
+    /// Whether it is a systemd itself.
+    pub manager: bool,
 }
 
 /// One link of the chain of what waits for what.

@@ -61,6 +61,14 @@ pub enum Cause {
     PathMissing,
     /// It may not use a path.
     PathDenied,
+    /// Podman has no secret of a name that it uses.
+    SecretMissing,
+    /// Podman has no network of a name that it uses.
+    NetworkMissing,
+    /// Podman has no volume of a name that it uses.
+    VolumeMissing,
+    /// The container cannot be set up as its definition has it.
+    SetUp,
     /// Its command is not in the image.
     CommandNotFound,
     /// Its command cannot be run.
@@ -125,6 +133,10 @@ impl Cause {
             Self::PortDenied => "port_denied",
             Self::PathMissing => "path_missing",
             Self::PathDenied => "path_denied",
+            Self::SecretMissing => "secret_missing",
+            Self::NetworkMissing => "network_missing",
+            Self::VolumeMissing => "volume_missing",
+            Self::SetUp => "set_up",
             Self::CommandNotFound => "command_not_found",
             Self::CommandNotExecutable => "command_not_executable",
             Self::OutOfMemory => "out_of_memory",

@@ -1,8 +1,8 @@
 //! Which cause it is: they are asked in order, and the first that fits wins.
 
 use super::cause::{
-    command, disk, drop_in, ended, health, image, path, podman, port, running, start_limit,
-    stopped, unit_file, waiting,
+    command, disk, drop_in, edited, ended, health, image, lacking, path, podman, port, running,
+    start_limit, stopped, unit_file, waiting,
 };
 use super::{Cause, Evidence, Explanation};
 
@@ -13,18 +13,18 @@ const FIRST: [Judge; 4] = [operation, stopped::on_purpose, unit_file::judge, sta
 
 /// Why what should run does not, or does not stay up: the surroundings, then
 /// what it needs, then itself.
-const TROUBLES: [Judge; 11] = [
-    waiting::judge,
-    disk::judge,
-    podman::judge,
+const TROUBLES: [Judge; 6] =
+    [waiting::judge, disk::judge, podman::judge, by_its_unit, stopped::by_itself, by_its_end];
+
+/// What its unit says, and cannot be had or done.
+const BY_ITS_UNIT: [Judge; 7] = [
+    lacking::judge,
     image::judge,
     port::judge,
     path::judge,
     drop_in::judge,
     command::judge,
     health::not_ready,
-    stopped::by_itself,
-    ended::judge,
 ];
 
 /// What is not in trouble.
@@ -41,6 +41,15 @@ pub fn explain(evidence: &Evidence) -> Explanation {
     asked.into_iter().find_map(|judge| judge(evidence)).unwrap_or_else(|| ended::unknown(evidence))
 }
 
+fn by_its_unit(evidence: &Evidence) -> Option<Explanation> {
+    let found = BY_ITS_UNIT.iter().find_map(|judge| judge(evidence))?;
+    Some(edited::told(evidence, found))
+}
+
+fn by_its_end(evidence: &Evidence) -> Option<Explanation> {
+    ended::judge(evidence).map(|found| edited::told(evidence, found))
+}
+
 /// An operation of MCP explains everything while it goes on.
 fn operation(evidence: &Evidence) -> Option<Explanation> {
     let operation = evidence.operation?;
@@ -54,3 +63,7 @@ fn operation(evidence: &Evidence) -> Option<Explanation> {
 #[cfg(test)]
 #[path = "judge_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "set_up_tests.rs"]
+mod set_up_tests;

@@ -11,7 +11,7 @@ use crate::names::Generation;
 
 const UNIT: &str = "shop-api.service";
 
-fn container(more: &str) -> crate::deployment::Container {
+pub(super) fn container(more: &str) -> crate::deployment::Container {
     let text = format!("name = \"shop\"\n[[components]]\nname = \"api\"\n{more}\n");
     let image = if more.contains("image =") { "" } else { "image = \"localhost/shop:1\"\n" };
     let service = crate::definition::load(&format!("{text}{image}")).unwrap();
@@ -21,7 +21,7 @@ fn container(more: &str) -> crate::deployment::Container {
 }
 
 /// A component that should run, is well, and has been up for an hour.
-fn well(more: &str) -> Evidence {
+pub(super) fn well(more: &str) -> Evidence {
     let owner = Owner { user: "mcp".to_owned(), uid: 850, home: "/srv/mcp".to_owned() };
     Evidence {
         service: "shop".parse().unwrap(),
@@ -57,7 +57,7 @@ fn well(more: &str) -> Evidence {
 }
 
 /// One that failed with a status, and waits to be tried again.
-fn failing(status: i32, said: &[(Speaker, &str)]) -> Evidence {
+pub(super) fn failing(status: i32, said: &[(Speaker, &str)]) -> Evidence {
     let mut evidence = well("");
     evidence.state = ComponentState::Restarting;
     evidence.restarts = 3;
@@ -69,7 +69,7 @@ fn failing(status: i32, said: &[(Speaker, &str)]) -> Evidence {
     evidence
 }
 
-fn journal(said: &[(Speaker, &str)]) -> Journal {
+pub(super) fn journal(said: &[(Speaker, &str)]) -> Journal {
     let begin = (Speaker::Systemd, "Starting shop-api.service - shop...");
     let end = (Speaker::Systemd, "shop-api.service: Failed with result 'exit-code'.");
     let lines = std::iter::once(&begin).chain(said).chain(std::iter::once(&end));
@@ -78,7 +78,7 @@ fn journal(said: &[(Speaker, &str)]) -> Journal {
 }
 
 /// The explanation as a person would see it.
-fn told(evidence: &Evidence) -> String {
+pub(super) fn told(evidence: &Evidence) -> String {
     let Explanation { cause, level, reason, evidence, mend } = explain(evidence);
     let said = if evidence.is_empty() { String::new() } else { format!("\n\"{evidence}\"") };
     let mend: String = mend.iter().map(|command| format!("\n-> {command}")).collect();
@@ -131,6 +131,11 @@ fn what_is_down_without_a_failure_is_told_apart() {
     evidence.drift = vec![by_hand.clone()];
     insta::assert_snapshot!(told(&evidence), @r"
     failed stopped_by_hand: Somebody stopped it with systemd, 1 h 0 min ago. It stays down until it is started, or the node boots.
+    -> mcp start shop
+    ");
+    evidence.drift = vec![drift::of_stopped_with("shop", UNIT, "shop/db", "stopped")];
+    insta::assert_snapshot!(told(&evidence), @r"
+    failed dependency: Nobody stopped it for itself: it was stopped with shop/db, which it requires and which is stopped.
     -> mcp start shop
     ");
     let job = Evidence {
@@ -231,6 +236,8 @@ fn what_waits_is_told_with_the_first_broken_link() {
     -> mcp logs db/db
     -> mcp start shop
     "#);
+    evidence.chain[0].mend = vec!["mcp start shop".to_owned()];
+    assert_eq!(explain(&evidence).mend, ["mcp explain db/db", "mcp start shop"]);
     evidence.stage = Some("core".to_owned());
     assert_eq!(explain(&evidence).cause, Cause::BootStage);
 }
@@ -284,7 +291,7 @@ fn images_and_pulls() {
 }
 
 #[test]
-fn ports_and_paths() {
+fn ports() {
     let said = "Failed to bind port 9000 (Address already in use) for option '-t 9000-9000:80-80'";
     let mut evidence = failing(126, &[(Speaker::Podman, said)]);
     let published = container("ports = [\"9000:80\"]");
@@ -292,6 +299,7 @@ fn ports_and_paths() {
         port: published.publish[0].clone(),
         by: "nginx (process 7) of web.service".to_owned(),
         unit: Some("web.service".to_owned()),
+        manager: false,
     }];
     insta::assert_snapshot!(told(&evidence), @r#"
     failed port_taken: Port 9000 of this node is taken by nginx (process 7) of web.service.
@@ -305,6 +313,10 @@ fn ports_and_paths() {
         assert!(told(&evidence).contains("-> sudo ss -Hlntup 'sport = 9000'"), "{unit:?}");
     }
     evidence.holders[0].unit = Some("init.scope".to_owned());
+    let astray = told(&evidence);
+    assert!(astray.contains("is taken by nginx (process 7)"), "{astray}");
+    assert!(astray.contains("-> sudo ss -Hlntup 'sport = 9000'"), "{astray}");
+    evidence.holders[0].manager = true;
     let manager = told(&evidence);
     assert!(manager.contains("is taken by a socket unit of the user's systemd."), "{manager}");
     assert!(manager.contains("-> sudo systemctl --user -M mcp@ list-sockets --all"), "{manager}");
@@ -314,7 +326,10 @@ fn ports_and_paths() {
     let low = "Error: rootlessport cannot expose privileged port 80, you can add 'net.ipv4'";
     evidence.journal = journal(&[(Speaker::Podman, low)]);
     assert_eq!(explain(&evidence).cause, Cause::PortDenied);
+}
 
+#[test]
+fn paths() {
     let mount = |problem: Option<&str>| Mount {
         path: "/srv/data".to_owned(),
         mounted: true,

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::cause::ended;
+use super::cause::{command, ended};
 use super::evidence::span;
 use super::journal::{End, Journal};
 use super::{Cause, Explanation, Owner, Speaker};
@@ -144,6 +144,9 @@ fn not_begun(run: &FailedRun, ending: &Ending, last: &str) -> Option<Explanation
     let of_runtime = of_podman.find_map(|said| said.text.split_once(OF_RUNTIME));
     let said = error.or(of_runtime.map(|(_, text)| text))?;
     let (cause, why) = match status {
+        126 | 127 if command::in_set_up(said).is_some() => {
+            (Cause::SetUp, "podman could not set it up in the container")
+        }
         127 => (Cause::CommandNotFound, "its command is not in the image"),
         126 => (Cause::CommandNotExecutable, "its command cannot be run"),
         125 | 255 => (Cause::Podman, "podman could not run it in the container"),

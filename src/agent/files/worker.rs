@@ -88,7 +88,7 @@ fn serve<R: Read, W: Write>(args: &FilesArgs, pipes: &mut Pipes<R, W>) -> Result
     let root = data_directory(args)?;
     let ids = in_user_namespace(seen, args.userns.as_deref(), args.own());
     pipes.start(seen, notes)?;
-    let to = Receiving { root, base: path, owner: Some((ids.user, ids.group)) };
+    let to = Receiving { root, base: path, alone: None, owner: Some((ids.user, ids.group)) };
     transfer::receive(&to, pipes)?;
     Ok(())
 }

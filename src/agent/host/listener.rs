@@ -26,6 +26,8 @@ pub struct Listener {
     pub process: Option<(u32, String)>,
     /// The unit of the user's that the process belongs to.
     pub unit: Option<String>,
+    /// Its control group, from the root; empty: not known.
+    pub cgroup: String,
 }
 
 /// Finds who is bound to a port.
@@ -38,10 +40,12 @@ pub fn look(port: &Publish) -> Option<Listener> {
     let texts = tables.iter().filter_map(|table| fs::read_to_string(table).ok());
     let socket = texts.into_iter().find_map(|text| bound(&text, port))?;
     let process = owner(socket.inode);
-    let unit = process.as_ref().and_then(|(pid, _)| {
-        unit_in(&fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default())
+    let cgroup = process.as_ref().map(|(pid, _)| {
+        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        cgroup_in(&text).unwrap_or_default().to_owned()
     });
-    Some(Listener { uid: socket.uid, process, unit })
+    let cgroup = cgroup.unwrap_or_default();
+    Some(Listener { uid: socket.uid, process, unit: unit_in(&cgroup), cgroup })
 }
 
 /// Finds the socket in a table of the kernel that keeps others from a port:
@@ -105,9 +109,13 @@ fn owner(inode: u64) -> Option<(u32, String)> {
     })
 }
 
-/// Returns the service of the user's systemd in `/proc/<pid>/cgroup`.
-fn unit_in(text: &str) -> Option<String> {
-    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+/// Returns the control group in `/proc/<pid>/cgroup`.
+fn cgroup_in(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| line.strip_prefix("0::"))
+}
+
+/// Returns the service of the user's systemd that a control group is of.
+fn unit_in(path: &str) -> Option<String> {
     let (_, below) = path.split_once("/user@")?;
     below.rsplit('/').find(|part| has_ending(part)).map(str::to_owned)
 }
@@ -145,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_process_belongs_to_a_unit() {
-        let of = |path: &str| unit_in(&format!("0::{path}\n"));
+        let of = |path: &str| unit_in(cgroup_in(&format!("1:x:/y\n0::{path}\n")).unwrap());
         let user = "/user.slice/user-850.slice/user@850.service";
         assert_eq!(of(&format!("{user}/app.slice/a.service")).as_deref(), Some("a.service"));
         assert_eq!(

@@ -13,6 +13,8 @@ pub enum DriftKind {
     Failed,
     /// A person stopped it, or it ended well by itself.
     StoppedByHand,
+    /// It was stopped together with what it requires.
+    StoppedWith,
     /// Its check failed, and stopped it as the definition says.
     StoppedByCheck,
     /// It runs and should not.
@@ -51,6 +53,7 @@ impl DriftKind {
             Self::Down => "down",
             Self::Failed => "failed",
             Self::StoppedByHand => "stopped_by_hand",
+            Self::StoppedWith => "stopped_with",
             Self::StoppedByCheck => "stopped_by_check",
             Self::Up => "up",
             Self::UnitMissing => "unit_missing",
@@ -83,6 +86,7 @@ impl DriftKind {
             | Self::NotReloaded
             | Self::BootLink => true,
             Self::StoppedByHand
+            | Self::StoppedWith
             | Self::StoppedByCheck
             | Self::Masked
             | Self::DropIn
@@ -210,6 +214,17 @@ pub fn of_component(component: &Component<'_>) -> Vec<Drift> {
         });
     }
     found
+}
+
+/// Says that a component went down with what it requires, `required`, which is
+/// `state`.
+pub fn of_stopped_with(service: &str, unit: &str, required: &str, state: &str) -> Drift {
+    Drift {
+        kind: DriftKind::StoppedWith,
+        subject: unit.to_owned(),
+        reason: format!("it was stopped with {required}, which it requires and which is {state}"),
+        mend: format!("mcp reconcile {service}"),
+    }
 }
 
 /// Returns how a file of a service differs.
@@ -394,6 +409,7 @@ mod tests {
             of_file("shop", "shop.container", FileDrift::Removed),
             of_drop_in("/a.conf"),
             of_unread("shop.service"),
+            of_stopped_with("shop", "shop-api.service", "shop/db", "stopped"),
             of_boot_link("shop", true),
             of_container("stray", "busybox"),
             of_image("shop", "localhost/shop:1", "9e9e", "1a1a"),

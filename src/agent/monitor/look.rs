@@ -320,9 +320,11 @@ impl Monitor {
         Ok(())
     }
 
-    /// Tells whether a component was stopped by a person, or by its check.
+    /// Tells whether a component was stopped by a person, itself or with what
+    /// it requires, or by its check.
     pub(super) fn is_stopped_by_hand(&self, service: &ServiceName, component: &str) -> bool {
-        let stays = |kind| matches!(kind, DriftKind::StoppedByHand | DriftKind::StoppedByCheck);
+        use DriftKind::{StoppedByCheck, StoppedByHand, StoppedWith};
+        let stays = |kind| matches!(kind, StoppedByHand | StoppedWith | StoppedByCheck);
         self.known.of(service).any(|(of, kind)| of == component && stays(kind))
     }
 }

@@ -8,7 +8,7 @@ use super::{Agent, Answers, component_name, service_name, since, status::status}
 use crate::agent::engine::EngineError;
 use crate::names::{ComponentName, ContainerName, ServiceName, UnitName};
 use crate::rpc::agent_v1 as pb;
-use crate::systemd::journal::{self, Entry, Follow, JournalError, LogQuery};
+use crate::systemd::journal::{self, Entry, Follow, JournalError, LogQuery, Of};
 use crate::telemetry::Chain;
 
 impl Agent {
@@ -31,9 +31,8 @@ impl Agent {
         let mut past = Vec::new();
         let mut query = LogQuery { lines: None, since_us, follow: request.follow };
         if request.lines > 0 {
-            past = journal::newest(&names, None, since_us, request.lines)
-                .await
-                .map_err(|e| failed(&e))?;
+            let of = Of { units: &names, ..Of::default() };
+            past = journal::newest(of, since_us, request.lines).await.map_err(|e| failed(&e))?;
             // What follows begins after the last of these.
             let now = u64::try_from(jiff::Timestamp::now().as_microsecond()).unwrap_or_default();
             query.since_us = Some(past.last().map_or(now, |entry| entry.time_us + 1));

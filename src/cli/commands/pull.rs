@@ -33,8 +33,10 @@ pub struct PullArgs {
     /// of it
     #[arg(value_name = "PATH")]
     pub path: OsString,
-    /// Where to, here; into it if it is a directory or ends with a slash.
-    /// Default: the name that it has there
+    /// Where to, here; into it if it is a directory. With a slash at the end it
+    /// is one: if it is not there, a directory that is pulled becomes it, as
+    /// with `cp -r`, and a file goes into it. Default: the name that it has
+    /// there
     #[arg(value_name = "TO", value_hint = ValueHint::AnyPath)]
     pub to: Option<PathBuf>,
     /// Where it is
@@ -51,7 +53,7 @@ pub struct PullArgs {
 pub async fn run(context: &Context<'_>, args: &PullArgs) -> Result<Exit, CliError> {
     let path = TreePath::parse(args.path.as_bytes()).map_err(CliError::usage)?;
     let name = path.split().map_or(args.service.as_str().as_bytes(), |(_, name)| name);
-    let (directory, name) = destination(args.to.as_deref(), name)?;
+    let Destination { directory, name, alone } = destination(args.to.as_deref(), name)?;
     let root = open_directory(&directory).map_err(transfer::failure)?;
     let settings = context.settings()?;
     let mut target = context.service(&settings, &args.service, &args.node.node).await?;
@@ -60,12 +62,17 @@ pub async fn run(context: &Context<'_>, args: &PullArgs) -> Result<Exit, CliErro
         path: path.as_bytes().to_vec(),
         ..proto::FilesBegin::default()
     };
-    let local = directory.join(std::ffi::OsStr::from_bytes(name.as_bytes())).display().to_string();
-    let to = Receiving { root, base: name, owner: None };
+    let here = |path: &TreePath| {
+        directory.join(std::ffi::OsStr::from_bytes(path.as_bytes())).display().to_string()
+    };
+    let (whole, of_file) = (here(&name), alone.as_ref().map(here));
+    let to = Receiving { root, base: name, alone, owner: None };
     let work = move |link: &mut transfer::Link| receive(&to, link);
     let node = target.node.name.clone();
     let agent = (&node, &mut target.client);
     let (summary, told) = transfer::run(context.ui, agent, Direction::Pull, begin, work).await?;
+    // A directory that was not there was made.
+    let local = of_file.filter(|_| summary.directories == 0).unwrap_or(whole);
     let service = args.service.to_string();
     let ends = Ends { service, node: node.to_string(), local, pushed: false };
     let view = TransferView::new(ends, summary, told);
@@ -76,21 +83,33 @@ pub async fn run(context: &Context<'_>, args: &PullArgs) -> Result<Exit, CliErro
     Ok(Exit::Done)
 }
 
-/// Returns the directory here that nothing leaves, and the name in it.
-fn destination(to: Option<&Path>, name: &[u8]) -> Result<(PathBuf, TreePath), CliError> {
-    let here = PathBuf::from(".");
-    let (directory, name) = match to {
-        None => (here, name.to_vec()),
-        Some(to) if to.is_dir() || to.as_os_str().as_bytes().ends_with(b"/") => {
-            (to.to_owned(), name.to_vec())
-        }
+/// Where something goes that is pulled.
+#[derive(Debug)]
+struct Destination {
+    /// The directory here that nothing leaves.
+    directory: PathBuf,
+    /// The name in it.
+    name: TreePath,
+    /// The path in it of a file that comes alone; none: the name.
+    alone: Option<TreePath>,
+}
+
+fn destination(to: Option<&Path>, name: &[u8]) -> Result<Destination, CliError> {
+    let below = |path: &TreePath, name: &[u8]| path.join(name).map_err(CliError::usage);
+    let root = TreePath::default();
+    let directory = match to {
+        None => PathBuf::from("."),
+        Some(to) if to.is_dir() => to.to_owned(),
         Some(to) => {
             let above = to.parent().filter(|above| !above.as_os_str().is_empty());
-            let name = to.file_name().unwrap_or_default().as_bytes().to_vec();
-            (above.map_or(here, Path::to_owned), name)
+            let new = below(&root, to.file_name().unwrap_or_default().as_bytes())?;
+            let is_directory = to.as_os_str().as_bytes().ends_with(b"/");
+            let alone = if is_directory { Some(below(&new, name)?) } else { None };
+            let directory = above.map_or_else(|| PathBuf::from("."), Path::to_owned);
+            return Ok(Destination { directory, name: new, alone });
         }
     };
-    Ok((directory, TreePath::default().join(&name).map_err(CliError::usage)?))
+    Ok(Destination { directory, name: below(&root, name)?, alone: None })
 }
 
 #[cfg(test)]
@@ -101,15 +120,18 @@ mod tests {
     fn what_is_pulled_gets_one_name_in_one_directory() {
         let dir = tempfile::tempdir().unwrap();
         let at = |to: &Path| {
-            let (directory, name) = destination(Some(to), b"conf").unwrap();
-            (directory, name.to_string())
+            let Destination { directory, name, alone } = destination(Some(to), b"conf").unwrap();
+            (directory, name.to_string(), alone.map(|alone| alone.to_string()))
         };
-        assert_eq!(at(dir.path()), (dir.path().to_owned(), "conf".to_owned()));
-        let new = dir.path().join("new");
-        assert_eq!(at(&new), (dir.path().to_owned(), "new".to_owned()));
-        assert_eq!(at(&dir.path().join("no/")), (dir.path().join("no/"), "conf".to_owned()));
-        assert_eq!(at(Path::new("x")), (".".into(), "x".to_owned()));
-        assert_eq!(destination(None, b"conf").unwrap().0, PathBuf::from("."));
+        let there = dir.path().to_owned();
+        assert_eq!(at(dir.path()), (there.clone(), "conf".to_owned(), None));
+        assert_eq!(at(&dir.path().join("new")), (there.clone(), "new".to_owned(), None));
+        // As with `cp -r`; a file goes into it.
+        let alone = Some("no/conf".to_owned());
+        assert_eq!(at(&dir.path().join("no/")), (there, "no".to_owned(), alone.clone()));
+        assert_eq!(at(Path::new("no/")), (".".into(), "no".to_owned(), alone));
+        assert_eq!(at(Path::new("x")), (".".into(), "x".to_owned(), None));
+        assert_eq!(destination(None, b"conf").unwrap().directory, PathBuf::from("."));
         assert!(destination(Some(Path::new("/nowhere/..")), b"conf").is_err());
     }
 }

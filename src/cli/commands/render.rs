@@ -11,7 +11,7 @@ use crate::cli::local;
 use crate::cli::views::render::{RenderView, RenderedFile};
 use crate::definition::Service;
 use crate::deployment::ports::lease;
-use crate::deployment::{Leases, NodeFacts, resolve};
+use crate::deployment::{Container, Deployment, Leases, NodeFacts, Readiness, resolve};
 use crate::names::Generation;
 use crate::quadlet::podman_version::PodmanVersion;
 use crate::quadlet::released::standalone;
@@ -59,8 +59,12 @@ pub struct RenderArgs {
 pub fn run(context: &Context<'_>, args: &RenderArgs) -> Result<Exit, CliError> {
     let file = local::required(&args.file)?;
     let service = file.service()?;
-    let units = units(&service, args)?;
+    let deployment = resolved(&service)?;
+    let units = units(&deployment, args)?;
     let view = if args.standalone {
+        for left_out in deployment.containers.iter().filter_map(left_out) {
+            context.ui.warning(&left_out);
+        }
         let alone = standalone(&units, AGENT, PODMAN).map_err(CliError::usage)?;
         RenderView::new(&alone, args.podman, "containers/systemd")
     } else {
@@ -89,15 +93,30 @@ fn listed(out: &Path, files: &[RenderedFile]) -> String {
 "
 }
 
-fn units(service: &Service, args: &RenderArgs) -> Result<UnitSet, CliError> {
+/// Says that a component's check needs the agent's program; none: it does not.
+fn left_out(container: &Container) -> Option<String> {
+    match &container.readiness {
+        Readiness::Probe { probe, .. } => Some(format!(
+            "component {}: its {} check is left out: it counts as ready when it has started, and is not checked later; a cmd check is podman's own and stays",
+            container.spec.name,
+            probe.kind()
+        )),
+        Readiness::Started | Readiness::Ended { .. } | Readiness::Command { .. } => None,
+    }
+}
+
+fn resolved(service: &Service) -> Result<Deployment, CliError> {
     let leases = lease(service, &Leases::new(), &BTreeSet::new(), &PORTS, |_| true)
         .map_err(CliError::usage)?;
     let facts = NodeFacts::default();
-    let deployment = resolve(service, &facts, &leases, None, Generation::default())
-        .map_err(|errors| CliError::usage(Unresolved(errors)))?;
+    resolve(service, &facts, &leases, None, Generation::default())
+        .map_err(|errors| CliError::usage(Unresolved(errors)))
+}
+
+fn units(deployment: &Deployment, args: &RenderArgs) -> Result<UnitSet, CliError> {
     let renderer = Renderer::new(args.podman, AGENT, &[]).map_err(CliError::usage)?;
     let name = args.file.file_name().unwrap_or(args.file.as_os_str());
-    renderer.render(&deployment, &name.to_string_lossy()).map_err(CliError::usage)
+    renderer.render(deployment, &name.to_string_lossy()).map_err(CliError::usage)
 }
 
 /// Everything that keeps a service from being resolved.

@@ -160,7 +160,8 @@ fn text(context: &Context<'_>, args: &TopArgs, view: &TopView) -> String {
         screen.sample(sample.clone());
     }
     let frame = Frame {
-        width: context.ui.width().max(130),
+        // A program that reads it wants names as they are.
+        width: context.ui.columns().map_or(usize::MAX, |columns| columns.max(130)),
         height: None,
         palette: context.ui.palette(),
         now: Timestamp::now(),

@@ -1,5 +1,6 @@
 //! Its image is not there, or cannot be pulled.
 
+use super::edited;
 use crate::agent::explain::{Cause, Evidence, Explanation, Owner};
 use crate::names::ImageRef;
 
@@ -7,6 +8,9 @@ use crate::names::ImageRef;
 pub fn judge(evidence: &Evidence) -> Option<Explanation> {
     const GONE: &[&str] = &["image not known", "no such image"];
     let said = evidence.journal.podman(GONE);
+    if let Some(other) = said.and_then(|said| other(evidence, said)) {
+        return Some(other);
+    }
     // What podman said last may be mended since.
     if evidence.image_there == Some(true) || (said.is_none() && evidence.image_there.is_none()) {
         return None;
@@ -35,6 +39,20 @@ pub fn judge(evidence: &Evidence) -> Option<Explanation> {
             .shown_by(said)
             .mend(format!("mcp deploy {}", evidence.service)),
     )
+}
+
+/// Explains that the unit names another image than the one that was deployed:
+/// somebody changed it.
+fn other(evidence: &Evidence, said: &str) -> Option<Explanation> {
+    let name = said.strip_prefix("Error: ")?.split(": image not known").next()?;
+    let deployed = &evidence.container.image;
+    if name == deployed.as_str() || !edited::is_it(evidence) {
+        return None;
+    }
+    let reason = format!(
+        "Its unit names the image {name}, which is not on this node; what was deployed is {deployed}."
+    );
+    Some(Explanation::failed(Cause::ImageMissing, reason).shown_by(said))
 }
 
 /// In which way a pull fails.

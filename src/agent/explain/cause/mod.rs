@@ -3,9 +3,11 @@
 pub mod command;
 pub mod disk;
 pub mod drop_in;
+pub mod edited;
 pub mod ended;
 pub mod health;
 pub mod image;
+pub mod lacking;
 pub mod path;
 pub mod podman;
 pub mod port;

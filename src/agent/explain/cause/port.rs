@@ -5,7 +5,7 @@ use crate::agent::explain::{Cause, Evidence, Explanation, Holder};
 use crate::agent::finding::shell_word;
 
 /// The user's systemd itself (`systemd.special(7)`): what it holds it listens
-/// on for socket units.
+/// on for socket units. Others that are in there came from outside.
 const MANAGER: &str = "init.scope";
 
 /// Explains a port that cannot be published.
@@ -39,7 +39,7 @@ fn taken(evidence: &Evidence, said: &str) -> Explanation {
     let number = number.or_else(|| holder.map(|holder| holder.port.host));
     let which = number.map_or_else(|| "A port of its".to_owned(), |n| format!("Port {n}"));
     let reason = match holder {
-        Some(Holder { unit: Some(unit), .. }) if unit == MANAGER => {
+        Some(Holder { unit: Some(unit), manager: true, .. }) if unit == MANAGER => {
             format!("{which} of this node is taken by a socket unit of the user's systemd.")
         }
         Some(Holder { by, .. }) => format!("{which} of this node is taken by {by}."),
@@ -47,7 +47,7 @@ fn taken(evidence: &Evidence, said: &str) -> Explanation {
     };
     let explained = Explanation::failed(Cause::PortTaken, reason).shown_by(said);
     let explained = match holder {
-        Some(Holder { unit: Some(unit), .. }) if unit == MANAGER => {
+        Some(Holder { unit: Some(unit), manager: true, .. }) if unit == MANAGER => {
             explained.mend(evidence.owner.systemctl("list-sockets --all"))
         }
         Some(Holder { unit: Some(unit), .. }) if may_be_stopped(unit) => {

@@ -52,6 +52,10 @@ pub fn by_itself(evidence: &Evidence) -> Option<Explanation> {
                 .mend(start),
         );
     }
+    if let Some(with) = has(DriftKind::StoppedWith) {
+        let reason = format!("Nobody stopped it for itself: {}.", with.reason);
+        return Some(Explanation::failed(Cause::Dependency, reason).mend(start));
+    }
     if has(DriftKind::StoppedByHand).is_some() {
         let stopped = evidence.journal.current.iter().chain(&evidence.journal.failed);
         let stopped = stopped.map(|said| said.text.as_str()).find(|t| t.starts_with("Stopping "));

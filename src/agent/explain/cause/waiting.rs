@@ -41,8 +41,9 @@ pub fn judge(evidence: &Evidence) -> Option<Explanation> {
     }
     explained.mend.extend(last.mend.iter().cloned());
     // Where nothing is queued any more, nothing comes by itself.
-    Some(if evidence.state == ComponentState::Stopped {
-        explained.mend(format!("mcp start {}", evidence.service))
+    let start = format!("mcp start {}", evidence.service);
+    Some(if evidence.state == ComponentState::Stopped && !explained.mend.contains(&start) {
+        explained.mend(start)
     } else {
         explained
     })

@@ -10,7 +10,7 @@ use crate::ui::{Palette, Tone, visible};
 /// The terminal that is drawn on.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame {
-    /// Columns.
+    /// Columns; the greatest number: nothing is cut.
     pub width: usize,
     /// Lines; none: as many as it takes.
     pub height: Option<usize>,
@@ -56,6 +56,9 @@ const DISPENSABLE: [&str; 10] = [
     "CPU%",
 ];
 
+/// The most that is shown of a name, where there is an edge at all.
+const LONGEST_NAME: usize = 40;
+
 /// The least that is shown of a name before a column is left out for it.
 const SHORTEST_NAME: usize = 16;
 
@@ -77,7 +80,8 @@ pub fn draw(screen: &Screen, frame: Frame) -> Vec<String> {
     let several = screen.nodes.len() > 1;
     let names: Vec<String> = rows.iter().map(|(node, row)| label(node, row, several)).collect();
     let widest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-    let widest = widest.clamp("COMPONENT".len(), 40);
+    let longest = if frame.width == usize::MAX { usize::MAX } else { LONGEST_NAME };
+    let widest = widest.clamp("COMPONENT".len(), longest);
     let cells: Vec<Cells> = rows.iter().map(|(_, row)| cells(row, frame)).collect();
     let (columns, widest) = columns(&cells, widest, frame.width, sorted_by(screen.sort));
     lines.push(frame.palette.paint(Tone::Strong, &heads(&columns, widest, frame.width)));
