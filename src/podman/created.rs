@@ -49,27 +49,41 @@ struct Process {
 pub async fn given(id: &str) -> Option<Given> {
     let path = images::own_store(|name| std::env::var_os(name))?.join("db.sql");
     let id = id.to_owned();
-    tokio::task::spawn_blocking(move || read(&path, &id)).await.ok()?
+    let read = tokio::task::spawn_blocking(move || read(&path, &id)).await;
+    let debug = |error: &dyn std::fmt::Display| {
+        tracing::debug!(%error, "podman's database does not tell what a container was given");
+    };
+    match read {
+        Ok(Ok(given)) => Some(given),
+        Ok(Err(error)) => {
+            debug(&error);
+            None
+        }
+        Err(lost) => {
+            debug(&lost);
+            None
+        }
+    }
 }
 
-fn read(path: &Path, id: &str) -> Option<Given> {
+fn read(path: &Path, id: &str) -> Result<Given, Box<dyn std::error::Error + Send + Sync>> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).ok()?;
-    connection.busy_timeout(PATIENCE).ok()?;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(PATIENCE)?;
     // Podman writes it as bytes, whatever the column is called.
     let query = "SELECT CAST(JSON AS TEXT) FROM ContainerConfig WHERE ID = ?1";
-    let text: String = connection.query_row(query, [id], |row| row.get(0)).ok()?;
-    parse(&text)
+    let text: String = connection.query_row(query, [id], |row| row.get(0))?;
+    Ok(parse(&text)?)
 }
 
-fn parse(text: &str) -> Option<Given> {
-    let config: Config = serde_json::from_str(text).ok()?;
+fn parse(text: &str) -> serde_json::Result<Given> {
+    let config: Config = serde_json::from_str(text)?;
     let of_each = |(name, network): (String, Network)| {
         let (addresses, mac) = (network.addresses.unwrap_or_default(), network.mac);
         (name, Fixed { addresses, mac: mac.filter(|mac| !mac.is_empty()) })
     };
     let networks = config.networks.unwrap_or_default().into_iter().map(of_each).collect();
-    Some(Given { networks, env: config.spec.process.env.unwrap_or_default() })
+    Ok(Given { networks, env: config.spec.process.env.unwrap_or_default() })
 }
 
 #[cfg(test)]
@@ -80,7 +94,7 @@ mod tests {
     fn what_was_given_is_told_from_what_podman_chose() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("db.sql");
-        assert_eq!(read(&path, "1"), None);
+        assert!(read(&path, "1").is_err());
         let podmans = Connection::open(&path).unwrap();
         podmans.execute("CREATE TABLE ContainerConfig (ID TEXT, JSON TEXT)", []).unwrap();
         let config = r#"{"id": "1", "spec": {"process": {"env": ["A=1"]}},
@@ -94,8 +108,8 @@ mod tests {
         assert_eq!(found.networks["two"].addresses, ["10.45.1.77"]);
         assert_eq!(found.networks["two"].mac.as_deref(), Some("92:d0:c6:0a:29:33"));
         assert_eq!(found.env, ["A=1"]);
-        assert_eq!(read(&path, "2"), None);
+        assert!(read(&path, "2").is_err());
         let bare = parse(r#"{"newNetworks": null, "spec": {"process": {}}}"#);
-        assert_eq!(bare, Some(Given::default()));
+        assert_eq!(bare.unwrap(), Given::default());
     }
 }

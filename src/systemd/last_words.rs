@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use futures_util::future::try_join3;
+use futures_util::future::try_join4;
 use zbus::Connection;
 
 use super::invocation::{LATE_MS, MainProcess, boot_id};
@@ -89,16 +89,19 @@ impl Manager {
 async fn last_run(connection: &Connection, row: UnitRow) -> zbus::Result<Option<Run>> {
     let bus = Properties { connection, path: row.6.to_string() };
     let unit = ListedUnit::from(row);
-    let (pid, began, ended) = try_join3(
+    let (pid, began, ended, result) = try_join4(
         bus.get::<u32>(SERVICE, "ExecMainPID"),
         bus.get::<u64>(SERVICE, "ExecMainStartTimestamp"),
         bus.get::<u64>(SERVICE, "ExecMainExitTimestamp"),
+        bus.get::<String>(SERVICE, "Result"),
     )
     .await?;
     let Some(began) = time(began).filter(|_| pid != 0) else { return Ok(None) };
     let ended = time(ended);
     let invocation = bus.get::<Vec<u8>>(UNIT, "InvocationID").await?;
-    let has_failed = unit.active == ActiveState::Failed || unit.sub.starts_with("auto-restart");
+    // One that ended well and is started again has not.
+    let has_failed =
+        result != "success" && (unit.active == ActiveState::Failed || unit.waits_to_be_tried());
     let only_just = ended.is_some_and(|at| at.elapsed().is_ok_and(|ago| ms(ago) < LATE_MS));
     Ok(Some(Run {
         main: MainProcess {

@@ -1,5 +1,6 @@
 //! What systemd says about units.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -129,7 +130,7 @@ impl UnitState {
     /// Tells whether it has failed and systemd is trying it once more at this
     /// moment: that attempt may know nothing of what was mended meanwhile.
     pub fn is_tried_again(&self) -> bool {
-        self.active == ActiveState::Activating && self.restarts > 0
+        self.active == ActiveState::Activating && !self.waits_to_be_tried() && self.restarts > 0
     }
 }
 
@@ -258,6 +259,29 @@ impl Manager {
             try_join_all(states).await.map_err(|e| SystemdError::call("Properties.Get", e))?;
         states.sort_by_cached_key(|state| units.iter().position(|unit| *unit == state.name));
         Ok(states)
+    }
+
+    /// Returns when each of these units last left its active state, or began
+    /// to; those that have not since the boot are left out.
+    ///
+    /// # Errors
+    ///
+    /// Any [`SystemdError`] but those that name a unit.
+    pub async fn left_at(
+        &self,
+        units: &[UnitName],
+    ) -> Result<BTreeMap<UnitName, SystemTime>, SystemdError> {
+        let (connection, rows) = self.rows(units).await?;
+        let left = async |row: UnitRow| {
+            let bus = Properties { connection: &connection, path: row.6.to_string() };
+            let at = bus.get::<u64>(UNIT, "ActiveExitTimestamp").await?;
+            Ok(time(at).map(|at| (UnitName::from_systemd(row.0), at)))
+        };
+        let loaded = rows.into_iter().filter(|row| row.2 == LoadState::Loaded.as_str());
+        let all = try_join_all(loaded.map(left))
+            .await
+            .map_err(|e: zbus::Error| SystemdError::call("Properties.Get", e))?;
+        Ok(all.into_iter().flatten().collect())
     }
 
     /// Returns the files of those units that are loaded, and whether they are
@@ -412,6 +436,34 @@ mod tests {
         assert_eq!(ActiveState::from("frozen").as_str(), "frozen");
         assert_eq!(LoadState::from("not-found"), LoadState::NotFound);
         assert_eq!(LoadState::from("stub").to_string(), "stub");
+    }
+
+    #[test]
+    fn an_attempt_is_told_from_the_wait_before_it() {
+        let row = |active: &str, sub: &str, restarts| {
+            let unit = UnitState {
+                name: UnitName::from_systemd("a.service"),
+                load: LoadState::Loaded,
+                active: ActiveState::from(active),
+                sub: sub.to_owned(),
+                job: None,
+                since: None,
+                invocation_id: None,
+                restarts,
+                main_pid: None,
+                ended: None,
+                by_itself: false,
+            };
+            (unit.is_up(), unit.waits_to_be_tried(), unit.is_tried_again())
+        };
+        assert_eq!(row("active", "running", 3), (true, false, false));
+        assert_eq!(row("activating", "start", 0), (true, false, false));
+        assert_eq!(row("activating", "start-post", 2), (true, false, true));
+        assert_eq!(row("activating", "auto-restart", 2), (false, true, false));
+        assert_eq!(row("activating", "auto-restart-queued", 1), (false, true, false));
+        assert_eq!(row("deactivating", "stop-sigterm", 1), (false, false, false));
+        assert_eq!(row("failed", "failed", 0), (false, false, false));
+        assert_eq!(row("inactive", "dead", 0), (false, false, false));
     }
 
     #[test]

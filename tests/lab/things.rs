@@ -55,7 +55,10 @@ fn a_volume_is_made_as_it_is_described_and_stays_with_whoever_uses_it() {
         .code(2)
         .says("deploy the whole service");
     node.mcp(&["undeploy", "pen", "--yes"]).ok();
-    node.deploy(&format!("{plain}{named}")).ok().says("is there already");
+    let told = "the volume both is there already";
+    node.deploy(&format!("{plain}{named}")).ok().does_not_say(told);
+    node.mcp(&["undeploy", "pen", "--yes"]).ok();
+    node.deploy(&format!("{plain}{}", with(named, "kept", "other"))).ok().says(told);
     // Who made it does not take it from the other.
     node.mcp(&["stop", "pen"]).ok();
     node.mcp(&["undeploy", "dot", "--purge-data", "--yes"])

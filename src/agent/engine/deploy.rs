@@ -14,7 +14,7 @@ use crate::agent::progress::{Event, Failure, Outcome, OutcomeKind, Progress};
 use crate::deployment::{Container, Deployment, Images, conflicts};
 use crate::names::{ComponentName, Generation, ServiceName, UnitName};
 use crate::podman::Stored;
-use crate::quadlet::UnitSet;
+use crate::quadlet::{Place, UnitSet, render};
 use crate::registry::{GenerationRow, LeaseRow, NewOperation};
 use crate::systemd::ActiveState;
 use crate::telemetry::Chain;
@@ -76,6 +76,19 @@ impl Deploy {
         let old = self.old.iter().flat_map(|(old, _)| &old.containers);
         let stays = |c: &&Container| self.new.containers.iter().any(|n| n.name == c.name);
         old.filter(|c| !self.new.active || !stays(c)).cloned().collect()
+    }
+
+    /// Returns the containers that are as they were: what is being tried of
+    /// them is what is wanted.
+    fn as_before(&self) -> Vec<&Container> {
+        let Some((_, old)) = self.old.as_ref().filter(|_| self.new.active) else {
+            return Vec::new();
+        };
+        let same = |c: &&Container| {
+            let key = (Place::Quadlet, render::container_file(&c.name));
+            old.files.contains_key(&key) && old.files.get(&key) == self.set.files.get(&key)
+        };
+        self.new.containers.iter().filter(same).collect()
     }
 }
 
@@ -149,17 +162,29 @@ impl Engine {
         progress: &Progress,
     ) -> Result<Outcome, EngineError> {
         let service = &old.row.name;
-        if old.definition != request.definition || old.file_name != request.file_name {
-            let (text, file) = (request.definition.clone(), request.file_name.clone());
-            self.registry().reword_definition(service, text, file).await?;
-            self.refresh(service).await?;
-            self.write_record(&*self.accepted(service)?).await?;
-            self.keep_in_podman(service);
-        }
+        self.reword(service, request.definition.clone(), request.file_name.clone()).await?;
         if old.images.is_empty() && old.deployment.active {
             self.record_images(old).await?;
         }
         Ok(unchanged(service, old.row.generation, progress))
+    }
+
+    /// Takes over other words for what is in force.
+    async fn reword(
+        &self,
+        service: &ServiceName,
+        definition: String,
+        file_name: String,
+    ) -> Result<(), EngineError> {
+        let old = self.accepted(service)?;
+        if old.definition == definition && old.file_name == file_name {
+            return Ok(());
+        }
+        self.registry().reword_definition(service, definition, file_name).await?;
+        self.refresh(service).await?;
+        self.write_record(&*self.accepted(service)?).await?;
+        self.keep_in_podman(service);
+        Ok(())
     }
 
     /// Takes down the images of a generation that was accepted without.
@@ -317,7 +342,8 @@ impl Engine {
             if !failures.is_empty() {
                 return Ok(Went::Wrong(failures));
             }
-            if pulls && self.is_in_force(deploy).await? {
+            let waited = self.await_attempts(&deploy.as_before(), progress).await?;
+            if (pulls || waited) && self.is_in_force(deploy).await? {
                 self.forget(deploy).await?;
                 return Ok(Went::Nowhere);
             }
@@ -374,8 +400,13 @@ impl Engine {
         self.end_trial(&deploy.service).await?;
         let outcome = "unchanged".to_owned();
         self.registry().finish_operation(deploy.operation, outcome, now_ms()).await?;
-        self.registry().discard_generation(&deploy.service, deploy.new.generation).await?;
-        Ok(())
+        let (service, discarded) = (&deploy.service, deploy.new.generation);
+        let row = self.registry().generation(service, discarded).await?;
+        self.registry().discard_generation(service, discarded).await?;
+        match row {
+            Some(row) => self.reword(service, row.definition, row.file_name).await,
+            None => Ok(()),
+        }
     }
 
     /// Plans once more, as things are now: images may have been pulled, and

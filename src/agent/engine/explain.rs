@@ -189,6 +189,7 @@ impl Engine {
             if quiet { Journal::default() } else { read_journal(self.manager(), &unit).await };
         let condition = &component.condition;
         let mut evidence = Evidence {
+            networks: status.accepted.deployment.networks().into_iter().cloned().collect(),
             owner: self.owner(),
             now_ms: now_ms(),
             desired: component.desired,

@@ -12,7 +12,6 @@ use crate::agent::plan::Action;
 use crate::agent::progress::Progress;
 use crate::deployment::{Container, Deployment};
 use crate::names::{ComponentName, UnitName};
-use crate::quadlet::{Place, render};
 use crate::systemd::{ActiveState, ListedUnit};
 
 impl Engine {
@@ -37,7 +36,6 @@ impl Engine {
         if !deploy.new.active {
             self.leave_targets(&deploy.service).await?;
         }
-        self.await_attempts(&unchanged(deploy), progress).await?;
         let plan = self.replan(deploy).await?;
         let starts = plan.effects.into_iter().filter(|e| e.action != Action::Stop);
         let wanted: BTreeSet<ComponentName> = starts.map(|e| e.component).collect();
@@ -88,19 +86,6 @@ impl Engine {
         step.done().await;
         Ok(())
     }
-}
-
-/// Returns the containers that are as they were: what is being tried of them is
-/// what is wanted.
-fn unchanged(deploy: &Deploy) -> Vec<&Container> {
-    let Some((_, old)) = deploy.old.as_ref().filter(|_| deploy.new.active) else {
-        return Vec::new();
-    };
-    let same = |c: &&Container| {
-        let key = (Place::Quadlet, render::container_file(&c.name));
-        old.files.contains_key(&key) && old.files.get(&key) == deploy.set.files.get(&key)
-    };
-    deploy.new.containers.iter().filter(same).collect()
 }
 
 /// Tells whether a container holds a port that another one is to get.

@@ -11,6 +11,7 @@ use crate::deployment::{Container, Deployment};
 use crate::names::{ComponentName, Generation, ServiceName, UnitName};
 use crate::quadlet::{Place, UnitSet};
 use crate::registry::NewOperation;
+use crate::systemd::ListedUnit;
 
 /// Kinds of rows in the journal.
 pub(super) const STOP: &str = "stop";
@@ -211,7 +212,9 @@ impl Engine {
         deployment: &Deployment,
         progress: &Progress,
     ) -> Result<Vec<String>, EngineError> {
-        let up = self.up(&container_units(deployment)).await?;
+        let listed = self.manager().listed(&container_units(deployment)).await?;
+        let up: BTreeSet<UnitName> =
+            listed.into_iter().filter(ListedUnit::is_up).map(|unit| unit.name).collect();
         let effects = plan::stops(deployment, &up);
         self.leave_targets(&deployment.service).await?;
         let held: Vec<&Container> = deployment.containers.iter().collect();

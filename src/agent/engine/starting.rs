@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::deploy::Deploy;
 use super::{Engine, EngineError, failure};
 use crate::agent::deploy_state::DeployEvent;
@@ -10,9 +12,7 @@ use crate::agent::progress::{Failure, Progress, Step};
 use crate::deployment::{Container, Deployment};
 use crate::names::{ComponentName, UnitName};
 use crate::podman::{self, PodmanError, pause};
-use crate::systemd::{
-    ActiveState, Change, JobMode, JobResult, Jobs, ListedUnit, SystemdError, UnitState,
-};
+use crate::systemd::{ActiveState, Change, JobMode, JobResult, Jobs, ListedUnit, SystemdError};
 use crate::telemetry::Chain;
 
 /// What systemd needs on top of a unit's own timeouts.
@@ -182,50 +182,58 @@ impl Engine {
     }
 
     /// Waits until systemd's attempts at these containers that are under way
-    /// have ended: one may succeed, and to start it anew meanwhile would only
-    /// throw away what it has done.
+    /// have ended, and tells whether there were any: one may succeed, and to
+    /// start it anew meanwhile would only throw away what it has done.
     pub(super) async fn await_attempts(
         &self,
         containers: &[&Container],
         progress: &Progress,
-    ) -> Result<(), EngineError> {
+    ) -> Result<bool, EngineError> {
         let units: Vec<UnitName> = containers.iter().map(|c| c.name.unit()).collect();
-        let longest = containers.iter().map(|c| c.start_timeout()).max().unwrap_or_default();
-        let deadline = tokio::time::Instant::now() + longest + MARGIN;
+        let began = Instant::now();
+        let mut waited = false;
         let mut watch = self.manager().watch().await?;
         let mut steps: BTreeMap<UnitName, Step<'_>> = BTreeMap::new();
         loop {
             let states = self.manager().unit_states(&units).await?;
-            let tried: BTreeSet<UnitName> =
-                states.into_iter().filter(UnitState::is_tried_again).map(|s| s.name).collect();
-            let ended: Vec<UnitName> =
-                steps.keys().filter(|unit| !tried.contains(*unit)).cloned().collect();
-            for unit in ended {
-                if let Some(step) = steps.remove(&unit) {
-                    step.done().await;
+            let tried: BTreeSet<&UnitName> =
+                states.iter().filter(|s| s.is_tried_again()).map(|s| &s.name).collect();
+            for state in states.iter().filter(|s| !s.is_tried_again()) {
+                match steps.remove(&state.name) {
+                    Some(step) if state.active == ActiveState::Active => step.done().await,
+                    Some(step) => step.failed("it failed once more".to_owned()).await,
+                    None => {}
                 }
             }
             for unit in &tried {
-                if !steps.contains_key(unit) {
-                    steps.insert(unit.clone(), progress.step("wait", unit.as_str()).await);
+                if !steps.contains_key(*unit) {
+                    steps.insert((*unit).clone(), progress.step("wait", unit.as_str()).await);
                 }
             }
-            if tried.is_empty() {
-                return Ok(());
-            }
-            match tokio::time::timeout_at(deadline, watch.next()).await {
-                Ok(change) => drop(change?),
-                // What it comes to is found out by whoever starts it.
-                Err(_) => return Ok(()),
-            }
+            let longest = containers
+                .iter()
+                .filter(|c| tried.contains(&c.name.unit()))
+                .map(|c| c.start_timeout())
+                .max();
+            let Some(longest) = longest else { return Ok(waited) };
+            waited = true;
+            let deadline = began + longest + MARGIN;
+            let Ok(change) = tokio::time::timeout_at(deadline, watch.next()).await else {
+                // Whoever starts them finds out why.
+                for step in steps.into_values() {
+                    step.failed("timeout".to_owned()).await;
+                }
+                return Ok(waited);
+            };
+            drop(change?);
         }
     }
 
     /// Takes the units out whose jobs hold others back until one of systemd's
     /// attempts succeeds, as in a boot. A restart without regard to
     /// dependencies would let those go, one with regard keeps the job (seen
-    /// with systemd 257); it would restart what depends on them, but that is
-    /// not up yet.
+    /// with systemd 257); it restarts what requires them and is up, so where
+    /// something is, they are restarted alone.
     async fn holding_back(
         &self,
         units: Vec<ListedUnit>,
@@ -240,7 +248,16 @@ impl Engine {
         if !all.iter().any(waits) {
             return Ok((Vec::new(), units));
         }
-        Ok(units.into_iter().partition(tries))
+        let up: BTreeSet<UnitName> =
+            all.into_iter().filter(|u| u.active == ActiveState::Active).map(|u| u.name).collect();
+        let deployments = self.deployments();
+        let needed: BTreeSet<&UnitName> = deployments
+            .iter()
+            .flat_map(|d| &d.containers)
+            .filter(|c| up.contains(&c.name.unit()))
+            .flat_map(|c| &c.requires)
+            .collect();
+        Ok(units.into_iter().partition(|unit| tries(unit) && !needed.contains(&unit.name)))
     }
 
     /// Says why a component did not become ready: for itself, or because a

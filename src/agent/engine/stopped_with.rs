@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::status::{ComponentState, ComponentStatus, ServiceStatus, component_state};
+use super::status::{ComponentStatus, ServiceStatus, component_state};
 use super::{Engine, EngineError};
 use crate::agent::monitor::drift::{self, DriftKind};
 use crate::names::UnitName;
@@ -37,21 +37,28 @@ impl Engine {
         Ok(())
     }
 
-    /// Returns what a component requires that is down and went down together
-    /// with it, and its state.
+    /// Returns what a component requires that went down together with it, and
+    /// its state now.
     async fn went_down_with(
         &self,
         component: &ComponentStatus,
     ) -> Result<Option<(String, &'static str)>, EngineError> {
-        let states = self.manager().unit_states(&component.container.requires).await?;
-        let patience = TOGETHER + component.container.spec.stop_timeout;
-        let found = states.into_iter().find_map(|state| {
-            let seen = component_state(&state);
-            let down = matches!(seen, ComponentState::Stopped | ComponentState::Failed);
-            let together = are_together(component.since?, state.since?, patience);
-            (down && together).then(|| (self.called(&state.name), seen.as_str()))
-        });
-        Ok(found)
+        let (container, unit) = (&component.container, component.container.name.unit());
+        let states = self.manager().unit_states(&container.requires).await?;
+        let mut units = container.requires.clone();
+        units.push(unit.clone());
+        let left = self.manager().left_at(&units).await?;
+        // What requires goes first, and the other when that is down. What was
+        // required may be up again since.
+        let patience = TOGETHER + container.spec.stop_timeout;
+        let together = |other: &UnitName| {
+            let (Some(one), Some(other)) = (left.get(&unit), left.get(other)) else {
+                return false;
+            };
+            are_together(*one, *other, patience)
+        };
+        let with = states.into_iter().find(|state| together(&state.name));
+        Ok(with.map(|state| (self.called(&state.name), component_state(&state).as_str())))
     }
 
     /// Returns what people call a unit: its component, else its own name.

@@ -6,7 +6,7 @@ use crate::agent::monitor::drift::Drift;
 use crate::agent::monitor::seen::ComponentState;
 use crate::definition::service::Restart;
 use crate::deployment::{Container, Publish};
-use crate::names::ServiceName;
+use crate::names::{NetworkName, ServiceName};
 
 /// How long a component that was restarted by itself has to run before it
 /// counts as up again: the longest pause between two tries.
@@ -19,6 +19,8 @@ pub struct Evidence {
     pub service: ServiceName,
     /// What it should be.
     pub container: Container,
+    /// The networks that its service has made.
+    pub networks: Vec<NetworkName>,
     /// Whose it is.
     pub owner: Owner,
     /// Now, in milliseconds since the Unix epoch.

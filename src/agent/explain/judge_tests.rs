@@ -26,6 +26,7 @@ pub(super) fn well(more: &str) -> Evidence {
     Evidence {
         service: "shop".parse().unwrap(),
         container: container(more),
+        networks: Vec::new(),
         owner,
         now_ms: 10_000_000,
         desired: true,

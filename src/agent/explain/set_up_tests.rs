@@ -1,7 +1,7 @@
 //! What its unit names and podman cannot make a container of: lacking things,
 //! edits, and what the OCI runtime refuses. The words are podman 5.4's.
 
-use super::tests::{container, failing, told, well};
+use super::tests::{failing, told, well};
 use super::*;
 use crate::agent::explain::Speaker;
 use crate::agent::monitor::drift::{self, FileDrift};
@@ -29,7 +29,7 @@ fn what_podman_lacks_is_told_with_what_makes_it() {
     -> mcp restart shop/api
     "#);
     // One of the definition comes back by itself.
-    evidence.container = container("network = \"lan\"");
+    evidence.networks = vec!["lan".parse().unwrap()];
     insta::assert_snapshot!(told(&evidence), @r#"
     failed network_missing: Its network lan was removed from podman: a start makes it again.
     "Error: unable to find network with name or ID lan: network not found"

@@ -19,11 +19,14 @@ const CHANGES: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::CLOSE_WRITE)
     .union(WatchFlags::MOVED_FROM)
     .union(WatchFlags::MOVED_TO)
+    .union(WatchFlags::MOVE_SELF)
     .union(WatchFlags::ONLYDIR);
 /// And in one whose content only comes and goes.
 const COMINGS: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::DELETE)
+    .union(WatchFlags::MOVED_FROM)
     .union(WatchFlags::MOVED_TO)
+    .union(WatchFlags::MOVE_SELF)
     .union(WatchFlags::ONLYDIR);
 /// Deepest directory that is looked at.
 const DEPTH: u32 = 4;
@@ -104,7 +107,10 @@ impl Files {
         if !self.add(directory, CHANGES, found) || depth == 0 {
             return;
         }
-        let Ok(entries) = fs::read_dir(directory) else { return };
+        let Ok(entries) = fs::read_dir(directory) else {
+            found.not_all = true;
+            return;
+        };
         for entry in entries.flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 self.add_tree(&entry.path(), depth - 1, found);
@@ -180,7 +186,9 @@ fn read(
             rescan = true;
             continue;
         }
-        rescan |= kind.intersects(ReadFlags::ISDIR | ReadFlags::IGNORED | ReadFlags::UNMOUNT);
+        rescan |= kind.intersects(
+            ReadFlags::ISDIR | ReadFlags::IGNORED | ReadFlags::UNMOUNT | ReadFlags::MOVE_SELF,
+        );
         let Some(directory) = watched.get(&event.wd()) else { continue };
         let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
         changed.insert(name.map_or_else(|| directory.clone(), |name| directory.join(name)));

@@ -207,9 +207,7 @@ fn may_have_address(live: &Live, network: &str) -> bool {
     if !live.container.network_settings.networks.contains_key(network) {
         return false;
     }
-    live.given.as_ref().is_none_or(|given| {
-        given.networks.get(network).is_some_and(|fixed| !fixed.addresses.is_empty())
-    })
+    live.fixed(network).is_none_or(|fixed| !fixed.addresses.is_empty())
 }
 
 /// A directive and its value.

@@ -46,6 +46,13 @@ pub struct Live {
     pub given: Option<Given>,
 }
 
+impl Live {
+    /// Returns what it was given in a network; none: nobody knows.
+    fn fixed(&self, network: &str) -> Option<&Fixed> {
+        self.given.as_ref()?.networks.get(network)
+    }
+}
+
 /// The unit that looks after a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveUnit {

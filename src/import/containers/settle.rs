@@ -235,12 +235,8 @@ pub(super) fn joined<'a>(run: &Run, live: &'a Live) -> Vec<Joined<'a>> {
             name,
             aliases: network.aliases.iter().map(String::as_str).filter(|a| !is_own(a)).collect(),
             address: Some(network.ip_address.as_str())
-                .filter(|address| live.given.is_none() && !address.is_empty()),
-            fixed: live
-                .given
-                .as_ref()
-                .and_then(|given| given.networks.get(name))
-                .filter(|fixed| !fixed.is_nothing()),
+                .filter(|address| !address.is_empty() && live.fixed(name).is_none()),
+            fixed: live.fixed(name).filter(|fixed| !fixed.is_nothing()),
         })
         .collect()
 }

@@ -4,7 +4,7 @@
 //! error of the OCI runtime, whatever it was at.
 
 use crate::agent::explain::journal::End;
-use crate::agent::explain::{Cause, Evidence, Explanation, Journal};
+use crate::agent::explain::{Cause, Evidence, Explanation, Journal, Speaker};
 
 /// What crun and runc say of a command, and of nothing else.
 const OF_COMMAND: &[&str] = &[
@@ -84,7 +84,8 @@ fn what(status: i32) -> &'static str {
 
 /// Returns what podman said of it at last, else what conmon had of the runtime.
 fn podmans(journal: &Journal) -> Option<&str> {
-    let error = journal.podman(&["Error: "]).filter(|said| said.starts_with("Error: "));
+    let of_podman = journal.failed.iter().filter(|said| said.speaker == Speaker::Podman);
+    let error = of_podman.map(|said| said.text.trim()).rfind(|said| said.starts_with("Error: "));
     error.or_else(|| journal.podman(&["runtime stderr: "]))
 }
 

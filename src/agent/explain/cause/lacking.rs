@@ -3,7 +3,6 @@
 
 use crate::agent::explain::{Cause, Evidence, Explanation};
 use crate::agent::finding::shell_word;
-use crate::definition::service::Network;
 
 /// What podman lacks.
 #[derive(Debug, Clone, Copy)]
@@ -45,13 +44,8 @@ pub fn judge(evidence: &Evidence) -> Option<Explanation> {
         let Lack { cause, what, made_by: (make, rest), .. } = lack;
         let explained = |reason| Explanation::failed(*cause, reason).shown_by(said);
         // A start makes the networks of the definition again.
-        let spec = &evidence.container.spec;
-        let first = match &spec.network {
-            Network::Named(network) => Some(network),
-            Network::Private | Network::Host | Network::None => None,
-        };
-        let mut ours = first.into_iter().chain(&spec.more_networks);
-        Some(if *what == "network" && ours.any(|network| network.as_str() == name) {
+        let ours = evidence.networks.iter().any(|network| network.as_str() == name);
+        Some(if *what == "network" && ours {
             explained(format!("Its {what} {name} was removed from podman: a start makes it again."))
                 .mend(evidence.restart())
         } else {
