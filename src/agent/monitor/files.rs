@@ -210,6 +210,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_directory_that_is_moved_away_is_seen_and_its_successor_watched() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("containers/units");
+        write(&root.join("shop.container"), "a");
+        let mut files = Files::watch(vec![Root { path: root.clone(), whole: true }]).unwrap();
+        assert!(!files.misses_some());
+        fs::rename(dir.path().join("containers"), dir.path().join("old")).unwrap();
+        until(&mut files, &dir.path().join("containers")).await;
+        write(&root.join("other.container"), "b");
+        until(&mut files, &dir.path().join("containers")).await;
+        files.rescan();
+        write(&root.join("third.container"), "c");
+        until(&mut files, &root.join("third.container")).await;
+    }
+
+    #[tokio::test]
     async fn files_are_seen_in_directories_that_came_later_and_were_exchanged() {
         let dir = tempfile::tempdir().unwrap();
         let (root, staging) = (dir.path().join("units"), dir.path().join("staging"));

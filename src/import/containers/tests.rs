@@ -156,7 +156,8 @@ fn an_address_in_a_network_that_was_joined_later_is_kept_if_it_is_fixed() {
         mac: Some("92:d0:c6:0a:29:33".to_owned()),
     };
     let first = Fixed { addresses: vec!["10.89.1.9".to_owned()], mac: None };
-    let networks = [("one".to_owned(), first), ("two".to_owned(), fixed)];
+    let named = |(name, fixed): (&str, Fixed)| (name.to_owned(), fixed);
+    let networks = [("one", first), ("two", fixed), ("Odd_one", Fixed::default())].map(named);
     let given = Given { networks: networks.into(), env: Vec::new() };
     let Adoption { imported, taken: _ } = in_two_networks(Some(given));
     insta::assert_snapshot!(imported.text);
