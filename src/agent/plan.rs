@@ -177,7 +177,25 @@ pub fn plan(present: Present<'_>, new: Side<'_>) -> Plan {
             reason,
         });
     }
+    let taken_along = joined(new.deployment, &effects, up);
+    effects.extend(taken_along);
     Plan { files, effects, images }
+}
+
+/// Returns what is made anew because what it lives in is.
+fn joined(new: &Deployment, effects: &[Effect], up: &BTreeSet<UnitName>) -> Vec<Effect> {
+    let anew =
+        |c: &Container| effects.iter().any(|e| e.container == c.name && e.action != Action::Stop);
+    let holders = new.containers.iter().filter(|c| anew(c));
+    let all = holders.flat_map(|holder| new.joined(holder).map(move |c| (holder, c)));
+    all.filter(|(_, c)| !anew(c) && up.contains(&c.name.unit()))
+        .map(|(holder, c)| Effect {
+            component: c.spec.name.clone(),
+            container: c.name.clone(),
+            action: Action::Restart,
+            reason: format!("it lives in the network of {}, which is made anew", holder.spec.name),
+        })
+        .collect()
 }
 
 /// Returns how a component that runs is made anew.
@@ -364,6 +382,25 @@ mod tests {
     }
 
     const TWO: &str = "name = \"s\"\n[[components]]\nname = \"web\"\nimage = \"i:1\"\ndepends_on = [\"api\"]\n[[components]]\nname = \"api\"\nimage = \"i:1\"\n";
+
+    #[test]
+    fn what_lives_in_the_network_of_another_is_made_anew_with_it() {
+        let inside = TWO.replacen(
+            "depends_on",
+            "extra.Container.Network = \"s-api.container\"\ndepends_on",
+            1,
+        );
+        let up = ["s-api.service", "s-web.service"];
+        let changed =
+            inside.replace("name = \"api\"\nimage = \"i:1\"", "name = \"api\"\nimage = \"i:2\"");
+        let along = "Restart s-web (it lives in the network of api, which is made anew)";
+        assert_eq!(shown(Some(&inside), &changed, &up), ["Restart s-api (changed: Image)", along]);
+        assert_eq!(shown(Some(&inside), &inside, &up), Vec::<String>::new());
+        assert_eq!(
+            shown(Some(&inside), &inside, &up[1..]),
+            ["Start s-api (it does not run)", along]
+        );
+    }
 
     fn shown(old: Option<&str>, new: &str, up: &[&str]) -> Vec<String> {
         shown_with(old, new, up, &BTreeMap::new())

@@ -368,7 +368,7 @@ impl AgentService for Scripted {
             kind: "unknown_container".into(),
             subject: "stray".into(),
             reason: "the container stray (busybox) belongs to no service".into(),
-            mend: "podman rm -f stray".into(),
+            mend: "mcp adopt stray".into(),
         };
         Ok(Response::new(proto::StatusResponse {
             services: vec![service],

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::definition::graph;
 use crate::definition::service::{
-    Component, DeployRules, MountSource, Network, NetworkSpec, OnFailure, Protocol, Schedule,
-    VolumeSpec,
+    Component, DeployRules, ExtraSection, MountSource, Network, NetworkSpec, OnFailure, Protocol,
+    Schedule, VolumeSpec,
 };
 use crate::names::{
     ComponentName, ContainerName, Generation, ImageRef, NetworkName, NodeName, RouteName,
@@ -63,6 +63,21 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// Returns the containers that live in the network namespace of one:
+    /// podman does not make that anew before it has removed them
+    /// (`Network=NAME.container`, `podman-systemd.unit(5)`).
+    pub fn joined<'a>(&'a self, holder: &'a Container) -> impl Iterator<Item = &'a Container> {
+        let (file, name) =
+            (format!("{}.container", holder.name), format!("container:{}", holder.name));
+        self.containers.iter().filter(move |c| {
+            c.spec.extra.iter().any(|extra| {
+                extra.section == ExtraSection::Container
+                    && extra.key == "Network"
+                    && (extra.value == file || extra.value == name)
+            })
+        })
+    }
+
     /// Returns the networks that the definition describes or the containers
     /// use, without repetition.
     pub fn networks(&self) -> Vec<&NetworkName> {

@@ -233,6 +233,23 @@ fn what_a_definition_cannot_say_is_taken_out_and_told() {
 }
 
 #[test]
+fn a_variable_that_is_filled_with_nothing_is_set() {
+    let text = "services:\n  web:\n    image: x\n    environment:\n      A: ${A:-}\n      B: ${NOPE}\n      C:\n      D: '${D:-}'\n    mem_limit: ${M:-}\n";
+    let imported = compose(&[("/a/compose.yaml", text)]).unwrap();
+    let service = definition::load(&imported.text).unwrap();
+    let env: Vec<(&str, &str)> =
+        service.components[0].env.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    assert_eq!(env, [("A", ""), ("B", ""), ("D", "")]);
+    let lost: Vec<&str> = imported
+        .notes
+        .iter()
+        .filter(|note| note.kind == NoteKind::Lost)
+        .map(|note| note.what.as_str())
+        .collect();
+    assert_eq!(lost, ["services.web.environment.C"]);
+}
+
+#[test]
 fn files_that_are_none_are_told() {
     let mut none = made(&[]);
     let path = vec!["/a/x.container".to_owned()];

@@ -194,7 +194,7 @@ fn ten_containers_made_by_hand_are_taken_over_with_all_that_they_are() {
     let untouched = ids("shop-quad shop-unit shop-down shopping");
 
     // What others have stopped is told to be there, and how to bring it in.
-    node.mcp(&["status"]).ok().says("mcp adopt shopping makes it one");
+    node.mcp(&["status"]).ok().says("mcp adopt shopping");
     node.mcp(&["adopt", "nothing"]).code(1).says("no container called nothing or nothing-* runs");
     let plan = node.mcp(&["adopt", "shop", "--dry-run", "--json"]).ok().json();
     assert_eq!(plan["left_alone"], json!(["shop-down"]));

@@ -79,6 +79,7 @@ mod release;
 mod run_once;
 mod schedule;
 mod service_new;
+mod shared_network;
 mod sync;
 mod things;
 mod top;

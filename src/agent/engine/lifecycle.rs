@@ -129,7 +129,9 @@ impl Engine {
         let wanted: BTreeSet<ComponentName> = match component {
             Some(one) => {
                 known(deployment, one)?;
-                BTreeSet::from([one.clone()])
+                let holder = deployment.container(one).into_iter();
+                let taken_along = holder.flat_map(|holder| deployment.joined(holder));
+                taken_along.map(|c| c.spec.name.clone()).chain([one.clone()]).collect()
             }
             None => deployment.containers.iter().map(|c| c.spec.name.clone()).collect(),
         };

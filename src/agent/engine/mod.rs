@@ -50,6 +50,7 @@ mod things;
 pub mod toolchain;
 pub mod top;
 mod trial;
+mod unchanged;
 pub mod undeploy;
 
 mod preflight;

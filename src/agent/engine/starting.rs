@@ -349,6 +349,7 @@ impl Engine {
         }
         let failing = if journal.is_some() { Failing::IsUndone } else { Failing::IsLeft };
         self.make_ground(deployment).await?;
+        let wanted = &self.free_holders(deployment, wanted.clone(), progress).await?;
         for layer in deployment.layers() {
             let layer: Vec<ComponentName> =
                 layer.into_iter().filter(|c| wanted.contains(c)).collect();
@@ -368,6 +369,31 @@ impl Engine {
         }
         self.settle_stand_ins(deployment, progress).await?;
         Ok(Vec::new())
+    }
+
+    /// Stops what lives in the network of containers that are made anew, each
+    /// as it wants to be stopped, and has it started as well. The unit of such
+    /// a container would only kill it.
+    async fn free_holders(
+        &self,
+        deployment: &Deployment,
+        mut wanted: BTreeSet<ComponentName>,
+        progress: &Progress,
+    ) -> Result<BTreeSet<ComponentName>, EngineError> {
+        let holders = deployment.containers.iter().filter(|c| wanted.contains(&c.spec.name));
+        let mut joined: Vec<&Container> =
+            holders.flat_map(|holder| deployment.joined(holder)).collect();
+        let units: Vec<UnitName> = joined.iter().map(|c| c.name.unit()).collect();
+        let listed = self.manager().listed(&units).await?;
+        joined.retain(|c| listed.iter().any(|u| u.name == c.name.unit() && u.is_up()));
+        if joined.is_empty() {
+            return Ok(wanted);
+        }
+        let names = joined.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
+        let step = progress.step("stop", names).await;
+        wanted.extend(self.stop_alone(&joined).await?);
+        step.done().await;
+        Ok(wanted)
     }
 
     /// Starts the components of one layer, or makes them anew: with a hand-over

@@ -307,12 +307,16 @@ pub fn of_container(name: &str, image: &str) -> Drift {
     let (reason, mend) = if name.ends_with(BEFORE) {
         (format!("the container {name} is what ran before mcp adopt"), format!("podman rm {name}"))
     } else {
-        let adopt = match plain.parse::<ServiceName>() {
-            Ok(service) => format!("; mcp adopt {service} makes it one"),
-            Err(_) => String::new(),
+        // Somebody may need it: what removes it is not for a tired person to
+        // paste.
+        let mend = match plain.parse::<ServiceName>() {
+            Ok(service) => format!("mcp adopt {service}"),
+            Err(_) => format!("podman inspect {name}"),
         };
-        let reason = format!("the container {name} ({image}) belongs to no service{adopt}");
-        (reason, format!("podman rm -f {name}"))
+        let reason = format!(
+            "the container {name} ({image}) belongs to no service; adopt it, or remove it with podman"
+        );
+        (reason, mend)
     };
     Drift { kind: DriftKind::UnknownContainer, subject: name.to_owned(), reason, mend }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::dotenv;
 use super::interpolate::{Variables, fill};
 use super::merge::merge;
-use super::yaml::{BadYaml, Key, Node, Value, parse};
+use super::yaml::{BadYaml, Key, Mark, Node, Value, parse};
 use crate::import::files::{Files, absolute, directory};
 use crate::import::note::{Notes, Place};
 
@@ -247,6 +247,7 @@ impl Loader<'_> {
                     self.required.push(format!("{}: {name} must be set{message}", node.place));
                 }
                 *text = filled.text;
+                node.mark.get_or_insert(Mark::Filled);
                 Ok(())
             }
             Value::Scalar { .. } => Ok(()),

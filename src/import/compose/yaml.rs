@@ -25,6 +25,8 @@ pub(super) struct Node {
 /// What a tag of compose says of a value in a file that is laid over another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mark {
+    /// No tag: variables were filled in, and a text it is, also an empty one.
+    Filled,
     /// `!reset`: the value goes.
     Reset,
     /// `!override`: the value takes the place of the other.
@@ -123,7 +125,9 @@ impl Node {
             Value::Map(pairs) => pairs
                 .iter()
                 .map(|(key, node)| {
-                    (key.text.clone(), node.text().map(str::to_owned), key.place.clone())
+                    let nothing = (node.mark == Some(Mark::Filled)).then(String::new);
+                    let value = node.text().map(str::to_owned).or(nothing);
+                    (key.text.clone(), value, key.place.clone())
                 })
                 .collect(),
             Value::List(items) => items

@@ -21,6 +21,7 @@ const OF_COMMAND: &[&str] = &[
 /// What they say of what is made before the command is run, and what it is
 /// about.
 const OF_SET_UP: &[(&str, &str)] = &[
+    ("address already in use", "a port that it publishes is taken"),
     ("workdir", "its working directory cannot be used"),
     ("chdir", "its working directory cannot be used"),
     (

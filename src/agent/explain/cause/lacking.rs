@@ -3,6 +3,7 @@
 
 use crate::agent::explain::{Cause, Evidence, Explanation};
 use crate::agent::finding::shell_word;
+use crate::agent::monitor::seen::ComponentState;
 
 /// What podman lacks.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +39,10 @@ const LACKS: [Lack; 3] = [
 
 /// Explains that podman lacks something.
 pub fn judge(evidence: &Evidence) -> Option<Explanation> {
+    // What runs again lacked it, and does not any more.
+    if evidence.state == ComponentState::Running {
+        return None;
+    }
     LACKS.iter().find_map(|lack| {
         let said = evidence.journal.podman(&[lack.said])?;
         let name = name_after(said, lack.said)?;
