@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::arguments::Arguments;
 use super::unit_set::{Place, UnitSet};
 use super::{checks, command_line, schedules, unit_file};
-use crate::definition::service::Schedule;
+use crate::definition::service::{ExtraKey, ExtraSection, Schedule};
 use crate::deployment::{Container, Deployment, Readiness};
 
 /// A difference between what was meant and what would run.
@@ -146,7 +146,7 @@ fn compare_container(
         Some(Ok(words)) => match Arguments::read(&words) {
             Ok(actual) => {
                 let meant = Arguments::meant(deployment, container);
-                let different = differences(&meant, &actual);
+                let different = differences(&meant, &actual, networks_asked_for(container));
                 found.extend(
                     different
                         .into_iter()
@@ -167,14 +167,10 @@ fn compare_container(
             found.push(Mismatch::Different { unit: unit.to_owned(), what });
         }
     }
-    // Where podman and conmon were both killed, the first `rm` only notes that
-    // the container has ended, and fails; the generator's own is the second.
-    if let Readiness::Ended { .. } = container.readiness {
-        let line = take("ExecStopPost").unwrap_or_default();
-        let meant =
-            format!("-/usr/bin/env podman rm --volumes --force --ignore {}", container.name);
+    for (key, meant, what) in beside(deployment, container) {
+        let line = take(key).unwrap_or_default();
         if line != meant {
-            let what = format!("what tidies up is {line:?}, not {meant:?}");
+            let what = format!("{what} is {line:?}, not {meant:?}");
             found.push(Mismatch::Different { unit: unit.to_owned(), what });
         }
     }
@@ -192,7 +188,36 @@ fn compare_container(
     }));
 }
 
-fn differences(meant: &Arguments, actual: &Arguments) -> Vec<String> {
+/// Returns what the templates have a container's unit run beside the container:
+/// the directive, the line, and what it is for.
+fn beside(
+    deployment: &Deployment,
+    container: &Container,
+) -> Vec<(&'static str, String, &'static str)> {
+    let name = &container.name;
+    let mut lines = Vec::new();
+    if deployment.joined(container).next().is_some() {
+        let line = format!("-/usr/bin/env podman rm --depend --force --time 0 --ignore {name}");
+        lines.push(("ExecStartPre", line, "what makes room"));
+    }
+    // Where podman and conmon were both killed, the first `rm` only notes that
+    // the container has ended, and fails; the generator's own is the second.
+    if let Readiness::Ended { .. } = container.readiness {
+        let line = format!("-/usr/bin/env podman rm --volumes --force --ignore {name}");
+        lines.push(("ExecStopPost", line, "what tidies up"));
+    }
+    lines
+}
+
+/// Returns how many networks the definition has podman join word for word: what
+/// the generator makes of them is not ours to say.
+fn networks_asked_for(container: &Container) -> usize {
+    let is_network =
+        |extra: &&ExtraKey| extra.section == ExtraSection::Container && extra.key == "Network";
+    container.spec.extra.iter().filter(is_network).count()
+}
+
+fn differences(meant: &Arguments, actual: &Arguments, networks: usize) -> Vec<String> {
     let mut found = Vec::new();
     let mut left = actual.options.clone();
     for option in &meant.options {
@@ -201,6 +226,11 @@ fn differences(meant: &Arguments, actual: &Arguments) -> Vec<String> {
                 left.remove(at);
             }
             None => found.push(format!("podman would not get {}", shown(option))),
+        }
+    }
+    for _ in 0..networks {
+        if let Some(at) = left.iter().position(|(flag, _)| flag == "--network") {
+            left.remove(at);
         }
     }
     found.extend(left.iter().map(|option| format!("podman would also get {}", shown(option))));

@@ -34,7 +34,7 @@ fn is_served(node: &Machine) {
 #[test]
 fn who_lives_in_the_network_of_another_comes_back_with_it() {
     let node = machine();
-    node.deploy(SHARED).ok();
+    node.deploy(SHARED).ok().does_not_say("beside the definition");
     is_served(&node);
     let runs = || node.invocations(&UNITS);
     let both_are_new = |before| {

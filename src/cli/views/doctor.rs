@@ -44,10 +44,10 @@ impl DoctorView {
             let shown: Vec<FindingView> =
                 findings.iter().filter(|f| all || f.level != "ok").cloned().collect();
             let fine = findings.iter().filter(|f| f.level == "ok").count();
-            text.push_str(&findings::text(&shown, palette));
             text.push_str(&visible(node));
             text.push_str(&[": ", &fine.to_string(), " of ", &findings.len().to_string()].concat());
             text.push_str(" checks are fine\n");
+            text.push_str(&findings::text(&shown, palette));
         }
         text
     }
@@ -76,11 +76,11 @@ mod tests {
         view.add("lab", proto::DoctorResponse { findings });
         assert!(view.has_failures());
         insta::assert_snapshot!(view.text(true, Palette::PLAIN), @r"
-        ok       linger mcp: It is so.
         rift: 1 of 1 checks are fine
         ok       linger mcp: It is so.
-        failed   linger mcp: It is so.
         lab: 1 of 2 checks are fine
+        ok       linger mcp: It is so.
+        failed   linger mcp: It is so.
         ");
     }
 }
