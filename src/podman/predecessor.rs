@@ -8,6 +8,7 @@ use serde::Deserialize;
 use tokio::process::Command;
 
 use super::command::{PodmanError, failed, run, run_within};
+use crate::names::ServiceName;
 
 /// Longest time for the data of a volume to be copied.
 const COPY: Duration = Duration::from_secs(3600);
@@ -112,7 +113,7 @@ pub async fn remove(name: &str) -> Result<(), PodmanError> {
     done("rm", &arguments).await
 }
 
-/// Copies what is in a volume into a new one (`podman-volume-export(1)`,
+/// Copies what is in a volume into a new one of a service (`podman-volume-export(1)`,
 /// `podman-volume-import(1)`): podman cannot rename volumes, and those without
 /// a name go with the containers that use them.
 ///
@@ -120,8 +121,9 @@ pub async fn remove(name: &str) -> Result<(), PodmanError> {
 ///
 /// [`PodmanError`]: the new volume is there already; or it is there then, with
 /// a part of the data.
-pub async fn copy_volume(from: &str, to: &str) -> Result<(), PodmanError> {
-    done("volume create", &["volume", "create", "--", to]).await?;
+pub async fn copy_volume(service: &ServiceName, from: &str, to: &str) -> Result<(), PodmanError> {
+    let label = format!("mcp.service={service}");
+    done("volume create", &["volume", "create", "--label", &label, "--", to]).await?;
     let piped = async {
         let mut export =
             podman(&["volume", "export", "--", from]).stdout(Stdio::piped()).spawn()?;

@@ -281,6 +281,10 @@ fn ten_containers_made_by_hand_are_taken_over_with_all_that_they_are() {
     node.as_mcp("podman exec shop-anon cat /data/file", "").ok().says("precious");
     let running = node.as_mcp("podman ps --format '{{.Names}}' | grep -c before-mcp", "");
     assert_eq!(running.text(), "0", "what was before stays down");
+
+    // The copy is the service's own, and goes with its data.
+    node.mcp(&["undeploy", "shop", "--purge-data", "--yes"]).ok();
+    node.as_mcp("! podman volume exists shop-anon-data", "").ok();
 }
 
 /// A pair: one that can be taken over in place, and one whose second start

@@ -125,11 +125,17 @@ impl Engine {
             let explanation = explain::explain(&evidence);
             components.push(ExplainedComponent { evidence, explanation });
         }
+        // What runs since does not fail, however its deploy ended.
+        let is_well = components.iter().all(|c| c.explanation.level == Level::Fine);
+        let over = |note: Explanation| match note.level {
+            Level::Failed if is_well => Explanation { level: Level::Warning, ..note },
+            Level::Fine | Level::Warning | Level::Failed => note,
+        };
         Ok(ExplainedService {
             service: service.clone(),
             generation: status.accepted.row.generation,
             active: status.accepted.row.active,
-            notes: taken_back.into_iter().collect(),
+            notes: taken_back.map(over).into_iter().collect(),
             components,
             schedules: self.failing_schedules(status).await?,
         })
@@ -307,11 +313,14 @@ impl Engine {
             });
             let Some((service, component)) = path else { return Ok(()) };
             let statuses = self.status(Some(&service)).await?;
-            for status in &statuses {
+            for mut status in statuses {
+                if status.operation.is_none() {
+                    self.add_file_drift(&mut status).await?;
+                }
                 let found = status.components.iter();
                 let mut found = found.filter(|c| c.container.spec.name.as_str() == component);
                 if let Some(found) = found.next() {
-                    let explained = explain::explain(&self.evidence(status, found).await?);
+                    let explained = explain::explain(&self.evidence(&status, found).await?);
                     link.why = explained.reason;
                     link.mend = explained.mend;
                 }

@@ -71,7 +71,7 @@ impl Engine {
                     continue;
                 }
                 let step = progress.step("copy", format!("volume {from} to {to}")).await;
-                predecessor::copy_volume(from, to).await?;
+                predecessor::copy_volume(service, from, to).await?;
                 step.done().await;
             }
             if predecessor::exists(&aside.name).await? {
