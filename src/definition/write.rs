@@ -84,6 +84,12 @@ fn rest<'a>(key: &'a str, path: &str) -> Option<&'a str> {
     key.strip_prefix(path).filter(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
+/// Returns what follows the key of a table in a path that begins in it; no path
+/// leads to the key `""`, which TOML has as well.
+fn below<'a>(path: &'a str, key: &str) -> Option<&'a str> {
+    if key.is_empty() { None } else { rest(path, key) }
+}
+
 /// A definition that TOML has no words for.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("the definition cannot be written as TOML")]
@@ -163,7 +169,7 @@ impl Writer<'_> {
             let strays = |key: &String| {
                 rest(key, path).is_some_and(|rest| {
                     let rest = rest.trim_start_matches('.');
-                    !table.keys().any(|own| super::write::rest(rest, own).is_some())
+                    !table.keys().any(|own| below(rest, own).is_some())
                 })
             };
             self.remarks.0.keys().any(strays)
@@ -233,7 +239,7 @@ impl Writer<'_> {
                 continue;
             };
             let known = rest.is_empty()
-                || table.iter().any(|(name, value)| match super::write::rest(rest, name) {
+                || table.iter().any(|(name, value)| match below(rest, name) {
                     Some(inner) => leads(value, inner),
                     None => false,
                 });
@@ -365,6 +371,14 @@ mod tests {
         let text = write(&draft).unwrap();
         insta::assert_snapshot!(text);
         assert_eq!(parse(&text).unwrap().definition, draft.definition);
+    }
+
+    #[test]
+    fn a_key_without_a_name_takes_no_remark() {
+        let mut draft = draft("[[components]]\nextra = { \"\" = {} }\n");
+        draft.remarks.add("components[0].extra.a", "not carried over");
+        let text = write(&draft).unwrap();
+        assert_eq!(text.matches("# not carried over").count(), 1, "{text}");
     }
 
     #[test]
