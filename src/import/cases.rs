@@ -222,14 +222,17 @@ fn what_a_definition_cannot_say_is_taken_out_and_told() {
     let service = definition::load(&imported.text).unwrap();
     assert_eq!(service.components[0].ports.len(), 1);
     assert_eq!(service.components[0].hostname.as_deref(), Some("ok"));
-    let lost: Vec<&str> = imported
-        .notes
-        .iter()
-        .filter(|note| note.kind == NoteKind::Lost)
-        .map(|note| note.what.as_str())
-        .collect();
-    assert_eq!(lost, ["services.web: user", "services.web: ports[1]", "services.web: stop_signal"]);
+    assert_eq!(
+        lost(&imported),
+        ["services.web: user", "services.web: ports[1]", "services.web: stop_signal"]
+    );
     assert!(imported.text.contains("# Not carried over: user:"), "{}", imported.text);
+}
+
+/// Returns what could not be carried over.
+fn lost(imported: &Imported) -> Vec<&str> {
+    let lost = imported.notes.iter().filter(|note| note.kind == NoteKind::Lost);
+    lost.map(|note| note.what.as_str()).collect()
 }
 
 #[test]
@@ -240,13 +243,7 @@ fn a_variable_that_is_filled_with_nothing_is_set() {
     let env: Vec<(&str, &str)> =
         service.components[0].env.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
     assert_eq!(env, [("A", ""), ("B", ""), ("D", "")]);
-    let lost: Vec<&str> = imported
-        .notes
-        .iter()
-        .filter(|note| note.kind == NoteKind::Lost)
-        .map(|note| note.what.as_str())
-        .collect();
-    assert_eq!(lost, ["services.web.environment.C"]);
+    assert_eq!(lost(&imported), ["services.web.environment.C"]);
 }
 
 #[test]
