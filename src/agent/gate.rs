@@ -265,12 +265,6 @@ pub fn exit_word(status: i32) -> String {
     format!("{EXIT}{status}")
 }
 
-/// Returns a time in milliseconds since the Unix epoch; 0 for what was before.
-pub fn since_epoch_ms(time: std::time::SystemTime) -> i64 {
-    let since = time.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
 /// Returns the time as the registry stores it: milliseconds since the Unix
 /// epoch.
 pub fn now_ms() -> i64 {

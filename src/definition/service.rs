@@ -206,6 +206,15 @@ pub struct Component {
     pub schedules: Vec<Schedule>,
 }
 
+impl Component {
+    /// Returns the networks that `extra` names word for word.
+    pub fn verbatim_networks(&self) -> impl Iterator<Item = &str> {
+        let is_network =
+            |extra: &&ExtraKey| extra.section == ExtraSection::Container && extra.key == "Network";
+        self.extra.iter().filter(is_network).map(|extra| extra.value.as_str())
+    }
+}
+
 /// A command that is run in a running container by the calendar.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schedule {

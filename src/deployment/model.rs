@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::definition::graph;
 use crate::definition::service::{
-    Component, DeployRules, ExtraSection, MountSource, Network, NetworkSpec, OnFailure, Protocol,
-    Schedule, VolumeSpec,
+    Component, DeployRules, MountSource, Network, NetworkSpec, OnFailure, Protocol, Schedule,
+    VolumeSpec,
 };
 use crate::names::{
     ComponentName, ContainerName, Generation, ImageRef, NetworkName, NodeName, RouteName,
@@ -70,11 +70,7 @@ impl Deployment {
         let (file, name) =
             (format!("{}.container", holder.name), format!("container:{}", holder.name));
         self.containers.iter().filter(move |c| {
-            c.spec.extra.iter().any(|extra| {
-                extra.section == ExtraSection::Container
-                    && extra.key == "Network"
-                    && (extra.value == file || extra.value == name)
-            })
+            c.spec.verbatim_networks().any(|network| network == file || network == name)
         })
     }
 

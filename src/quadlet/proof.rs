@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::arguments::Arguments;
 use super::unit_set::{Place, UnitSet};
 use super::{checks, command_line, schedules, unit_file};
-use crate::definition::service::{ExtraKey, ExtraSection, Schedule};
+use crate::definition::service::Schedule;
 use crate::deployment::{Container, Deployment, Readiness};
 
 /// A difference between what was meant and what would run.
@@ -146,7 +146,8 @@ fn compare_container(
         Some(Ok(words)) => match Arguments::read(&words) {
             Ok(actual) => {
                 let meant = Arguments::meant(deployment, container);
-                let different = differences(&meant, &actual, networks_asked_for(container));
+                let different =
+                    differences(&meant, &actual, container.spec.verbatim_networks().count());
                 found.extend(
                     different
                         .into_iter()
@@ -209,14 +210,6 @@ fn beside(
     lines
 }
 
-/// Returns how many networks the definition has podman join word for word: what
-/// the generator makes of them is not ours to say.
-fn networks_asked_for(container: &Container) -> usize {
-    let is_network =
-        |extra: &&ExtraKey| extra.section == ExtraSection::Container && extra.key == "Network";
-    container.spec.extra.iter().filter(is_network).count()
-}
-
 fn differences(meant: &Arguments, actual: &Arguments, networks: usize) -> Vec<String> {
     let mut found = Vec::new();
     let mut left = actual.options.clone();
@@ -228,6 +221,7 @@ fn differences(meant: &Arguments, actual: &Arguments, networks: usize) -> Vec<St
             None => found.push(format!("podman would not get {}", shown(option))),
         }
     }
+    // What the generator makes of networks named word for word is not ours to say.
     for _ in 0..networks {
         if let Some(at) = left.iter().position(|(flag, _)| flag == "--network") {
             left.remove(at);

@@ -37,9 +37,14 @@ impl MainProcess {
         (self.began_ms..=self.ended_ms.saturating_add(LATE_MS)).contains(&at_ms)
     }
 
+    /// Returns when it began, in microseconds since 1970.
+    pub(super) fn began_us(&self) -> u64 {
+        microseconds(self.began_ms)
+    }
+
     /// Returns when it had ended, in microseconds since 1970.
     pub(super) fn ended_us(&self) -> u64 {
-        u64::try_from(self.ended_ms).unwrap_or_default().saturating_mul(1_000)
+        microseconds(self.ended_ms)
     }
 
     /// Returns the fields that its words have, whatever journald knew of its
@@ -49,6 +54,10 @@ impl MainProcess {
         let boot_id = self.boot_id.replace('-', "");
         [format!("_PID={}", self.pid), format!("_UID={uid}"), format!("_BOOT_ID={boot_id}")]
     }
+}
+
+fn microseconds(ms: i64) -> u64 {
+    u64::try_from(ms).unwrap_or_default().saturating_mul(1_000)
 }
 
 /// Returns the number of this boot; empty if the kernel does not say.

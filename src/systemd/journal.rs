@@ -374,8 +374,8 @@ struct Fields {
 }
 
 /// Parses one line of `journalctl -o json` (`systemd.io/JOURNAL_EXPORT_FORMATS`,
-/// "JSON"). A line
-/// without a unit is one of the main process that was asked for.
+/// "JSON"). A line without a unit is one of the main process that was asked
+/// for.
 fn parse(line: &str, main: Option<&(UnitName, MainProcess)>) -> Parsed {
     let Ok(fields) = serde_json::from_str::<Fields>(line) else { return Parsed::Unreadable };
     let Some(time_us) = fields.time.and_then(|time| time.parse().ok()) else {

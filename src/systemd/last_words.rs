@@ -1,7 +1,7 @@
 //! What a unit wrote last, its main process' words included that journald
 //! cannot tell the unit of, and those that it has not read yet.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::future::try_join4;
 use zbus::Connection;
@@ -11,7 +11,7 @@ use super::journal::{self, Entry, JournalError, LogQuery, Of};
 use super::manager::{Manager, SystemdError};
 use super::properties::{Properties, SERVICE, UNIT};
 use super::proxy::UnitRow;
-use super::state::{ActiveState, ListedUnit, hexadecimal, time};
+use super::state::{ActiveState, ListedUnit, hexadecimal, since_epoch_ms, time};
 use crate::names::UnitName;
 
 /// How long journald is waited for, which is behind on a busy machine.
@@ -32,8 +32,9 @@ struct Run {
 impl Run {
     /// Tells whether a line is systemd's last about its failure.
     fn is_ended_by(&self, entry: &Entry) -> bool {
-        let began_us = u64::try_from(self.main.began_ms).unwrap_or_default().saturating_mul(1_000);
-        entry.from_systemd() && entry.time_us >= began_us && entry.message.contains(FAILED)
+        entry.from_systemd()
+            && entry.time_us >= self.main.began_us()
+            && entry.message.contains(FAILED)
     }
 }
 
@@ -102,7 +103,8 @@ async fn last_run(connection: &Connection, row: UnitRow) -> zbus::Result<Option<
     // One that ended well and is started again has not.
     let has_failed =
         result != "success" && (unit.active == ActiveState::Failed || unit.waits_to_be_tried());
-    let only_just = ended.is_some_and(|at| at.elapsed().is_ok_and(|ago| ms(ago) < LATE_MS));
+    let late = u128::from(LATE_MS.unsigned_abs());
+    let only_just = ended.is_some_and(|at| at.elapsed().is_ok_and(|ago| ago.as_millis() < late));
     Ok(Some(Run {
         main: MainProcess {
             pid,
@@ -118,8 +120,7 @@ async fn last_run(connection: &Connection, row: UnitRow) -> zbus::Result<Option<
 /// Waits until systemd's last line about a failure can be read: journald takes
 /// what was written to it in turn, so that by then the rest can be as well.
 async fn told(run: &Run, units: &[UnitName]) -> Result<(), JournalError> {
-    let began_us = u64::try_from(run.main.began_ms).unwrap_or_default().saturating_mul(1_000);
-    let query = LogQuery { lines: None, since_us: Some(began_us), follow: true };
+    let query = LogQuery { lines: None, since_us: Some(run.main.began_us()), follow: true };
     let mut lines = journal::follow(units, &query)?;
     let waiting = async {
         while let Some(entry) = lines.next().await? {
@@ -133,12 +134,4 @@ async fn told(run: &Run, units: &[UnitName]) -> Result<(), JournalError> {
         tracing::debug!(?units, "journald does not catch up");
         Ok(())
     })
-}
-
-fn since_epoch_ms(at: SystemTime) -> i64 {
-    at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, ms)
-}
-
-fn ms(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

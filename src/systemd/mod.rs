@@ -37,7 +37,7 @@ pub use diagnosis::Diagnosis;
 pub use edges::UnitEdges;
 pub use jobs::{JobMode, JobResult, Jobs};
 pub use manager::{BusAddress, Manager, SystemdError};
-pub use state::{ActiveState, Ended, ListedUnit, LoadState, UnitFiles, UnitState};
+pub use state::{ActiveState, Ended, ListedUnit, LoadState, UnitFiles, UnitState, since_epoch_ms};
 pub use system::{ServiceLimits, SystemManager, SystemUnit};
 pub use timers::TimerState;
 pub use unit_watch::UnitWatch;

@@ -413,6 +413,12 @@ pub(super) fn time(us: u64) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(us))
 }
 
+/// Returns a time in milliseconds since the Unix epoch; 0 for what was before.
+pub fn since_epoch_ms(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
 pub(super) fn hexadecimal(bytes: &[u8]) -> Option<String> {
     use fmt::Write as _;
     if bytes.iter().all(|byte| *byte == 0) {

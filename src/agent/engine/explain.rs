@@ -13,7 +13,7 @@ use crate::agent::explain::{
     UnitFacts,
 };
 use crate::agent::finding::Level;
-use crate::agent::gate::{now_ms, since_epoch_ms};
+use crate::agent::gate::now_ms;
 use crate::agent::host::{disk, listener};
 use crate::agent::identity::Users;
 use crate::definition::service::MountSource;
@@ -23,7 +23,7 @@ use crate::podman::{self, images, pause};
 use crate::quadlet::UnitSet;
 use crate::registry::EventQuery;
 use crate::systemd::journal::{self, Origin};
-use crate::systemd::{Diagnosis, LoadState, Manager};
+use crate::systemd::{Diagnosis, LoadState, Manager, since_epoch_ms};
 use crate::telemetry::Chain;
 
 /// How many lines of a unit's journal are looked at: some runs, if short.

@@ -7,10 +7,10 @@ use super::status::{ComponentStatus, ServiceStatus};
 use super::{Engine, EngineError};
 use crate::agent::explain::journal::End;
 use crate::agent::explain::{Ending, Explanation, FailedRun, schedule};
-use crate::agent::gate::{now_ms, since_epoch_ms};
+use crate::agent::gate::now_ms;
 use crate::definition::service::Schedule;
 use crate::names::{ComponentName, UnitName};
-use crate::systemd::{ActiveState, UnitState};
+use crate::systemd::{ActiveState, UnitState, since_epoch_ms};
 
 /// A schedule that fails, explained.
 #[derive(Debug, Clone)]

@@ -129,12 +129,9 @@ impl Engine {
         let wanted: BTreeSet<ComponentName> = match component {
             Some(one) => {
                 known(deployment, one)?;
-                let up = self.up(&container_units(deployment)).await?;
-                let holder = deployment.container(one).into_iter();
-                let taken_along = holder
-                    .flat_map(|holder| deployment.joined(holder))
-                    .filter(|c| up.contains(&c.name.unit()));
-                taken_along.map(|c| c.spec.name.clone()).chain([one.clone()]).collect()
+                let one = BTreeSet::from([one.clone()]);
+                let along = self.taken_along(deployment, &one).await?;
+                along.into_iter().map(|c| c.spec.name.clone()).chain(one).collect()
             }
             None => deployment.containers.iter().map(|c| c.spec.name.clone()).collect(),
         };

@@ -371,6 +371,21 @@ impl Engine {
         Ok(Vec::new())
     }
 
+    /// Returns what is up and lives in the network of one of these components.
+    pub(super) async fn taken_along<'a>(
+        &self,
+        deployment: &'a Deployment,
+        holders: &BTreeSet<ComponentName>,
+    ) -> Result<Vec<&'a Container>, SystemdError> {
+        let holders = deployment.containers.iter().filter(|c| holders.contains(&c.spec.name));
+        let mut joined: Vec<&Container> =
+            holders.flat_map(|holder| deployment.joined(holder)).collect();
+        let units: Vec<UnitName> = joined.iter().map(|c| c.name.unit()).collect();
+        let listed = self.manager().listed(&units).await?;
+        joined.retain(|c| listed.iter().any(|u| u.name == c.name.unit() && u.is_up()));
+        Ok(joined)
+    }
+
     /// Stops what lives in the network of containers that are made anew, each
     /// as it wants to be stopped, and has it started as well. The unit of such
     /// a container would only kill it.
@@ -380,12 +395,7 @@ impl Engine {
         mut wanted: BTreeSet<ComponentName>,
         progress: &Progress,
     ) -> Result<BTreeSet<ComponentName>, EngineError> {
-        let holders = deployment.containers.iter().filter(|c| wanted.contains(&c.spec.name));
-        let mut joined: Vec<&Container> =
-            holders.flat_map(|holder| deployment.joined(holder)).collect();
-        let units: Vec<UnitName> = joined.iter().map(|c| c.name.unit()).collect();
-        let listed = self.manager().listed(&units).await?;
-        joined.retain(|c| listed.iter().any(|u| u.name == c.name.unit() && u.is_up()));
+        let joined = self.taken_along(deployment, &wanted).await?;
         if joined.is_empty() {
             return Ok(wanted);
         }

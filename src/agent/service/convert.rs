@@ -9,7 +9,6 @@ use crate::agent::engine::reconcile::Reconciliation;
 use crate::agent::engine::status::{ComponentStatus, ServiceStatus};
 use crate::agent::engine::{Accepted, Prepared};
 use crate::agent::finding::{Finding, Level};
-use crate::agent::gate::since_epoch_ms;
 use crate::agent::monitor::drift::Drift;
 use crate::agent::plan::{Action, Effect, FileChange, FileChangeKind, ImageChange};
 use crate::agent::progress::{Event, Failure, Outcome, OutcomeKind, StepState};
@@ -21,6 +20,7 @@ use crate::quadlet::{Place, proof};
 use crate::registry::{EventRow, UndoneRow};
 use crate::rpc::agent_v1 as pb;
 use crate::systemd::TimerState;
+use crate::systemd::since_epoch_ms;
 
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

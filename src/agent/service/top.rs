@@ -7,8 +7,8 @@ use tonic::{Response, Status};
 
 use super::{Agent, Answers, service_name, status::status};
 use crate::agent::engine::top::{Row, Sample, Watcher};
-use crate::agent::gate::since_epoch_ms;
 use crate::rpc::agent_v1 as pb;
+use crate::systemd::since_epoch_ms;
 
 /// How often at most, and how seldom, somebody may look.
 const INTERVALS_MS: std::ops::RangeInclusive<u32> = 200..=60_000;
