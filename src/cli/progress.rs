@@ -169,15 +169,15 @@ pub fn show_failures(ui: &Ui, view: &OperationView) {
     }
 }
 
-/// Returns how a command ends that ends with an outcome, and hints at the
-/// logs if it failed.
+/// Returns how a command ends that ends with an outcome, and hints at what
+/// explains it if it failed: also where nothing is left that has logs.
 pub fn end(context: &Context<'_>, view: &OperationView) -> Exit {
     let ui = context.ui;
     if view.succeeded() {
         return Exit::Done;
     }
     if let Some(failure) = view.failures.iter().find(|failure| !failure.component.is_empty()) {
-        ui.hint(&format!("mcp logs {}/{}", view.service, failure.component));
+        ui.hint(&format!("mcp explain {}/{}", view.service, failure.component));
     }
     Exit::Shown(ErrorKind::Failed)
 }

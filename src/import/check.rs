@@ -30,7 +30,7 @@ impl Times {
 
     pub(super) fn remark(&self) -> String {
         format!(
-            "It has {} to become ready: docker's start_period and retries * interval.",
+            "It has {} to become ready: its start_period and retries * interval.",
             duration_text(self.patience())
         )
     }

@@ -103,6 +103,30 @@ fn what_should_be_down_and_runs_is_drift_and_is_stopped() {
 }
 
 #[test]
+fn what_a_persons_own_units_run_is_no_drift() {
+    let node = machine();
+    let script = "cd ~/.config/containers/systemd
+        printf '[Container]\nImage=localhost/lab/web:v1\n' >plain.container
+        printf '[Container]\nImage=localhost/lab/web:v1\nContainerName=named\n' >named.container
+        systemctl --user daemon-reload
+        systemctl --user start plain named
+        podman run -d --name systemd-stray localhost/lab/web:v1";
+    node.as_mcp(script, "").ok();
+    // It is looked for at once, and the one that no unit runs is found.
+    let stray = until("the stray is shown", || {
+        let drifts = node.drifts();
+        (!drifts.is_empty()).then_some(drifts)
+    });
+    let subjects: Vec<&Value> = stray.iter().map(|drift| &drift["subject"]).collect();
+    assert_eq!(subjects, ["systemd-stray"], "{stray:?}");
+    let script = "podman rm -f -t 0 systemd-stray
+        systemctl --user stop plain named
+        rm ~/.config/containers/systemd/plain.container ~/.config/containers/systemd/named.container
+        systemctl --user daemon-reload";
+    node.as_mcp(script, "").ok();
+}
+
+#[test]
 fn a_reconcile_does_what_its_dry_run_says() {
     let node = machine();
     node.deploy(PAIR).ok();

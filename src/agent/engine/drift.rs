@@ -1,7 +1,7 @@
 //! What a look at the disk and at podman's store adds to a status. What it
 //! means is decided in [`crate::agent::monitor::drift`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
@@ -129,16 +129,18 @@ impl Engine {
         containers
     }
 
-    /// Returns those of these containers that a unit of the same name runs:
-    /// somebody has made it, and means it.
+    /// Returns those of these containers that a unit of the same name runs, or
+    /// one whose Quadlet file gives no name (`podman-systemd.unit(5)`,
+    /// `ContainerName=`): somebody has made it, and means it.
     async fn held_by_units<'a>(&self, names: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
-        let units: Vec<UnitName> =
-            names.map(|name| UnitName::from_systemd(format!("{name}.service"))).collect();
+        let of_units: BTreeMap<UnitName, &str> =
+            names.flat_map(|name| holders(name).map(move |unit| (unit, name))).collect();
+        let units: Vec<UnitName> = of_units.keys().cloned().collect();
         match self.manager().listed(&units).await {
             Ok(listed) => listed
                 .into_iter()
                 .filter(|u| u.load == LoadState::Loaded && u.is_up())
-                .filter_map(|u| u.name.as_str().strip_suffix(".service").map(str::to_owned))
+                .filter_map(|u| of_units.get(&u.name).map(|name| (*name).to_owned()))
                 .collect(),
             Err(error) => {
                 tracing::debug!(error = %Chain(&error), "which units hold containers is not known");
@@ -146,6 +148,14 @@ impl Engine {
             }
         }
     }
+}
+
+/// Returns the units that may run a container, by its name.
+fn holders(container: &str) -> impl Iterator<Item = UnitName> {
+    let by_default = container.strip_prefix("systemd-");
+    std::iter::once(container)
+        .chain(by_default)
+        .map(|name| UnitName::from_systemd(format!("{name}.service")))
 }
 
 /// Tells whether a container's name begins as those of a service do.

@@ -4,6 +4,7 @@ use super::Engine;
 use crate::agent::explain::cause::command;
 use crate::agent::progress::Failure;
 use crate::deployment::{Container, Readiness};
+use crate::names::UnitName;
 use crate::systemd::UnitState;
 
 /// How many lines of the journal go with a failure.
@@ -13,19 +14,7 @@ const LINES: u32 = 15;
 /// of that invocation.
 pub(super) async fn explain(engine: &Engine, container: &Container, result: &str) -> Failure {
     let unit = container.name.unit();
-    let state = match engine.manager().unit_states(std::slice::from_ref(&unit)).await {
-        Ok(states) => states.into_iter().next(),
-        Err(error) => {
-            tracing::warn!(%unit, %error, "a failed unit's state cannot be read");
-            None
-        }
-    };
-    let invocation = state.as_ref().and_then(|s| s.invocation_id.clone());
-    let journal: Vec<String> =
-        match engine.manager().last_lines(&unit, invocation.as_deref(), LINES).await {
-            Ok(entries) => entries.into_iter().map(|e| e.message).collect(),
-            Err(error) => vec![crate::telemetry::Chain(&error).to_string()],
-        };
+    let (state, journal) = last_run(engine, &unit).await;
     Failure {
         component: container.spec.name.to_string(),
         unit: unit.to_string(),
@@ -33,6 +22,24 @@ pub(super) async fn explain(engine: &Engine, container: &Container, result: &str
         explanation: words(container, result, state.as_ref(), &journal),
         journal,
     }
+}
+
+/// Reads the state of a unit that has failed, as far as systemd tells it, and
+/// what its last run wrote: nothing of the runs before.
+pub(super) async fn last_run(engine: &Engine, unit: &UnitName) -> (Option<UnitState>, Vec<String>) {
+    let state = match engine.manager().unit_states(std::slice::from_ref(unit)).await {
+        Ok(states) => states.into_iter().next(),
+        Err(error) => {
+            tracing::warn!(%unit, %error, "a failed unit's state cannot be read");
+            None
+        }
+    };
+    let invocation = state.as_ref().and_then(|s| s.invocation_id.as_deref());
+    let said = match engine.manager().last_lines(unit, invocation, LINES).await {
+        Ok(entries) => entries.into_iter().map(|e| e.message).collect(),
+        Err(error) => vec![crate::telemetry::Chain(&error).to_string()],
+    };
+    (state, said)
 }
 
 fn words(

@@ -6,14 +6,13 @@ use super::accepted::container_units;
 use super::boot::Boots;
 use super::deploy::Deploy;
 use super::images::ImageWish;
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, failure};
 use crate::agent::progress::{Failure, Progress};
 use crate::deployment::{Container, Deployment, Images};
 use crate::names::{ComponentName, ImageRef, UnitName};
 use crate::podman;
 use crate::quadlet::{Place, UnitSet};
 use crate::systemd::{ActiveState, JobMode};
-use crate::telemetry::Chain;
 
 /// Longest wait for a pull; the unit's own timeout is 15 minutes.
 const PULL: Duration = Duration::from_secs(960);
@@ -166,10 +165,7 @@ impl Engine {
                 step.done().await;
                 continue;
             }
-            let journal = self.manager().last_lines(&unit, None, 10).await.map_or_else(
-                |error| vec![Chain(&error).to_string()],
-                |entries| entries.into_iter().map(|e| e.message).collect(),
-            );
+            let (_state, journal) = failure::last_run(self, &unit).await;
             let explanation = format!("the image {} cannot be pulled", container.image);
             step.failed(explanation.clone()).await;
             failures.push(Failure {

@@ -286,6 +286,9 @@ fn images_and_pulls() {
         assert_eq!(explained.evidence, format!("Error: {said}"));
         assert_eq!(explained.mend.last().unwrap(), "mcp deploy shop");
     }
+    evidence.container = container("image = \"docker.io/library/shop:1\"");
+    evidence.pull = vec!["Error: dial tcp: lookup x: no such host".to_owned()];
+    assert_eq!(explain(&evidence).mend[0], "curl -v https://registry-1.docker.io/v2/");
     // It is there by now: what was said is over.
     evidence.image_there = Some(true);
     assert_eq!(explain(&evidence).cause, Cause::Podman);

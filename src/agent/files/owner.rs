@@ -28,8 +28,8 @@ pub enum OwnerChoiceError {
         /// What there is.
         known: Vec<String>,
     },
-    /// Several components, with different users.
-    #[error("the components {} have different users; say whose it is with SERVICE/COMPONENT, or with --owner", among.join(", "))]
+    /// Several components, whose users may not be the same.
+    #[error("the components {} may have different users: their users, images or user namespaces differ; say whose it is with SERVICE/COMPONENT, or with --owner", among.join(", "))]
     Several {
         /// The components.
         among: Vec<String>,

@@ -92,6 +92,13 @@ impl Agent {
                 let components = service.components.iter();
                 components.map(|c| (c, c.image.as_ref().map(ToString::to_string))).collect()
             }
+            (None, None) if named.is_some() => {
+                let name = &wanted.service;
+                let message = format!(
+                    "service {name} is not deployed on this node, so its components are not known; leave the component out, or deploy {name} first"
+                );
+                return Err(Status::failed_precondition(message));
+            }
             (None, None) => Vec::new(),
         };
         let mounting = owner::mounting(&wanted.path, &all);

@@ -152,13 +152,19 @@ pub fn pull(image: &ImageRef, said: &[String], owner: &Owner) -> Explanation {
             "The image registry {registry} cannot be reached from this node{}.",
             hindrance(line)
         ))
-        .mend(format!("curl -v https://{registry}/v2/"))
+        .mend(format!("curl -v https://{}/v2/", host(registry)))
         .mend(pull),
         Kind::Full => explained("There is no room for it on this node.".to_owned())
             .mend("df -h")
             .mend(owner.run("podman image prune -a")),
         Kind::Other => explained("It cannot be pulled.".to_owned()).mend(pull),
     }
+}
+
+/// Returns the host that answers for a registry: Docker's is another than its
+/// name in references (`containers-registries.conf(5)` knows it as `docker.io`).
+fn host(registry: &str) -> &str {
+    if registry == "docker.io" { "registry-1.docker.io" } else { registry }
 }
 
 /// Says what is in the way of a connection.
