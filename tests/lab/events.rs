@@ -62,6 +62,10 @@ fn time(event: &Value) -> i64 {
     event["at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond()
 }
 
+fn is_killed(event: &Value) -> bool {
+    event["reason"].as_str().unwrap().contains("exit code 137")
+}
+
 #[test]
 fn a_containers_end_is_told_at_once_and_its_return_as_well() {
     let node = machine();
@@ -78,16 +82,22 @@ fn a_containers_end_is_told_at_once_and_its_return_as_well() {
     until("its end is told within a second", || {
         let killed = node.kill_container("lone");
         deaths += 1;
-        let failed: Value = serde_json::from_str(&lines.next().unwrap()).unwrap();
+        let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap()).unwrap();
+        let failed = next();
         assert_eq!(failed["event"], "failed");
         assert_eq!(failed["component"], "lone");
-        assert!(failed["reason"].as_str().unwrap().contains("exit code 137"), "{failed}");
-        let back: Value = serde_json::from_str(&lines.next().unwrap()).unwrap();
-        assert_eq!(back["event"], "restarted");
+        assert!(is_killed(&failed), "{failed}");
+        let mut back = next();
+        // On a busy machine what has gone may hold its port when it is tried
+        // again: that is another failure.
+        while back["event"] == "failed" && !is_killed(&back) {
+            back = next();
+        }
+        assert_eq!(back["event"], "restarted", "{back}");
         (time(&failed) - killed < 1000).then_some(())
     });
-    let since = node.events("lone", &["--kind", "failed"]);
-    assert_eq!(since.len(), deaths, "{since:?}");
+    let failed = node.events("lone", &["--kind", "failed"]);
+    assert_eq!(failed.iter().filter(|e| is_killed(e)).count(), deaths, "{failed:?}");
 }
 
 #[test]

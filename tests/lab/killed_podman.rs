@@ -53,5 +53,7 @@ fn podman_killed_at_any_moment_of_a_deploy_leaves_one_generation_that_serves() {
     assert!(killed > 0, "no podman ran in any moment");
     node.deploy(&versions[usize::from(now == "v1")]).ok();
     let left = node.as_mcp("systemctl --user --failed --no-legend --plain", "").ok();
-    assert_eq!(left.text(), "");
+    // A check of podman's own that was killed leaves the unit that it had.
+    let ours = left.text().lines().filter(|unit| !unit.contains("podman healthcheck run"));
+    assert_eq!(ours.collect::<Vec<_>>(), [""; 0]);
 }

@@ -31,13 +31,16 @@ impl Monitor {
         let Some(tracked) = self.tracked.get_mut(unit) else { return Ok(()) };
         tracked.container = None;
         let (service, restart) = (tracked.service.clone(), tracked.restart);
+        let run = tracked.settled.invocation.clone();
         if code == Some(0) && restart != Restart::Always {
             return Ok(());
         }
         let states = self.tools.engine.manager().unit_states(std::slice::from_ref(unit)).await?;
         let Some(state) = states.first() else { return Ok(()) };
         let stopping = state.job.is_some() || self.tools.engine.under_way(&service).is_some();
-        if stopping || component_state(state) != ComponentState::Running {
+        // The next run may be up by now: its look finds that this one ended.
+        let is_next = state.invocation_id.as_deref() != Some(run.as_str());
+        if stopping || is_next || component_state(state) != ComponentState::Running {
             return Ok(());
         }
         let rows = self.saw(state, dead(state, restart, code)).await;

@@ -187,7 +187,7 @@ impl Monitor {
     pub(super) async fn saw(&mut self, state: &UnitState, now: Seen) -> Option<ObservationRow> {
         let tracked = self.tracked.get_mut(&state.name)?;
         let before = tracked.settled.clone();
-        if before == now || !seen::is_settled(now.state) {
+        if before == now || !seen::is_settled(now.state) || now.is_behind(&before) {
             return None;
         }
         tracked.settled = now.clone();

@@ -86,6 +86,16 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// Tells whether systemd has not noticed yet that a run has ended which is
+    /// known to have: its next one has another number (`InvocationID`,
+    /// org.freedesktop.systemd1(5)).
+    pub fn is_behind(&self, known: &Self) -> bool {
+        use ComponentState::{Failed, Restarting, Running};
+        self.state == Running
+            && matches!(known.state, Restarting | Failed)
+            && self.invocation == known.invocation
+    }
+
     /// A component that nobody has seen yet.
     pub const NEVER: Self = Self {
         state: ComponentState::Missing,
@@ -206,6 +216,19 @@ mod tests {
         ] {
             assert_eq!(kind(&before, &now), expected, "{before:?} -> {now:?}");
         }
+    }
+
+    #[test]
+    fn a_run_that_has_ended_does_not_run_again() {
+        use ComponentState::*;
+        let behind = |now: &Seen, known: &Seen| now.is_behind(known);
+        let up = seen(Running, "1", 0);
+        assert!(behind(&up, &seen(Restarting, "1", 0)));
+        assert!(behind(&up, &seen(Failed, "1", 0)));
+        assert!(!behind(&seen(Running, "2", 1), &seen(Restarting, "1", 0)));
+        assert!(!behind(&seen(Restarting, "1", 0), &seen(Restarting, "1", 0)));
+        assert!(!behind(&up, &up));
+        assert!(!behind(&up, &seen(Stopped, "", 0)));
     }
 
     #[test]
