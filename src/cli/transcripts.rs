@@ -333,6 +333,21 @@ fn what_is_wrong_is_told_before_a_node_is_asked() {
 }
 
 #[test]
+fn what_is_hardly_meant_is_a_warning() {
+    let home = Home::new();
+    home.service(&format!("{DEFINITION}extra.Container.PublishPorts = \"1:1\"\n"));
+    let file = home.path(".config/mcp/services/mcq.toml");
+    insta::assert_snapshot!(home.run(&format!("lint {}", file.display())), @r"
+    ~/.config/mcp/services/mcq.toml: ok
+    --
+    warning: ~/.config/mcp/services/mcq.toml:7:32: podman up to 5.8 knows no PublishPorts= in [Container], and refuses the file (did you mean PublishPort=?)
+    -- 0
+    ");
+    let json = home.run(&format!("lint --json {}", file.display()));
+    assert!(json.contains("\"warnings\": [\n        {"), "{json}");
+}
+
+#[test]
 fn refusals_and_failures_have_their_exit_codes() {
     let home = Home::new();
     insta::assert_snapshot!(home.run("undeploy mcq -n rift"), @r"
