@@ -77,12 +77,15 @@ fn content(to: &mut impl Write, wire: &mut impl Wire) -> Result<Option<u64>, Tra
 }
 
 fn gone(error: std::io::Error) -> Result<Option<u64>, TransferError> {
-    match error.kind() {
-        ErrorKind::BrokenPipe => Ok(None),
-        // What a terminal is spared.
-        ErrorKind::InvalidData => Err(TransferError::NoText),
-        _ => Err(TransferError::io("write to", "standard output")(error)),
+    let kind = error.kind();
+    if kind == ErrorKind::BrokenPipe {
+        return Ok(None);
     }
+    // What a terminal is spared.
+    if kind == ErrorKind::InvalidData {
+        return Err(TransferError::NoText);
+    }
+    Err(TransferError::io("write to", "standard output")(error))
 }
 
 /// A terminal: shows text, with what it would act upon made visible, and takes

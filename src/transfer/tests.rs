@@ -379,9 +379,9 @@ fn a_file_is_poured_as_it_is_and_a_directory_is_not() {
     let mut out = Vec::new();
     assert_eq!(poured(kept, &mut out).unwrap().bytes, large.len() as u64);
     assert!(out == large);
-    let mut names = names(dir.path());
-    names.sort();
-    assert_eq!(names, ["large", "small"]);
+    let mut left = names(dir.path());
+    left.sort();
+    assert_eq!(left, ["large", "small"]);
 }
 
 #[test]
