@@ -270,6 +270,13 @@ impl Ui {
         self.labelled("warning", Tone::Unsure, text);
     }
 
+    /// Warns of what can be read elsewhere too; quiet drops it.
+    pub fn remark(&self, text: &str) {
+        if !self.quiet {
+            self.warning(text);
+        }
+    }
+
     /// Says what to type next; quiet drops it.
     pub fn hint(&self, text: &str) {
         if !self.quiet {

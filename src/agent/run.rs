@@ -464,6 +464,13 @@ mod tests {
             Err(Status::unimplemented("pull"))
         }
 
+        async fn list_files(
+            &self,
+            _: Request<pb::ListFilesRequest>,
+        ) -> Result<Response<pb::ListFilesResponse>, Status> {
+            Err(Status::unimplemented("list_files"))
+        }
+
         async fn watch_status(
             &self,
             _: Request<pb::StatusRequest>,

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::time::Duration;
 
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
@@ -58,7 +59,8 @@ pub fn event_kinds() -> ArgValueCandidates {
 pub fn generations() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         let words: Vec<OsString> = std::env::args_os().collect();
-        let (Some(settings), Some(service)) = (settings(), service_of(&words, "rollback")) else {
+        let (Some(settings), Some(service)) = (settings(), plain_word(&words, "rollback", 0))
+        else {
             return Vec::new();
         };
         let numbers = older_generations(&settings, &service).into_iter();
@@ -66,11 +68,11 @@ pub fn generations() -> ArgValueCandidates {
     })
 }
 
-/// Completes what the containers are called that run on the nodes and belong
-/// to no service.
+/// Completes what `mcp adopt` takes: what containers that run on the nodes and
+/// belong to no service are called, or how several of them begin.
 pub fn strangers() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
-        let names = settings().map(|settings| unknown_containers(&settings)).unwrap_or_default();
+        let names = settings().map(|settings| to_adopt(&settings)).unwrap_or_default();
         names.into_iter().map(CompletionCandidate::new).collect()
     })
 }
@@ -112,18 +114,72 @@ fn matching(settings: &Settings, typed: &str) -> BTreeSet<String> {
     here.into_iter().chain(there).filter(|name| name.starts_with(typed)).collect()
 }
 
-/// Returns the service that a command line is about: the first word after the
-/// command that is no option and no value of one.
-fn service_of(words: &[OsString], command: &str) -> Option<String> {
+/// Completes paths below the data directory of the service that was typed
+/// before, as the word of that number of a command.
+pub fn paths(command: &'static str, service_at: usize) -> ArgValueCompleter {
+    ArgValueCompleter::new(move |typed: &OsStr| {
+        let words: Vec<OsString> = std::env::args_os().collect();
+        let named = plain_word(&words, command, service_at);
+        let service = named.as_deref().and_then(|word| word.split('/').next());
+        let (Some(settings), Some(service)) = (settings(), service) else { return Vec::new() };
+        let settings = on_nodes(settings, &words);
+        let paths = paths_below(&settings, service, typed.as_bytes()).into_iter();
+        paths.map(|path| CompletionCandidate::new(OsString::from_vec(path))).collect()
+    })
+}
+
+/// Returns the paths on the nodes that begin as typed, one level further; a
+/// directory ends with a slash.
+fn paths_below(settings: &Settings, service: &str, typed: &[u8]) -> BTreeSet<Vec<u8>> {
+    let at = typed.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    let (above, prefix) = typed.split_at(at);
+    if above == b"/" {
+        return BTreeSet::new();
+    }
+    let request = proto::ListFilesRequest {
+        service: service.to_owned(),
+        path: above.strip_suffix(b"/").unwrap_or(above).to_owned(),
+        prefix: prefix.to_owned(),
+    };
+    let names = ask(settings, async |mut client| {
+        Some(client.list_files(request.clone()).await.ok()?.into_inner().names)
+    });
+    let path = |entry: proto::FileEntry| {
+        let end: &[u8] = if entry.directory { b"/" } else { b"" };
+        [above, &entry.path, end].concat()
+    };
+    names.into_iter().map(path).collect()
+}
+
+/// Leaves of the nodes the one that a command line chooses.
+fn on_nodes(mut settings: Settings, words: &[OsString]) -> Settings {
+    let mut words = words.iter().filter_map(|word| word.to_str());
+    while let Some(word) = words.next() {
+        let chosen = match word {
+            "-n" | "--node" => words.next(),
+            word => word.strip_prefix("--node="),
+        };
+        if let Some(chosen) = chosen {
+            settings.nodes.retain(|node| node.name.as_str() == chosen);
+        }
+    }
+    settings
+}
+
+/// Returns a word after the command by its number, from 0, that is no option
+/// and no value of one.
+fn plain_word(words: &[OsString], command: &str, number: usize) -> Option<String> {
     let words = words.iter().filter_map(|word| word.to_str());
     let mut rest = words.skip_while(|word| *word != command).skip(1);
+    let mut before = 0;
     while let Some(word) = rest.next() {
         match word {
-            "-n" | "--node" | "--to" | "--config" | "--color" => {
+            "-n" | "--node" | "--to" | "--config" | "--color" | "--owner" => {
                 rest.next();
             }
-            option if option.starts_with('-') => {}
-            service => return Some(service.to_owned()),
+            option if option.starts_with('-') && option != "-" => {}
+            plain if before == number => return Some(plain.to_owned()),
+            _ => before += 1,
         }
     }
     None
@@ -142,14 +198,41 @@ fn older_generations(settings: &Settings, service: &str) -> Vec<u64> {
     numbers
 }
 
-/// Returns the names of containers that could be taken over by that name.
-fn unknown_containers(settings: &Settings) -> BTreeSet<String> {
+/// Returns the names under which containers could be taken over.
+fn to_adopt(settings: &Settings) -> BTreeSet<String> {
     let request = proto::StatusRequest { service: String::new(), files: true };
     let names = ask(settings, async |mut client| {
         let answer = client.status(request.clone()).await.ok()?.into_inner();
-        Some(answer.drifts.into_iter().filter_map(adoptable).collect())
+        let ours = answer.services.into_iter().map(|service| service.name).collect();
+        let strangers: Vec<String> = answer.drifts.into_iter().filter_map(adoptable).collect();
+        Some(beginnings(&strangers, &ours).into_iter().collect())
     });
     names.into_iter().filter(|name| name.parse::<ServiceName>().is_ok()).collect()
+}
+
+/// Returns for each container how all those begin that go with it, in whole
+/// words: `blog` of `blog-app` and `blog-db`. What is called like a service of
+/// ours is nobody's beginning.
+fn beginnings(strangers: &[String], ours: &BTreeSet<String>) -> BTreeSet<String> {
+    let first = |name: &str| name.split('-').next().unwrap_or_default().to_owned();
+    let common = |name: &String| {
+        let alike = strangers.iter().filter(|other| first(other) == first(name));
+        let begins = |whole: &str, with: &str| {
+            whole.strip_prefix(with).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        };
+        let mut common = name.as_str();
+        for other in alike {
+            while !begins(other, common) {
+                common = common.rsplit_once('-').map_or("", |(shorter, _)| shorter);
+            }
+        }
+        common.to_owned()
+    };
+    let offered = |name: &String| {
+        let common = common(name);
+        if ours.contains(&common) { name.clone() } else { common }
+    };
+    strangers.iter().map(offered).filter(|name| !ours.contains(name)).collect()
 }
 
 /// Returns the name under which a container that drift tells of could be taken
@@ -254,7 +337,20 @@ mod tests {
         assert_eq!(names("mcq/"), ["mcq/mcq"]);
         assert_eq!(names("x"), [""; 0]);
         assert_eq!(older_generations(&settings, "mcq"), [3, 2]);
-        assert_eq!(unknown_containers(&settings), BTreeSet::from(["stray".to_owned()]));
+        assert_eq!(to_adopt(&settings), BTreeSet::from(["stray".to_owned()]));
+        let paths = |typed: &str| {
+            let paths = paths_below(&settings, "mcq", typed.as_bytes()).into_iter();
+            paths.map(|path| String::from_utf8(path).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(paths(""), ["certs/", "conf.toml"]);
+        assert_eq!(paths("ce"), ["certs/"]);
+        assert_eq!(paths("certs/"), ["certs/a b.pem", "certs/b.pem"]);
+        assert_eq!(paths("certs/b"), ["certs/b.pem"]);
+        assert_eq!(paths("/etc/"), [""; 0]);
+        assert_eq!(paths("/"), [""; 0]);
+        assert_eq!(paths_below(&settings, "web", b""), BTreeSet::new());
+        let words = ["mcp", "pull", "--node=down", "mcq"].map(OsString::from);
+        assert_eq!(on_nodes(settings, &words).nodes.len(), 1);
     }
 
     #[test]
@@ -273,14 +369,33 @@ mod tests {
     }
 
     #[test]
+    fn what_can_be_taken_over_is_offered_once_by_how_it_begins() {
+        let offered = |strangers: &[&str], ours: &[&str]| {
+            let strangers: Vec<String> = strangers.iter().map(ToString::to_string).collect();
+            let ours = ours.iter().map(ToString::to_string).collect();
+            beginnings(&strangers, &ours).into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(offered(&["web", "web-db", "webmail"], &[]), ["web", "webmail"]);
+        assert_eq!(offered(&["my-blog-app", "my-blog-db"], &[]), ["my-blog"]);
+        assert_eq!(offered(&["my-blog-app", "my-blog-db", "my-x"], &[]), ["my"]);
+        assert_eq!(offered(&["alone-1"], &[]), ["alone-1"]);
+        assert_eq!(offered(&["web-a", "web-b"], &["web"]), ["web-a", "web-b"]);
+        assert_eq!(offered(&["web"], &["web"]), [""; 0]);
+    }
+
+    #[test]
     fn the_service_of_a_command_line_is_its_first_plain_word() {
         let of = |line: &str| {
             let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-            service_of(&words, "rollback")
+            plain_word(&words, "rollback", 0)
         };
         assert_eq!(of("mcp -- mcp rollback mcq --to ").as_deref(), Some("mcq"));
         assert_eq!(of("mcp -- mcp -q rollback -n rift --json mcq --to").as_deref(), Some("mcq"));
         assert_eq!(of("mcp -- mcp rollback --to"), None);
         assert_eq!(of("mcp -- mcp diff mcq"), None);
+        let words = "mcp -- mcp push --owner 1:1 push web/api conf";
+        let words: Vec<OsString> = words.split(' ').map(OsString::from).collect();
+        assert_eq!(plain_word(&words, "push", 1).as_deref(), Some("web/api"));
+        assert_eq!(plain_word(&words, "push", 3), None);
     }
 }

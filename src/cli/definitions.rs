@@ -29,6 +29,8 @@ pub struct Broken {
     /// The services that it may be about; none: nobody can tell, and it may be
     /// any.
     pub services: BTreeSet<ServiceName>,
+    /// Whether it is well, and only its node is not clear.
+    pub unclear: bool,
 }
 
 /// The definitions of a directory.
@@ -63,7 +65,7 @@ pub fn load(settings: &Settings) -> Result<Definitions, CliError> {
             }
             Err((error, text)) => {
                 let services = name.into_iter().chain(text.as_deref().and_then(written)).collect();
-                definitions.broken.push(Broken { path, error, services });
+                definitions.broken.push(Broken { path, error, services, unclear: false });
             }
         }
     }
@@ -171,7 +173,8 @@ impl Definitions {
                 error.hints =
                     vec![format!("write `node = ...` in {}", defined.local.path.display())];
                 let services = BTreeSet::from([name]);
-                self.broken.push(Broken { path: defined.local.path, error, services });
+                let path = defined.local.path;
+                self.broken.push(Broken { path, error, services, unclear: true });
             }
         }
         placed.into_iter().map(|(node, defined)| (node, in_order(defined))).collect()

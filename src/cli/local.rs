@@ -9,6 +9,7 @@ use crate::cli::error::{CliError, FileError};
 use crate::cli::snippet::{InvalidFile, Mistake};
 use crate::definition::{self, Service};
 use crate::names::{NodeName, ServiceName};
+use crate::quadlet::known_keys;
 
 /// A definition in a file of the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +76,16 @@ impl LocalDefinition {
         definition::load(&self.text).map_err(|invalid| {
             self.invalid(invalid.diagnostics.into_iter().map(Mistake::from).collect())
         })
+    }
+
+    /// Returns what may be deployed and is hardly meant; `None` when there is
+    /// nothing of the kind.
+    pub fn doubts(&self) -> Option<InvalidFile> {
+        // What cannot be parsed is told as a mistake.
+        let parsed = definition::parse::parse(&self.text).ok()?;
+        let mistakes: Vec<_> = known_keys::doubts(&parsed).into_iter().map(Mistake::from).collect();
+        let (path, text) = (self.path.clone(), self.text.clone());
+        (!mistakes.is_empty()).then_some(InvalidFile { path, text, mistakes })
     }
 
     /// Checks that the definition is valid and that of `service`.

@@ -133,6 +133,26 @@ impl AgentService for Scripted {
         Ok(answers(frames.into_iter().map(frame).collect()))
     }
 
+    async fn list_files(
+        &self,
+        request: Request<proto::ListFilesRequest>,
+    ) -> Answer<proto::ListFilesResponse> {
+        let request = request.into_inner();
+        known(&request.service)?;
+        let entry = |name: &str, directory| proto::FileEntry {
+            path: name.into(),
+            directory,
+            ..Default::default()
+        };
+        let mut names = match request.path.as_slice() {
+            b"" => vec![entry("certs", true), entry("conf.toml", false)],
+            b"certs" => vec![entry("a b.pem", false), entry("b.pem", false)],
+            _ => return Err(Status::failed_precondition("there is no such directory")),
+        };
+        names.retain(|entry| entry.path.starts_with(&request.prefix));
+        Ok(Response::new(proto::ListFilesResponse { names }))
+    }
+
     /// A service that is up after a while.
     async fn watch_status(
         &self,

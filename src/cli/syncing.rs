@@ -144,7 +144,12 @@ impl Part<'_> {
             return String::new();
         };
         if let Some(broken) = self.all.broken_of(&name) {
-            return format!("its definition cannot be used: {}", broken.path.display());
+            let path = broken.path.display();
+            return if broken.unclear {
+                format!("it is not clear for which node its definition is: {path}")
+            } else {
+                format!("its definition cannot be used: {path}")
+            };
         }
         let node = self.all.good.get(&name).and_then(|d| d.service.node.as_ref());
         node.map(|node| format!("its definition is for node {node}")).unwrap_or_default()

@@ -333,6 +333,21 @@ fn what_is_wrong_is_told_before_a_node_is_asked() {
 }
 
 #[test]
+fn what_is_hardly_meant_is_a_warning() {
+    let home = Home::new();
+    home.service(&format!("{DEFINITION}extra.Container.PublishPorts = \"1:1\"\n"));
+    let file = home.path(".config/mcp/services/mcq.toml");
+    insta::assert_snapshot!(home.run(&format!("lint {}", file.display())), @r"
+    ~/.config/mcp/services/mcq.toml: ok
+    --
+    warning: ~/.config/mcp/services/mcq.toml:7:32: podman up to 5.8 knows no PublishPorts= in [Container], and refuses the file (did you mean PublishPort=?)
+    -- 0
+    ");
+    let json = home.run(&format!("lint --json {}", file.display()));
+    assert!(json.contains("\"warnings\": [\n        {"), "{json}");
+}
+
+#[test]
 fn refusals_and_failures_have_their_exit_codes() {
     let home = Home::new();
     insta::assert_snapshot!(home.run("undeploy mcq -n rift"), @r"
@@ -586,6 +601,16 @@ fn what_is_imported_is_written_once_and_told() {
     let run =
         home.run("import run --quiet --stdout -- podman run -p 8080:80 docker.io/library/nginx");
     assert!(run.contains("ports = [\"8080:80\"]"), "{run}");
+    // Quiet: what is lost is told, what is in the definition's comments not.
+    let quadlet = home.path("blog/web.container");
+    let text = "[Container]\nImage=localhost/x:1\nAutoUpdate=registry\nPull=never\n";
+    atomic_file::write(&quadlet, text.as_bytes(), 0o644).unwrap();
+    let kinds = |run: String| {
+        [" lost: ", " changed: "].map(|kind| run.matches(kind).count()).map(|count| count > 0)
+    };
+    let line = format!("import quadlet --stdout {}", quadlet.display());
+    assert_eq!(kinds(home.run(&line)), [true, true]);
+    assert_eq!(kinds(home.run(&format!("-q {line}"))), [true, false]);
     let run = home.run("import quadlet /nonexistent.container");
     assert!(run.ends_with("-- 2") && run.contains("there is no such file"), "{run}");
 }
@@ -669,6 +694,37 @@ fn a_broken_file_is_told_and_keeps_its_service() {
 }
 
 #[test]
+fn a_definition_of_no_clear_node_is_told_as_that() {
+    let home = Home::new();
+    home.service(DEFINITION);
+    insta::assert_snapshot!(home.run("sync -n rift --dry-run"), @r"
+    SERVICE  NODE  STATE   ACTION  WHAT
+    mcq      rift  kept    -       it is not clear for which node its definition is: ~/.config/mcp/services/mcq.toml
+    old      rift  absent  -       no definition; --prune undeploys it, mcp service export old writes one
+    1 absent, 1 kept, 1 unclear
+    --
+    error: it is not clear which node is meant; the nodes are rift, svc
+    hint: write `node = ...` in ~/.config/mcp/services/mcq.toml
+    -- 2
+    ");
+    let json = home.run("sync -n rift --dry-run --json");
+    assert!(json.contains("\"broken\": 0") && json.contains("\"unclear\": 1"), "{json}");
+}
+
+#[test]
+fn what_is_left_out_of_units_is_in_the_document() {
+    let home = Home::new();
+    home.service(&format!("{DEFINITION}ports = [\"80:80\"]\nhealth = {{ http = \"/\" }}\n"));
+    let file = home.path(".config/mcp/services/mcq.toml");
+    let run = home.run(&format!("render --standalone --json {}", file.display()));
+    let (document, told) = run.split_once("--\n").unwrap();
+    let document: serde_json::Value = serde_json::from_str(document).unwrap();
+    let warning = document["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("its http check is left out"), "{warning}");
+    assert!(told.contains(warning), "{told}");
+}
+
+#[test]
 fn waiting_ends_when_it_is_so() {
     let home = Home::new();
     let ready = home.run("wait mcq -n rift");
@@ -684,6 +740,10 @@ fn waiting_ends_when_it_is_so() {
 #[test]
 fn files_of_a_hostile_agent_land_nowhere() {
     let home = Home::new();
+    let both = home.run("pull mcq a - --json -n rift");
+    assert!(both.ends_with("-- 2") && both.contains("leave out one of them"), "{both}");
+    let streamed = home.run("pull mcq a - -n rift");
+    assert!(streamed.starts_with("--\n") && streamed.ends_with("-- 1"), "{streamed}");
     let to = home.path("deep/er");
     std::fs::create_dir_all(&to).unwrap();
     let refused = home.run(&format!("pull mcq a {} -n rift", to.display()));

@@ -183,6 +183,26 @@ depends_on = ["a"]
     }
 
     #[test]
+    fn what_lives_in_the_network_of_another_depends_on_it() {
+        let text = |network: &str, more: &str| {
+            format!(
+                "name = \"a\"\n[[components]]\nname = \"in\"\nimage = \"i:1\"\nextra.Container.Network = \"{network}\"\n[[components]]\nname = \"holder\"\nimage = \"i:1\"\n{more}\n"
+            )
+        };
+        let depends = |network: &str| {
+            let service = load(&text(network, "")).unwrap();
+            service.components[0].depends_on.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(depends("a-holder.container"), ["holder"]);
+        assert_eq!(depends("container:a-holder"), ["holder"]);
+        assert_eq!(depends("container:a-in"), [""; 0]);
+        assert_eq!(depends("container:other"), [""; 0]);
+        let circle = mistakes(&text("a-holder.container", "depends_on = [\"in\"]"));
+        assert!(circle.iter().all(|line| line.contains("wait for each other")), "{circle:?}");
+        assert_eq!(circle.len(), 2, "{circle:?}");
+    }
+
+    #[test]
     fn broken_and_hostile_texts_are_refused() {
         for text in [
             "",

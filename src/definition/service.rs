@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 pub use super::things::{ExtraKey, ExtraSection, NetworkSpec, VolumeSpec};
 use crate::names::{
-    ComponentName, ImageRef, NetworkName, NodeName, RouteName, ScheduleName, ServiceName,
-    VolumeName,
+    ComponentName, ContainerName, ImageRef, NetworkName, NodeName, RouteName, ScheduleName,
+    ServiceName, VolumeName,
 };
 
 /// Containers that belong together, and what they need.
@@ -212,6 +212,13 @@ impl Component {
         let is_network =
             |extra: &&ExtraKey| extra.section == ExtraSection::Container && extra.key == "Network";
         self.extra.iter().filter(is_network).map(|extra| extra.value.as_str())
+    }
+
+    /// Tells whether it lives in the network namespace of a container
+    /// (`Network=NAME.container`, `podman-systemd.unit(5)`).
+    pub fn joins(&self, holder: &ContainerName) -> bool {
+        let (file, name) = (format!("{holder}.container"), format!("container:{holder}"));
+        self.verbatim_networks().any(|network| network == file || network == name)
     }
 }
 

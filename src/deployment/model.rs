@@ -64,14 +64,9 @@ pub struct Deployment {
 
 impl Deployment {
     /// Returns the containers that live in the network namespace of one:
-    /// podman does not make that anew before it has removed them
-    /// (`Network=NAME.container`, `podman-systemd.unit(5)`).
+    /// podman does not make that anew before it has removed them.
     pub fn joined<'a>(&'a self, holder: &'a Container) -> impl Iterator<Item = &'a Container> {
-        let (file, name) =
-            (format!("{}.container", holder.name), format!("container:{}", holder.name));
-        self.containers.iter().filter(move |c| {
-            c.spec.verbatim_networks().any(|network| network == file || network == name)
-        })
+        self.containers.iter().filter(move |c| c.spec.joins(&holder.name))
     }
 
     /// Returns the networks that the definition describes or the containers

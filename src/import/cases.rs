@@ -357,3 +357,30 @@ fn a_pod_is_held_by_a_container_that_waits_for_no_other_of_it() {
     assert_eq!(read.len(), 5, "what a pod names is read as well: {read:?}");
     insta::assert_snapshot!(shown(&imported, &[]));
 }
+
+#[test]
+fn keys_and_sections_that_nobody_knows_are_told_with_what_was_meant() {
+    let mut files = made(&[
+        (
+            "/a/x.container",
+            "[Container]\nImage=localhost/x\nPublishPorts=1:1\nNetwork=x.network\nPod=x.pod\n[Contaner]\nUser=1\n[X-Mine]\nA=1\n",
+        ),
+        ("/a/x.network", "[Network]\nGatway=10.1.1.1\n"),
+        ("/a/x.pod", "[Pod]\nPodNam=x\n"),
+    ]);
+    let (imported, _) = quadlet::import(&["/a/x.container".to_owned()], &mut files, None).unwrap();
+    let told = imported.notes.iter().filter(|note| note.message.contains("did you mean"));
+    let told: Vec<String> = told.map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "/a/x.container:3:1: todo: x.container.Container.PublishPorts: podman up to 5.8 knows no PublishPorts= in [Container], and refuses the file (did you mean PublishPort=?)",
+            "/a/x.container:7:1: lost: x.container.Contaner.User: podman and systemd pass [Contaner] over (did you mean [Container]?)",
+            "/a/x.network:2:1: todo: x.network.Network.Gatway: podman up to 5.8 knows no Gatway= in [Network], and refuses the file (did you mean Gateway=?)",
+            "/a/x.pod:2:1: lost: x.container.Pod.PodNam: podman up to 5.8 knows no PodNam= in [Pod], and refuses the file (did you mean PodName=?)",
+        ]
+    );
+    // A newer podman may know it: it is written, and no mistake.
+    assert!(imported.text.contains("PublishPorts"), "{}", imported.text);
+    definition::load(&imported.text).unwrap();
+}

@@ -14,6 +14,7 @@ pub mod boot_units;
 mod checks;
 pub mod command_line;
 pub mod escape;
+pub mod known_keys;
 pub mod one_off;
 pub mod podman_version;
 pub mod proof;

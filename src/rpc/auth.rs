@@ -91,6 +91,7 @@ const METHODS: &[(&str, Role)] = &[
     ("Push", Role::Operator),
     // Files hold secrets, unlike definitions.
     ("Pull", Role::Operator),
+    ("ListFiles", Role::Operator),
     ("History", Role::Viewer),
     ("Diff", Role::Viewer),
     ("Rollback", Role::Operator),

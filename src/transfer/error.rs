@@ -66,6 +66,15 @@ pub enum TransferError {
         /// The path.
         path: String,
     },
+    /// A directory cannot go into a stream.
+    #[error("it is a directory; only a file can go to standard output")]
+    OnlyFiles,
+    /// What went into a stream is not what was sent.
+    #[error("what came is not what was sent, and is not to be used; try again")]
+    Garbled,
+    /// A terminal would act on it.
+    #[error("it is no text, and would go to a terminal; write it to a file or a pipe")]
+    NoText,
     /// The other end does not keep to the order of frames.
     #[error("the other end does not speak as it should: {0}")]
     Protocol(&'static str),

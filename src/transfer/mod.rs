@@ -13,8 +13,10 @@
 
 mod error;
 mod frame;
+mod names;
 mod passwd;
 mod path;
+mod pour;
 mod receive;
 mod send;
 mod tree;
@@ -24,8 +26,10 @@ mod tests;
 
 pub use error::TransferError;
 pub use frame::{CHUNK, Frame, LARGE, Summary, Wire, WireError};
+pub use names::{Kind, names};
 pub use passwd::{Ids, OwnerError, UserText};
 pub use path::{PathError, TreePath, shown};
+pub use pour::{Terminal, pour};
 pub use receive::{Receiving, receive};
 pub use send::{Source, send};
 pub use tree::open_directory;

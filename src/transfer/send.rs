@@ -60,6 +60,25 @@ impl Source {
         Self::new(handle, shown)
     }
 
+    /// Keeps what a stream holds, in a file without a name in `directory`: how
+    /// much it is must be known before it is sent.
+    ///
+    /// # Errors
+    ///
+    /// The stream cannot be read, or the file cannot be written.
+    pub fn kept(mut stream: impl std::io::Read, directory: &Path) -> Result<Self, TransferError> {
+        let shown = directory.display().to_string();
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        // As a shell makes a file: less what the umask says.
+        let handle = fs::open(directory, flags, fs::Mode::from_raw_mode(0o666))
+            .map_err(TransferError::at("make a file in", &shown))?;
+        let mut file = File::from(handle);
+        std::io::copy(&mut stream, &mut file)
+            .and_then(|_| file.rewind())
+            .map_err(TransferError::io("keep standard input in", &shown))?;
+        Self::new(file.into(), "standard input".to_owned())
+    }
+
     fn new(handle: OwnedFd, shown: String) -> Result<Self, TransferError> {
         let found = fs::fstat(&handle).map_err(TransferError::at("read", &shown))?;
         let file_type = tree::file_type(&found);

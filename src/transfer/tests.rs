@@ -344,3 +344,78 @@ fn a_file_that_is_sent_to_a_directory_is_refused_with_how_to_say_it() {
     let (_, received) = transfer(&sent, &root, "conf", usize::MAX);
     assert!(received.unwrap_err().to_string().contains("not a file; it is left alone"));
 }
+
+#[test]
+fn a_file_is_poured_as_it_is_and_a_directory_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (small, large) = (content(100), content(usize::try_from(LARGE).unwrap() + 5));
+    put(&dir.path().join("small"), &small, 0o600);
+    put(&dir.path().join("large"), &large, 0o600);
+    let poured = |source: Source, out: &mut dyn std::io::Write| {
+        let (to, from) = mpsc::sync_channel(2);
+        let (back, answers) = mpsc::sync_channel(2);
+        let sender = std::thread::spawn(move || {
+            let mut pipe = Pipe { to, from: answers, left: usize::MAX };
+            drop(send(&source, &mut pipe).map(|()| pipe.receive()));
+        });
+        let mut end = Pipe { to: back, from, left: usize::MAX };
+        let mut out = out;
+        let result = pour(&mut out, &mut end);
+        drop(end);
+        sender.join().unwrap();
+        result
+    };
+    let named = |name: &str| Source::named(&dir.path().join(name)).unwrap();
+    for (name, content) in [("small", &small), ("large", &large)] {
+        let mut out = Vec::new();
+        let summary = poured(named(name), &mut out).unwrap();
+        assert_eq!((summary.files, summary.bytes), (1, content.len() as u64));
+        assert!(out == *content, "{name}");
+    }
+    let refused = poured(named("."), &mut Vec::new()).unwrap_err().to_string();
+    assert_eq!(refused, "it is a directory; only a file can go to standard output");
+    // What standard input holds is sent like a file.
+    let kept = Source::kept(large.as_slice(), dir.path()).unwrap();
+    let mut out = Vec::new();
+    assert_eq!(poured(kept, &mut out).unwrap().bytes, large.len() as u64);
+    assert!(out == large);
+    let mut left = names(dir.path());
+    left.sort();
+    assert_eq!(left, ["large", "small"]);
+}
+
+#[test]
+fn what_is_poured_is_checked_and_a_reader_may_go() {
+    struct Gone;
+    impl std::io::Write for Gone {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let script = || {
+        let file = Frame::File { path: path("."), mode: 0o600, size: 1, asks: false };
+        let says = [file, Frame::Data(vec![1]), Frame::End([0; 32]), Frame::Done];
+        Script { says: says.into(), heard: Vec::new() }
+    };
+    let garbled = pour(&mut Vec::new(), &mut script());
+    assert!(matches!(garbled, Err(TransferError::Garbled)), "{garbled:?}");
+    assert_eq!(pour(&mut Gone, &mut script()).unwrap().files, 0);
+}
+
+#[test]
+fn a_terminal_is_shown_text_and_nothing_that_it_would_act_on() {
+    use std::io::Write as _;
+    let mut seen = Vec::new();
+    let mut terminal = Terminal::new(&mut seen);
+    // In the middle of a character.
+    for part in ["a\u{1b}[2J\r\n\u{e4}".as_bytes(), b"\xe2\x82", b"\xac\tz"] {
+        terminal.write_all(part).unwrap();
+    }
+    terminal.flush().unwrap();
+    assert!(terminal.write_all(b"ELF\0").is_err());
+    drop(terminal);
+    assert_eq!(String::from_utf8(seen).unwrap(), "a^[[2J\n\u{e4}\u{20ac}\tz");
+}

@@ -198,12 +198,12 @@ fn ten_containers_made_by_hand_are_taken_over_with_all_that_they_are() {
     node.mcp(&["adopt", "nothing"]).code(1).says("no container called nothing or nothing-* runs");
     let plan = node.mcp(&["adopt", "shop", "--dry-run", "--json"]).ok().json();
     assert_eq!(plan["left_alone"], json!(["shop-down"]));
-    // The one whose Quadlet file has no [Install]; an address that podman has
-    // chosen is podman's.
+    // The one whose Quadlet file has no [Install], and a subnet that somebody
+    // may have chosen; an address that podman has chosen is podman's.
     let mut notes: Vec<&str> =
         plan["notes"].as_array().unwrap().iter().map(|n| n["what"].as_str().unwrap()).collect();
     notes.sort_unstable();
-    assert_eq!(notes, ["shop-unit.Install"], "{plan:#}");
+    assert_eq!(notes, ["networks.shopnet", "shop-unit.Install"], "{plan:#}");
     let containers = plan["containers"].as_array().unwrap();
     assert_eq!(containers.len(), NAMES.len());
     for container in containers {

@@ -211,3 +211,41 @@ fn viewers_have_no_files() {
     node.as_alice("test ! -e /tmp/y; mcp list", "").ok();
     assert_eq!(audited() - before, 2);
 }
+
+#[test]
+fn paths_are_completed_and_files_go_through_streams() {
+    let node = machine();
+    clean(&node);
+    node.write_as_mcp("/srv/mcp/.config/mcp/services/mcq.toml", TWO);
+    // Only the component may look into it.
+    node.as_mcp(
+        "cd /tmp; rm -rf conf; mkdir -p conf/deep; echo one >conf/a; echo two >conf/deep/b; chmod 700 conf conf/deep",
+        "",
+    )
+    .ok();
+    node.mcp(&["push", "/tmp/conf", "mcq", "web/conf"]).ok();
+    node.as_mcp("ls /srv/mcq/web/conf", "").code(2);
+    let completed = |words: &str| {
+        let index = words.split(' ').count() - 1;
+        let call = format!("COMPLETE=bash _CLAP_COMPLETE_INDEX={index} _CLAP_IFS=, mcp -- {words}");
+        node.as_mcp(&call, "").ok().text().to_owned()
+    };
+    // A busy node may not answer in time; then there is nothing to offer.
+    for (typed, offered) in [
+        ("mcp pull mcq ''", "root/,web/"),
+        ("mcp pull mcq web/conf/", "web/conf/a,web/conf/deep/"),
+        ("mcp push /tmp/conf mcq/web web/conf/de", "web/conf/deep/"),
+    ] {
+        until(typed, || completed(typed).starts_with(offered).then_some(()));
+    }
+    assert!(!completed("mcp pull mcq /et").contains("/etc"));
+
+    let piped =
+        node.as_mcp("mcp pull mcq web/conf/a - | cat; mcp pull -q mcq web/conf/a - 2>&1", "");
+    assert_eq!(piped.ok().text(), "one\none");
+    node.mcp(&["pull", "mcq", "web", "-"]).code(1).says("only a file can go to standard output");
+    node.as_mcp("printf '\\0three' | mcp push - mcq web/c", "").ok();
+    node.as_mcp("mcp pull mcq web/c - >/tmp/c && printf '\\0three' | cmp - /tmp/c", "").ok();
+    node.as_mcp("mcp push - mcq </dev/null", "").code(2).says("give a path");
+    node.as_mcp("head -c 30000000 /dev/urandom >/tmp/big && mcp push - mcq web/big </tmp/big && mcp pull mcq web/big - | cmp - /tmp/big && rm /tmp/big", "").ok();
+}

@@ -8,7 +8,7 @@ use super::owner::OwnerSource;
 use crate::names::ServiceName;
 use crate::transfer::Ids;
 
-/// Send or receive files of a service's data directory
+/// Send, receive or list files of a service's data directory
 ///
 /// Frames come on standard input and go to standard output.
 #[derive(Debug, Clone, Args)]
@@ -45,6 +45,8 @@ pub enum End {
     Send,
     /// Files come in.
     Receive,
+    /// The names in one directory go out.
+    List,
 }
 
 impl FilesArgs {
@@ -66,6 +68,7 @@ impl FilesArgs {
         let end = match self.end {
             End::Send => "send",
             End::Receive => "receive",
+            End::List => "list",
         };
         let mut dir = std::ffi::OsString::from("--dir=");
         dir.push(&self.dir);

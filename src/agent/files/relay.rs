@@ -62,6 +62,29 @@ impl Worker {
         })
     }
 
+    /// Asks for the names in one directory, and waits for them.
+    ///
+    /// # Errors
+    ///
+    /// The worker cannot read it, or cannot be understood.
+    pub async fn names(self, begin: pb::FilesBegin) -> Result<Vec<pb::FileEntry>, Status> {
+        let Self { child: _child, mut input, mut output, words: _words, _turn } = self;
+        let frame = pb::FileFrame { frame: Some(Wire::Begin(begin)) };
+        // The worker's own end says why it has ended.
+        drop(input.write_all(&framed(&frame)).await);
+        let mut names = Vec::new();
+        loop {
+            match read_frame(&mut output).await?.and_then(|frame| frame.frame) {
+                Some(Wire::Entry(entry)) => names.push(entry),
+                Some(Wire::Done(_)) => return Ok(names),
+                Some(Wire::Failed(failed)) => {
+                    return Err(Status::new(Code::from_i32(failed.code), failed.message));
+                }
+                Some(_) | None => return Err(Status::internal("the names cannot be read")),
+            }
+        }
+    }
+
     /// Carries frames both ways until the worker ends.
     ///
     /// The worker ends by itself when its input does: when the caller has

@@ -18,11 +18,15 @@ use crate::rpc::agent_v1 as pb;
 use crate::rpc::agent_v1::file_frame::Frame as Wire;
 use crate::telemetry::Chain;
 use crate::transfer::{
-    self, Frame, Ids, OwnerError, Receiving, Source, TransferError, TreePath, UserText, WireError,
+    self, Frame, Ids, Kind, OwnerError, Receiving, Source, TransferError, TreePath, UserText,
+    WireError,
 };
 
 /// The longest frame, in bytes: one chunk of content, and its name.
 pub(super) const LONGEST: usize = 1024 * 1024;
+
+/// Names of one directory that are looked at: some directories have millions.
+const MOST_NAMES: usize = 10_000;
 
 /// Says why there was no transfer.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +83,14 @@ fn serve<R: Read, W: Write>(args: &FilesArgs, pipes: &mut Pipes<R, W>) -> Result
         return Err(TransferError::Protocol("where files are was to come").into());
     };
     let path = TreePath::parse(&begin.path).map_err(TransferError::from)?;
+    if args.end == End::List {
+        for (name, kind) in transfer::names(&data_directory(args)?, &path, MOST_NAMES)? {
+            let directory = kind == Kind::Directory;
+            let entry = pb::FileEntry { path: name, directory, ..pb::FileEntry::default() };
+            pipes.put(Wire::Entry(entry)).map_err(TransferError::from)?;
+        }
+        return Ok(pipes.put(Wire::Done(true)).map_err(TransferError::from)?);
+    }
     if args.end == End::Send {
         let source = Source::below(&data_directory(args)?, &path)?;
         pipes.start(Ids::default(), Vec::new())?;

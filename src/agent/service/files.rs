@@ -1,4 +1,4 @@
-//! `Push` and `Pull`.
+//! `Push`, `Pull` and `ListFiles`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use super::{Agent, Answers, component_name, service_name, status::status, subjec
 use crate::agent::files::command::{End, FilesArgs};
 use crate::agent::files::owner::{self, OwnerSource};
 use crate::agent::files::relay::{Known, Worker};
+use crate::agent::gate::AuditNote;
 use crate::definition::{self, Service};
 use crate::names::ServiceName;
 use crate::rpc::agent_v1 as pb;
@@ -20,6 +21,8 @@ use crate::transfer::{TreePath, UserText};
 
 /// Frames that wait for a slow reader.
 const QUEUE: usize = 4;
+/// Names that one answer has at most.
+const MOST_NAMES: usize = 1000;
 /// How long a caller may take to say what it wants.
 const BEGIN: Duration = Duration::from_secs(30);
 
@@ -47,6 +50,21 @@ impl Agent {
         self.run_worker(args, (wanted, Vec::new()), caller).await
     }
 
+    pub(super) async fn answer_list_files(
+        &self,
+        request: Request<pb::ListFilesRequest>,
+    ) -> Result<Response<pb::ListFilesResponse>, Status> {
+        let note = subject(&request, "", "");
+        let pb::ListFilesRequest { service, path, prefix } = request.into_inner();
+        let begin = pb::FilesBegin { service, path, ..pb::FilesBegin::default() };
+        let wanted = self.located(begin, &note)?;
+        let args = self.worker(End::List, &wanted, OwnerSource::default());
+        let mut names = self.start_worker(&args).await?.names(wanted.begin).await?;
+        names.retain(|entry| entry.path.starts_with(&prefix));
+        names.truncate(MOST_NAMES);
+        Ok(Response::new(pb::ListFilesResponse { names }))
+    }
+
     /// Takes the caller's first frame.
     async fn wanted(
         &self,
@@ -60,6 +78,11 @@ impl Agent {
         let Some(Wire::Begin(begin)) = first.and_then(|first| first.frame) else {
             return Err(Status::invalid_argument("a transfer begins with what it is about"));
         };
+        Ok((self.located(begin, &note)?, caller))
+    }
+
+    /// Checks what is wanted, and finds it on the node.
+    fn located(&self, begin: pb::FilesBegin, note: &AuditNote) -> Result<Wanted, Status> {
         let service = service_name(&begin.service)?;
         let path = TreePath::parse(&begin.path)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
@@ -70,7 +93,7 @@ impl Agent {
         })?;
         let below = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(path.as_bytes());
         let path = if path.is_root() { directory } else { directory.join(below) };
-        Ok((Wanted { begin, service, path }, caller))
+        Ok(Wanted { begin, service, path })
     }
 
     /// Decides whose the files are to be, and which components mount them:
@@ -123,18 +146,21 @@ impl Agent {
         (wanted, components): (Wanted, Vec<String>),
         caller: Streaming<pb::FileFrame>,
     ) -> Transfer {
-        let turn = self.turn()?;
-        // The first podman that needs it would make it with our view of the
-        // file system.
-        self.engine.hold_pause_process().await.map_err(|e| status(&e))?;
-        let worker = Worker::start(&args, turn).map_err(|error| {
-            Status::failed_precondition(format!("podman cannot be run: {error}"))
-        })?;
+        let worker = self.start_worker(&args).await?;
         let (answers, frames) = mpsc::channel(QUEUE);
         let path = wanted.path.display().to_string();
         let known = Known { path, components };
         tokio::spawn(worker.relay(wanted.begin, caller, (answers, known)));
         Ok(Response::new(Box::pin(ReceiverStream::new(frames))))
+    }
+
+    async fn start_worker(&self, args: &FilesArgs) -> Result<Worker, Status> {
+        let turn = self.turn()?;
+        // The first podman that needs it would make it with our view of the
+        // file system.
+        self.engine.hold_pause_process().await.map_err(|e| status(&e))?;
+        Worker::start(args, turn)
+            .map_err(|error| Status::failed_precondition(format!("podman cannot be run: {error}")))
     }
 
     fn turn(&self) -> Result<OwnedSemaphorePermit, Status> {

@@ -310,6 +310,13 @@ impl pb::agent_service_server::AgentService for Agent {
         self.answer_pull(request).await
     }
 
+    async fn list_files(
+        &self,
+        request: Request<pb::ListFilesRequest>,
+    ) -> Result<Response<pb::ListFilesResponse>, Status> {
+        self.answer_list_files(request).await
+    }
+
     async fn history(
         &self,
         request: Request<pb::ServiceRequest>,

@@ -8,6 +8,7 @@ use crate::cli::context::{Context, Exit};
 use crate::cli::error::{CliError, ErrorKind};
 use crate::cli::local;
 use crate::cli::views::lint::{LintFile, LintView};
+use crate::ui::visible;
 
 /// Check definitions and show every mistake with its place
 #[derive(Debug, Args)]
@@ -27,8 +28,13 @@ pub struct LintArgs {
 pub fn run(context: &Context<'_>, args: &LintArgs) -> Result<Exit, CliError> {
     let (mut view, mut exit) = (LintView::default(), Exit::Done);
     for path in &args.files {
-        let checked = local::required(path).and_then(|file| file.service().map(drop));
-        view.files.push(LintFile::new(path, checked.as_ref().err()));
+        let file = local::required(path);
+        let doubts = file.as_ref().map(local::LocalDefinition::doubts).unwrap_or_default();
+        let checked = file.and_then(|file| file.service().map(drop));
+        view.files.push(LintFile::new(path, checked.as_ref().err(), doubts.as_ref()));
+        if let Some(doubts) = doubts {
+            doubts.to_string().lines().for_each(|line| context.ui.warning(&visible(line)));
+        }
         if let Err(error) = checked {
             error.report(context.ui);
             exit = Exit::Shown(ErrorKind::Usage);

@@ -11,10 +11,12 @@ use crate::cli::completion;
 use crate::cli::context::{Context, Exit};
 use crate::cli::error::CliError;
 use crate::cli::transfer::{self, Direction};
-use crate::cli::views::transfer::{Ends, TransferView};
-use crate::names::ServiceName;
+use crate::cli::views::transfer::{Ends, Told, TransferView};
+use crate::names::{NodeName, ServiceName};
 use crate::rpc::agent_v1 as proto;
-use crate::transfer::{Receiving, TreePath, open_directory, receive};
+use crate::transfer::{
+    Receiving, Summary, Terminal, TransferError, TreePath, open_directory, pour, receive,
+};
 
 /// Copy a file or directory out of a service's data directory
 ///
@@ -23,7 +25,7 @@ use crate::transfer::{Receiving, TreePath, open_directory, receive};
 /// goes on where it stopped when it is given again.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  mcp pull metacrypt metacrypt.toml ./local-copy.toml\n  mcp pull web . ./backup/"
+    after_help = "Examples:\n  mcp pull metacrypt metacrypt.toml ./local-copy.toml\n  mcp pull web . ./backup/\n  mcp pull metacrypt metacrypt.toml - | diff - local-copy.toml"
 )]
 pub struct PullArgs {
     /// The service
@@ -31,12 +33,12 @@ pub struct PullArgs {
     pub service: ServiceName,
     /// The file or directory, below the service's data directory; `.` is all
     /// of it
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", add = completion::paths("pull", 0))]
     pub path: OsString,
     /// Where to, here; into it if it is a directory. With a slash at the end it
     /// is one: if it is not there, a directory that is pulled becomes it, as
     /// with `cp -r`, and a file goes into it. Default: the name that it has
-    /// there
+    /// there. `-` is standard output
     #[arg(value_name = "TO", value_hint = ValueHint::AnyPath)]
     pub to: Option<PathBuf>,
     /// Where it is
@@ -52,9 +54,52 @@ pub struct PullArgs {
 /// breaks.
 pub async fn run(context: &Context<'_>, args: &PullArgs) -> Result<Exit, CliError> {
     let path = TreePath::parse(args.path.as_bytes()).map_err(CliError::usage)?;
+    let to_stdout = args.to.as_deref() == Some(Path::new("-"));
+    if to_stdout && context.json {
+        return Err(CliError::usage(TwoDocuments));
+    }
+    if to_stdout {
+        let terminal = context.ui.out_is_terminal();
+        let work = move |link: &mut transfer::Link| pour_out(terminal, link);
+        let (node, (summary, told)) = pulled(context, args, &path, work).await?;
+        let view = view(context, args, &node, ("-".to_owned(), summary, told));
+        context.ui.status(view.text(context.ui.err_palette()).trim_end());
+        return Ok(Exit::Done);
+    }
     let name = path.split().map_or(args.service.as_str().as_bytes(), |(_, name)| name);
     let Destination { directory, name, alone } = destination(args.to.as_deref(), name)?;
     let root = open_directory(&directory).map_err(transfer::failure)?;
+    let here = |path: &TreePath| {
+        directory.join(std::ffi::OsStr::from_bytes(path.as_bytes())).display().to_string()
+    };
+    let (whole, of_file) = (here(&name), alone.as_ref().map(here));
+    let to = Receiving { root, base: name, alone, owner: None };
+    let work = move |link: &mut transfer::Link| receive(&to, link);
+    let (node, (summary, told)) = pulled(context, args, &path, work).await?;
+    // A directory that was not there was made.
+    let local = of_file.filter(|_| summary.directories == 0).unwrap_or(whole);
+    let view = view(context, args, &node, (local, summary, told));
+    context.show(&view, |view| view.text(context.ui.palette()))?;
+    Ok(Exit::Done)
+}
+
+/// The file and a document would both go to standard output.
+#[derive(Debug, thiserror::Error)]
+#[error("the file goes to standard output, and so would what --json shows; leave out one of them")]
+struct TwoDocuments;
+
+fn pour_out(terminal: bool, link: &mut transfer::Link) -> Result<Summary, TransferError> {
+    let mut out = std::io::stdout();
+    if terminal { pour(&mut Terminal::new(out), link) } else { pour(&mut out, link) }
+}
+
+/// Has the node send, and `work` take it.
+async fn pulled(
+    context: &Context<'_>,
+    args: &PullArgs,
+    path: &TreePath,
+    work: impl FnOnce(&mut transfer::Link) -> Result<Summary, TransferError> + Send + 'static,
+) -> Result<(NodeName, (Summary, Told)), CliError> {
     let settings = context.settings()?;
     let mut target = context.service(&settings, &args.service, &args.node.node).await?;
     let begin = proto::FilesBegin {
@@ -62,25 +107,26 @@ pub async fn run(context: &Context<'_>, args: &PullArgs) -> Result<Exit, CliErro
         path: path.as_bytes().to_vec(),
         ..proto::FilesBegin::default()
     };
-    let here = |path: &TreePath| {
-        directory.join(std::ffi::OsStr::from_bytes(path.as_bytes())).display().to_string()
-    };
-    let (whole, of_file) = (here(&name), alone.as_ref().map(here));
-    let to = Receiving { root, base: name, alone, owner: None };
-    let work = move |link: &mut transfer::Link| receive(&to, link);
     let node = target.node.name.clone();
     let agent = (&node, &mut target.client);
-    let (summary, told) = transfer::run(context.ui, agent, Direction::Pull, begin, work).await?;
-    // A directory that was not there was made.
-    let local = of_file.filter(|_| summary.directories == 0).unwrap_or(whole);
+    let done = transfer::run(context.ui, agent, Direction::Pull, begin, work).await?;
+    Ok((node, done))
+}
+
+/// Warns of what is to be known, and returns what there is to show.
+fn view(
+    context: &Context<'_>,
+    args: &PullArgs,
+    node: &NodeName,
+    (local, summary, told): (String, Summary, Told),
+) -> TransferView {
     let service = args.service.to_string();
     let ends = Ends { service, node: node.to_string(), local, pushed: false };
     let view = TransferView::new(ends, summary, told);
     for line in view.told() {
         context.ui.warning(&line);
     }
-    context.show(&view, |view| view.text(context.ui.palette()))?;
-    Ok(Exit::Done)
+    view
 }
 
 /// Where something goes that is pulled.

@@ -24,10 +24,11 @@ use crate::transfer::{Frame, PathError, Source, TransferError, TreePath, Wire as
 /// stopped when it is given again.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  mcp push metacrypt.toml metacrypt\n  mcp push cert.pem metacrypt certs/ --restart\n  mcp push ./site web/nginx html --owner 101:101"
+    after_help = "Examples:\n  mcp push metacrypt.toml metacrypt\n  mcp push cert.pem metacrypt certs/ --restart\n  pg_dump shop | mcp push - shop dumps/today.sql\n  mcp push ./site web/nginx html --owner 101:101"
 )]
 pub struct PushArgs {
-    /// The file or directory here
+    /// The file or directory here; `-` is standard input, which needs the name
+    /// in PATH
     #[arg(value_name = "FILE|DIRECTORY", value_hint = ValueHint::AnyPath)]
     pub source: PathBuf,
     /// The service, or service/component to choose whose the files are to be
@@ -35,7 +36,7 @@ pub struct PushArgs {
     pub service: ServicePath,
     /// Where to, below the service's data directory; with a slash at the end,
     /// into that directory. Default: the name that it has here
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", add = completion::paths("push", 1))]
     pub path: Option<OsString>,
     /// Give the files to USER or USER:GROUP as the component sees them, by
     /// name or number
@@ -61,7 +62,12 @@ struct NoName(PathBuf);
 /// The file cannot be read, the node refuses it, or the connection breaks.
 pub async fn run(context: &Context<'_>, args: &PushArgs) -> Result<Exit, CliError> {
     let path = path(args)?;
-    let source = Source::named(&args.source).map_err(transfer::failure)?;
+    let source = if is_stdin(args) {
+        Source::kept(std::io::stdin(), &std::env::temp_dir())
+    } else {
+        Source::named(&args.source)
+    };
+    let source = source.map_err(transfer::failure)?;
     let settings = context.settings()?;
     let mut target = context.service(&settings, &args.service.service, &args.node.node).await?;
     let begin = proto::FilesBegin {
@@ -100,6 +106,11 @@ pub async fn run(context: &Context<'_>, args: &PushArgs) -> Result<Exit, CliErro
     restarted
 }
 
+/// Tells whether standard input is pushed; a file called `-` is `./-`.
+fn is_stdin(args: &PushArgs) -> bool {
+    args.source.as_os_str() == "-"
+}
+
 /// Returns the path on the node.
 fn path(args: &PushArgs) -> Result<TreePath, CliError> {
     let invalid = |error: PathError| CliError::usage(error);
@@ -108,7 +119,9 @@ fn path(args: &PushArgs) -> Result<TreePath, CliError> {
     if given.is_some_and(|given| !given.ends_with(b"/")) {
         return Ok(directory);
     }
-    let name = transfer::base_name(&args.source)
+    let name = Some(&args.source).filter(|_| !is_stdin(args));
+    let name = name
+        .and_then(|source| transfer::base_name(source))
         .ok_or_else(|| CliError::usage(NoName(args.source.clone())))?;
     directory.join(&name).map_err(invalid)
 }
@@ -156,6 +169,12 @@ mod tests {
         assert_eq!(to("/x/a.toml web certs/b").as_deref(), Ok("certs/b"));
         assert_eq!(to("/x/site/ web .").as_deref(), Ok("."));
         assert_eq!(to("/x/site/ web ./").as_deref(), Ok("site"));
+        assert_eq!(to("- web certs/b").as_deref(), Ok("certs/b"));
+        assert_eq!(to("./- web").as_deref(), Ok("-"));
+        for nameless in ["- web", "- web certs/"] {
+            let error = to(nameless).unwrap_err();
+            assert_eq!(error, "- has no name that could be used there; give a path");
+        }
         for bad in ["/etc/passwd", "../x", "a/../../x"] {
             assert!(to(&format!("/x/a web {bad}")).is_err(), "{bad}");
         }

@@ -62,14 +62,18 @@ pub fn run(context: &Context<'_>, args: &RenderArgs) -> Result<Exit, CliError> {
     let deployment = resolved(&service)?;
     let units = units(&deployment, args)?;
     let view = if args.standalone {
-        for left_out in deployment.containers.iter().filter_map(left_out) {
-            context.ui.warning(&left_out);
-        }
         let alone = standalone(&units, AGENT, PODMAN).map_err(CliError::usage)?;
-        RenderView::new(&alone, args.podman, "containers/systemd")
+        let left_out = deployment.containers.iter().filter_map(left_out).collect();
+        RenderView {
+            warnings: left_out,
+            ..RenderView::new(&alone, args.podman, "containers/systemd")
+        }
     } else {
         RenderView::new(&units, args.podman, "containers/systemd/mcp")
     };
+    for warning in &view.warnings {
+        context.ui.warning(warning);
+    }
     if let Some(out) = &args.out {
         for file in &view.files {
             let path = out.join(&file.path);

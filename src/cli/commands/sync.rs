@@ -174,6 +174,7 @@ fn end(
             path: b.path.display().to_string(),
             services: b.services.iter().map(ToString::to_string).collect(),
             message: b.error.message(),
+            unclear: b.unclear,
         })
         .collect();
     kinds.extend(all.broken.iter().map(|_| ErrorKind::Usage));

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::import::Imported;
+use crate::import::{Imported, NoteKind};
 
 /// What an import came to.
 #[derive(Debug, Serialize)]
@@ -76,9 +76,9 @@ impl ImportView {
         format!("{path}: {what}, with {}\n", self.components.join(", "))
     }
 
-    /// Returns a line for each note that a person has to know.
-    pub fn note_lines(&self) -> impl Iterator<Item = String> {
-        self.notes.iter().filter(|note| note.kind != "needless").map(NoteView::line)
+    /// Returns the notes that a person has to know.
+    pub fn to_tell(&self) -> impl Iterator<Item = &NoteView> {
+        self.notes.iter().filter(|note| note.kind != NoteKind::Needless.as_str())
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::cli::error::CliError;
-use crate::cli::snippet::InvalidFile;
+use crate::cli::snippet::{InvalidFile, Mistake};
 use crate::definition::diagnostic::position;
 
 /// The files that were checked.
@@ -24,6 +24,8 @@ pub struct LintFile {
     pub valid: bool,
     /// The mistakes, by place.
     pub mistakes: Vec<LintMistake>,
+    /// What may be deployed and is hardly meant, by place.
+    pub warnings: Vec<LintMistake>,
     /// Why it could not be read; `null`: it could.
     pub unreadable: Option<String>,
 }
@@ -43,23 +45,25 @@ pub struct LintMistake {
 
 impl LintFile {
     /// Takes what checking a file came to.
-    pub fn new(path: &Path, error: Option<&CliError>) -> Self {
+    pub fn new(path: &Path, error: Option<&CliError>, doubts: Option<&InvalidFile>) -> Self {
         let invalid = error.and_then(|error| error.source.downcast_ref::<InvalidFile>());
-        let mistakes = invalid.map(|file| {
-            let mistake = |mistake: &crate::cli::snippet::Mistake| {
-                let (line, column) = position(&file.text, mistake.span.start);
-                let (message, help) = (mistake.message.clone(), mistake.help.clone());
-                LintMistake { line, column, message, help }
-            };
-            file.mistakes.iter().map(mistake).collect()
-        });
         Self {
             path: path.display().to_string(),
             valid: error.is_none(),
-            unreadable: if mistakes.is_none() { error.map(CliError::message) } else { None },
-            mistakes: mistakes.unwrap_or_default(),
+            mistakes: invalid.map(mistakes).unwrap_or_default(),
+            warnings: doubts.map(mistakes).unwrap_or_default(),
+            unreadable: if invalid.is_none() { error.map(CliError::message) } else { None },
         }
     }
+}
+
+fn mistakes(file: &InvalidFile) -> Vec<LintMistake> {
+    let mistake = |mistake: &Mistake| {
+        let (line, column) = position(&file.text, mistake.span.start);
+        let (message, help) = (mistake.message.clone(), mistake.help.clone());
+        LintMistake { line, column, message, help }
+    };
+    file.mistakes.iter().map(mistake).collect()
 }
 
 impl LintView {

@@ -15,6 +15,8 @@ pub struct RenderView {
     pub podman_version: String,
     /// The units, by path.
     pub files: Vec<RenderedFile>,
+    /// What of the definition they do not have.
+    pub warnings: Vec<String>,
 }
 
 /// One unit.
@@ -41,6 +43,7 @@ impl RenderView {
             service: units.service.to_string(),
             podman_version: podman.to_string(),
             files: units.files.iter().map(file).collect(),
+            warnings: Vec::new(),
         }
     }
 

@@ -90,6 +90,8 @@ pub struct SyncFile {
     pub services: Vec<String>,
     /// What is wrong.
     pub message: String,
+    /// Whether it is well, and only its node is not clear.
+    pub unclear: bool,
 }
 
 /// How many services there are of each state, and what became of them.
@@ -105,6 +107,8 @@ pub struct SyncSummary {
     pub refused: usize,
     /// Files that cannot be used.
     pub broken: usize,
+    /// Files of which it is not clear for which node they are.
+    pub unclear: usize,
     /// Carried out.
     pub done: usize,
     /// Tried without success, or not tried because of that.
@@ -220,7 +224,8 @@ impl SyncView {
             absent: count(State::Absent),
             kept: count(State::Kept),
             refused: count(State::Refused),
-            broken: self.broken.len(),
+            broken: self.broken.iter().filter(|file| !file.unclear).count(),
+            unclear: self.broken.iter().filter(|file| file.unclear).count(),
             done: self.services.iter().filter(|s| s.succeeded()).count(),
             failed: self.services.iter().filter(|s| s.failed()).count(),
         };
@@ -257,6 +262,7 @@ impl SyncView {
             (s.kept, "kept"),
             (s.refused, "refused"),
             (s.broken, "broken"),
+            (s.unclear, "unclear"),
         ];
         let mut words: Vec<String> = counts
             .iter()

@@ -10,7 +10,7 @@ use super::diagnostic::{Diagnostic, Invalid};
 use super::parse::Source;
 use super::service::{Component, Service, Snapshot, SnapshotMethod, Tier};
 use super::{MAX_COMPONENTS, graph, model, suggest, values};
-use crate::names::{ComponentName, ServiceName};
+use crate::names::{ComponentName, ContainerName, ServiceName};
 
 mod component;
 mod deploy;
@@ -141,7 +141,7 @@ impl Checker<'_> {
         let deploy = self.deploy(d.deploy);
         let networks = self.network_specs(d.networks);
         let volumes = self.volume_specs(d.volumes);
-        let components = self.components(d.components, version.is_some());
+        let components = self.components(d.components, name.as_ref(), version.is_some());
         self.blue_green(deploy, &components);
         Some(Service {
             name: name?,
@@ -185,6 +185,7 @@ impl Checker<'_> {
     fn components(
         &mut self,
         list: Option<Vec<model::Component>>,
+        service: Option<&ServiceName>,
         has_version: bool,
     ) -> Vec<(usize, Component)> {
         let list = list.unwrap_or_default();
@@ -214,6 +215,9 @@ impl Checker<'_> {
                 }
                 components.push((index, component));
             }
+        }
+        if let Some(service) = service {
+            follow_holders(service, &mut components);
         }
         self.dependencies(&components);
         self.published(&components);
@@ -273,6 +277,20 @@ impl Checker<'_> {
 }
 
 /// Drops repetitions, keeping the first of each.
+/// Makes what lives in the network of another component depend on that one,
+/// without which podman cannot start it.
+fn follow_holders(service: &ServiceName, components: &mut [(usize, Component)]) {
+    let names: Vec<ComponentName> = components.iter().map(|(_, c)| c.name.clone()).collect();
+    for (_, component) in components {
+        for name in names.iter().filter(|name| **name != component.name) {
+            let joins = component.joins(&ContainerName::new(service, name));
+            if joins && !component.depends_on.contains(name) {
+                component.depends_on.push(name.clone());
+            }
+        }
+    }
+}
+
 fn unique<T: Ord + Clone>(items: Vec<T>) -> Vec<T> {
     let mut seen = BTreeSet::new();
     items.into_iter().filter(|item| seen.insert(item.clone())).collect()

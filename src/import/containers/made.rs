@@ -176,6 +176,26 @@ impl Things {
         }
     }
 
+    /// Tells of the networks whose subnets are taken for podman's choice: it
+    /// does not say whether somebody has chosen them.
+    pub(super) fn tell_chosen(&self, parts: &[Part], notes: &mut Notes, live: &[Live]) {
+        for name in named(live) {
+            let Some(ThereNetwork::Made(made)) = self.networks.get(name.as_str()) else { continue };
+            let is_in =
+                |own: &Live| own.container.network_settings.networks.contains_key(name.as_str());
+            let user = live.iter().zip(parts).find(|(own, _)| is_in(own));
+            let has_addresses = live.iter().any(|own| may_have_address(own, name.as_str()));
+            let is_left_out = made.table(has_addresses).subnets.is_none() && !made.is_ours();
+            let (Some((_, part)), true) = (user, is_left_out) else { continue };
+            for MadeSubnet { subnet, .. } in &made.subnets {
+                let message = format!(
+                    "podman does not say whether its subnet {subnet} was asked for, so it is taken for podman's own choice; to keep it should the network be made anew, write networks.{name}.subnets = [\"{subnet}\"]"
+                );
+                notes.add(NoteKind::Changed, &part.place, format!("networks.{name}"), message);
+            }
+        }
+    }
+
     /// Tells of the networks that a definition cannot name.
     pub(super) fn tell_unnamed(&self, part: &mut Part, notes: &mut Notes, live: &Live) {
         let place = part.place.clone();

@@ -191,6 +191,7 @@ pub fn import(
         taken.push(Taken { container, component: name.clone(), volumes });
     }
     things.describe(live, &mut scope.things);
+    things.tell_chosen(&sheet.parts, &mut scope.notes, live);
     sheet.service.name = Some(service.to_string());
     sheet.notes = scope.notes;
     sheet.things = scope.things;

@@ -178,6 +178,30 @@ fn a_network_that_was_joined_later_keeps_its_names_and_its_address_is_told() {
 }
 
 #[test]
+fn a_subnet_that_somebody_may_have_chosen_is_told_with_how_to_keep_it() {
+    let found = |networks: &str, labels: &str| {
+        let networks = format!(r#""NetworkSettings": {{"Networks": {{{networks}}}}},"#);
+        let words = ["podman", "run", "--name", "web-app", "--network", "two", "a:1"];
+        let mut app = live("web-app", &words, &networks);
+        app.container.host_config.port_bindings.clear();
+        let fixed = [("two".to_owned(), Fixed::default())];
+        app.given = Some(Given { networks: fixed.into(), env: Vec::new() });
+        let text = format!(
+            r#"{{"name": "two", "driver": "bridge", "network_interface": "podman1", "dns_enabled": true,
+            "subnets": [{{"subnet": "10.89.7.0/24"}}], "labels": {labels}}}"#
+        );
+        let made = ThereNetwork::Made(serde_json::from_str(&text).unwrap());
+        let things = Things { networks: [("two".to_owned(), made)].into(), ..Things::default() };
+        let found = import(&"web".parse().unwrap(), &[app], &things, &mut NoFiles).unwrap();
+        found.imported.notes.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let told = found(r#""two": {"Aliases": []}"#, "{}");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("write networks.two.subnets = [\"10.89.7.0/24\"]"), "{told:?}");
+    assert_eq!(found(r#""two": {"Aliases": []}"#, r#"{"mcp.network": "two"}"#), [""; 0]);
+}
+
+#[test]
 fn what_another_service_says_of_a_network_counts() {
     let networks = r#""NetworkSettings": {"Networks": {"two": {"Aliases": []}}},"#;
     let words = ["podman", "run", "--name", "web-app", "--network", "two:ip=10.2.0.9", "a:1"];

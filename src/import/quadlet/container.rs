@@ -9,6 +9,7 @@ use crate::import::files::{absolute, directory, file_name};
 use crate::import::note::NoteKind::{Changed, Lost, Needless, Todo};
 use crate::import::sheet::{Part, Section, push};
 use crate::import::values::{Ports, names_registry, ports};
+use crate::quadlet::known_keys;
 
 /// Reads the section.
 pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) {
@@ -38,6 +39,9 @@ pub(super) fn keys(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) {
             || value(part, unit, line)
             || list(part, unit, line);
         if !done {
+            if let Some(doubt) = known_keys::doubt(&line.section, &line.key) {
+                scope.tell(part, Todo, line, doubt.to_string());
+            }
             part.extra(Section::Container, &line.key, line.value.clone());
         }
     }

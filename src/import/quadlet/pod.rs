@@ -5,6 +5,7 @@ use super::unit::{Line, Unit};
 use super::{container, mounts, systemd};
 use crate::import::note::NoteKind::{Changed, Lost, Needless, Todo};
 use crate::import::sheet::{Part, Section};
+use crate::quadlet::known_keys;
 
 /// Keys of `[Pod]` that a container has as well.
 const SHARED: &[&str] = &[
@@ -114,7 +115,10 @@ fn whole(scope: &mut Scope<'_>, part: &mut Part, pod: &Unit) {
                 scope.tell(part, Changed, line, "there is no pod any more, and so no name of one");
             }
             "Pod" => {
-                let message = "a container has nothing like it";
+                let message = known_keys::doubt("Pod", &line.key).map_or_else(
+                    || "a container has nothing like it".to_owned(),
+                    |d| d.to_string(),
+                );
                 scope.tell(part, Lost, line, message);
             }
             "Service" if line.key == "Restart" => {

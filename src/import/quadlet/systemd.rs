@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::set::Scope;
 use super::unit::{Line, Unit, plain, truth};
 use crate::definition::model::{Definition, Oneshot, OneshotTable};
+use crate::definition::suggest;
 use crate::import::files::file_name;
 use crate::import::note::NoteKind::{Changed, Lost, Needless, Todo};
 use crate::import::sheet::{Part, Section};
@@ -15,6 +16,9 @@ const OF_THE_SYSTEM: &[&str] =
     &["network.target", "network-online.target", "local-fs.target", "remote-fs.target"];
 /// Targets that bring a container up when its user's manager starts.
 const AT_BOOT: &[&str] = &["default.target", "multi-user.target", "graphical-session.target"];
+
+/// The sections of a `.container` that somebody reads.
+const SECTIONS: &[&str] = &["Unit", "Container", "Service", "Install", "Quadlet"];
 
 /// Reads the sections.
 pub(super) fn convert(
@@ -35,9 +39,19 @@ pub(super) fn convert(
         }
     }
     for line in &unit.lines {
-        if !matches!(line.section.as_str(), "Unit" | "Container" | "Service" | "Install") {
-            let message = "MCP writes that section itself";
-            scope.tell(part, Needless, line, message);
+        match line.section.as_str() {
+            "Unit" | "Container" | "Service" | "Install" => {}
+            "Quadlet" => scope.tell(part, Needless, line, "MCP writes that section itself"),
+            own if own.starts_with("X-") => {
+                scope.tell(part, Needless, line, "podman and systemd pass that section over");
+            }
+            other => {
+                let likely = suggest::closest(other, SECTIONS.iter().copied());
+                let help = likely.map(|likely| format!(" (did you mean [{likely}]?)"));
+                let message =
+                    format!("podman and systemd pass [{other}] over{}", help.unwrap_or_default());
+                scope.tell(part, Lost, line, message);
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use super::set::Scope;
 use super::unit::{Line, Unit, plain, truth};
 use crate::import::files::file_name;
 use crate::import::note::NoteKind::{self, Changed, Lost, Needless, Todo};
+use crate::quadlet::known_keys;
 
 /// Reads them all, those that no container names as well.
 pub(super) fn convert(scope: &mut Scope<'_>) {
@@ -21,6 +22,13 @@ pub(super) fn convert(scope: &mut Scope<'_>) {
 fn tell(scope: &mut Scope<'_>, (unit, line): (&Unit, &Line), kind: NoteKind, message: &str) {
     let what = format!("{}.{}.{}", file_name(&unit.path), line.section, line.key);
     scope.notes.add(kind, &line.place, what, message);
+}
+
+/// Tells of a key that no Quadlet knows.
+fn doubt(scope: &mut Scope<'_>, at: (&Unit, &Line)) {
+    if let Some(doubt) = known_keys::doubt(&at.1.section, &at.1.key) {
+        tell(scope, at, Todo, &doubt.to_string());
+    }
 }
 
 fn network(scope: &mut Scope<'_>, unit: &Unit) {
@@ -42,6 +50,7 @@ fn network(scope: &mut Scope<'_>, unit: &Unit) {
                 tell(scope, at, Needless, "a network goes with the last service that uses it");
             }
             ("Network", key) if key != "ServiceName" => {
+                doubt(scope, at);
                 scope.things.network_line(&name, ("Network", key, &line.value));
             }
             (section, key) if verbatim(scope, at) => {
@@ -71,6 +80,7 @@ fn volume(scope: &mut Scope<'_>, unit: &Unit) {
                 }
             }
             ("Volume", key) if key != "ServiceName" => {
+                doubt(scope, at);
                 scope.things.volume_line(&name, ("Volume", key, &line.value));
             }
             (section, key) if verbatim(scope, at) => {
@@ -123,6 +133,9 @@ fn image(scope: &mut Scope<'_>, unit: &Unit) {
             ("Image", _) => (Lost, "the image is pulled without it"),
             _ => (Needless, "MCP writes a unit of its own for it"),
         };
-        tell(scope, (unit, line), kind, message);
+        match known_keys::doubt(&line.section, &line.key) {
+            Some(doubt) => tell(scope, (unit, line), Lost, &doubt.to_string()),
+            None => tell(scope, (unit, line), kind, message),
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::cli::context::{Context, Exit};
 use crate::cli::error::{CliError, OutputError};
 use crate::cli::local;
 use crate::cli::views::import::ImportView;
-use crate::import::Imported;
+use crate::import::{Imported, NoteKind};
 use crate::ui::visible_lines;
 
 /// Why no file was written.
@@ -67,7 +67,12 @@ fn tell(context: &Context<'_>, view: &ImportView) {
     if context.json {
         return;
     }
-    for line in view.note_lines() {
-        context.ui.warning(&visible_lines(&line));
+    for note in view.to_tell() {
+        let line = visible_lines(&note.line()).into_owned();
+        if note.kind == NoteKind::Changed.as_str() {
+            context.ui.remark(&line);
+        } else {
+            context.ui.warning(&line);
+        }
     }
 }
