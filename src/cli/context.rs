@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use futures_util::future::join_all;
 use serde::Serialize;
 
-use crate::cli::config::{self, Node, Settings};
+use crate::cli::config::{self, Address, Node, Settings};
 use crate::cli::connection;
 use crate::cli::environment::Environment;
 use crate::cli::error::{CliError, ErrorKind, OutputError};
@@ -96,6 +96,32 @@ pub struct Answer<T> {
     pub node: Node,
     /// The answer, or why there is none.
     pub result: Result<T, CliError>,
+}
+
+impl<T> Answer<T> {
+    /// Adds what can be done where the agent is down: what runs goes on, and
+    /// systemd knows as much; of one service, or of what failed.
+    #[must_use]
+    pub fn or_without_agent(self, service: Option<&ServiceName>) -> Self {
+        let Self { node, result } = self;
+        let units =
+            service.map_or_else(|| "--failed".to_owned(), |service| format!("status '{service}*'"));
+        let place = match &node.address {
+            Address::Socket(_) => "",
+            Address::Tls { .. } => "on the node: ",
+        };
+        let result = result.map_err(|error| match error.kind {
+            ErrorKind::Unreachable => error
+                .hint("the agent only looks: what runs goes on without it")
+                .hint(format!("{place}sudo journalctl -u mcp-agent -n 20"))
+                .hint(format!("{place}sudo systemctl --user -M mcp@ {units}"))
+                .hint(format!("{place}sudo mcp-agent doctor")),
+            ErrorKind::Failed | ErrorKind::Usage | ErrorKind::NotAllowed | ErrorKind::TimeIsUp => {
+                error
+            }
+        });
+        Self { node, result }
+    }
 }
 
 impl Context<'_> {

@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tokio::signal::unix::{SignalKind, signal};
 use tonic::Streaming;
 
 use crate::cli::context::{Context, Exit};
 use crate::cli::error::{CliError, ErrorKind};
 use crate::cli::status;
 use crate::cli::views::operation::{OperationView, StepView, label};
-use crate::names::NodeName;
+use crate::names::{NodeName, ServiceName};
 use crate::rpc::agent_v1::{self as proto, progress::Event};
 use crate::ui::{Palette, Ui, visible_lines};
+
+/// How a command ends that Ctrl-C ended: as a shell has it.
+pub const INTERRUPTED: Exit = Exit::Status(130);
 
 /// The agent stopped telling before the end.
 #[derive(Debug, thiserror::Error)]
@@ -87,19 +91,43 @@ fn style(palette: Palette) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
-/// Follows an operation to its outcome and shows it.
+/// Follows an operation on a service to its outcome and shows it. Ctrl-C ends
+/// the following, not the operation.
 ///
 /// # Errors
 ///
 /// The agent refuses, goes away, or ends without an outcome.
 pub async fn follow(
     context: &Context<'_>,
-    node: &NodeName,
+    (node, service): (&NodeName, &ServiceName),
     stream: Streaming<proto::Progress>,
 ) -> Result<Exit, CliError> {
-    let view = outcome(context, node, stream).await?;
+    let view = shown(context, (node, service), stream).await?;
+    Ok(view.map_or(INTERRUPTED, |view| end(context, &view)))
+}
+
+/// As [`follow`], for who needs to know the outcome; none: it was interrupted.
+///
+/// # Errors
+///
+/// The agent refuses, goes away, or ends without an outcome.
+pub async fn shown(
+    context: &Context<'_>,
+    (node, service): (&NodeName, &ServiceName),
+    stream: Streaming<proto::Progress>,
+) -> Result<Option<OperationView>, CliError> {
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(CliError::failed)?;
+    let view = tokio::select! {
+        view = outcome(context, node, stream) => view?,
+        // What is left here only shows.
+        _ = interrupted.recv() => {
+            context.ui.warning(&format!("interrupted: the agent of node {node} goes on with it"));
+            context.ui.hint(&format!("mcp explain {service}    # what it waits for, and how it ended"));
+            return Ok(None);
+        }
+    };
     context.show(&view, |view| view.text(context.ui.palette()))?;
-    Ok(end(context, &view))
+    Ok(Some(view))
 }
 
 /// Follows an operation to its outcome; what failed is shown, the outcome is

@@ -41,6 +41,16 @@ health = { http = "/health" }
 port = 8080
 "#;
 
+/// Ready only when somebody makes a file on the node.
+pub const LATE: &str = r#"name = "late"
+
+[[components]]
+name = "late"
+image = "localhost/lab/web:v1"
+volumes = ["/srv/mcq:/gate"]
+health = { cmd = "test -e /gate/open", interval = "2s", start_period = "2m" }
+"#;
+
 /// Changes a text, which has to be there.
 #[track_caller]
 pub fn with(definition: &str, from: &str, to: &str) -> String {

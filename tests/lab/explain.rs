@@ -256,6 +256,22 @@ fn what_podman_lacks_and_what_was_edited_is_explained_and_what_is_said_mends_it(
 }
 
 #[test]
+fn what_a_first_deploy_lacked_is_explained_and_what_is_said_mends_it() {
+    let node = machine();
+    node.spoil();
+    let file = "/srv/mcp/.config/mcp/services/secret.toml";
+    node.write_as_mcp(file, &web("secret", "extra.Container.Secret = \"labkey\""));
+    let deploy = node.mcp(&["deploy", "secret"]).code(1);
+    deploy.says("remove secret: done").says("nothing of it is left").does_not_say("generation 0");
+    let lacks = explained(&node, "secret", "not_deployed");
+    let text = lacks.to_string();
+    assert!(text.contains("secret/secret: Podman has no secret labkey"), "{lacks:#}");
+    node.as_mcp("echo x >/tmp/key", "").ok();
+    type_it(&node, &lacks, &[("FILE", "/tmp/key")]);
+    is_well(&node, "secret");
+}
+
+#[test]
 fn what_is_not_there_is_explained_as_well() {
     let node = machine();
     node.spoil();
@@ -266,6 +282,8 @@ fn what_is_not_there_is_explained_as_well() {
     node.mcp(&["release", "lone"]).ok();
     let told = node.mcp(&["explain", "lone"]).code(1);
     told.says("it was released to the user").says("-> mcp adopt lone");
+    let plan = node.mcp(&["adopt", "lone", "--dry-run"]).ok();
+    plan.does_not_say("at a boot").does_not_say("brought up, by its target");
     node.mcp(&["adopt", "lone", "--yes"]).ok();
     is_well(&node, "lone");
     node.mcp(&["undeploy", "lone"]).ok();
@@ -282,6 +300,8 @@ fn what_is_not_there_is_explained_as_well() {
     node.as_root("systemctl stop mcp-agent").ok();
     let told = node.mcp(&["explain", "lone"]).code(3);
     told.says("what runs goes on without it").says("sudo systemctl --user -M mcp@ status 'lone*'");
+    node.mcp(&["status", "lone"]).code(3).says("sudo systemctl --user -M mcp@ status 'lone*'");
+    node.mcp(&["doctor"]).code(3).says("what runs goes on without it").says("mcp-agent doctor");
     node.as_root("systemctl start mcp-agent").ok();
 }
 

@@ -50,6 +50,7 @@ mod exec_far;
 mod explain;
 mod files;
 mod full_disk;
+mod give_way;
 mod health_after_start;
 mod history;
 mod hostile;

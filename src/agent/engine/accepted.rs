@@ -27,6 +27,32 @@ pub struct Accepted {
 }
 
 impl Accepted {
+    /// Returns what a deployment that is not in force yet will be, as far as
+    /// that is known, in place of what was there before.
+    pub(super) fn on_its_way(deployment: Deployment, before: Option<Self>) -> Self {
+        let active = deployment.active;
+        match before {
+            Some(before) => {
+                let row = ServiceRow { active, ..before.row };
+                Self { row, deployment, ..before }
+            }
+            None => Self {
+                row: ServiceRow {
+                    name: deployment.service.clone(),
+                    active,
+                    generation: Generation(0),
+                    deployed_at_ms: 0,
+                    deployed_by: String::new(),
+                },
+                definition: String::new(),
+                file_name: String::new(),
+                set: UnitSet::new(deployment.service.clone(), active),
+                images: Images::new(),
+                deployment,
+            },
+        }
+    }
+
     /// Returns the ports that are leased.
     pub fn leases(&self) -> Leases {
         leases(&self.deployment)

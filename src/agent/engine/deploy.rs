@@ -56,6 +56,8 @@ pub(super) enum Cut {
     Reboot,
     /// What was being tried is gone, and the node is still up.
     TrialGone,
+    /// Somebody stops the service.
+    Stop,
 }
 
 impl Cut {
@@ -65,6 +67,7 @@ impl Cut {
             Self::Early => "the agent ended before anything was touched",
             Self::Reboot => "the node went down before it was ready",
             Self::TrialGone => "its files were removed before it was ready",
+            Self::Stop => "somebody stopped the service before it was ready",
         }
     }
 }
@@ -297,7 +300,9 @@ impl Engine {
             if !failures.is_empty() {
                 return Ok(Went::Wrong(failures));
             }
-            let waited = self.await_attempts(&deploy.as_before(), progress).await?;
+            let as_before = deploy.as_before();
+            let attempts = Box::pin(self.await_attempts(&as_before, progress));
+            let waited = self.unless_given_up(&deploy.service, attempts).await?;
             if (pulls || waited) && self.is_in_force(deploy).await? {
                 self.forget(deploy).await?;
                 return Ok(Went::Nowhere);

@@ -132,11 +132,21 @@ pub enum EngineError {
         id: ImageId,
     },
     /// Another operation on the service is under way.
-    #[error("a {operation} of {service} is under way; wait for it to end")]
+    #[error("a {operation} of {service} is under way; {}", way_out(service, *gives_way))]
     Busy {
         /// The service.
         service: ServiceName,
         /// What is under way.
+        operation: &'static str,
+        /// Whether it gives way to a stop.
+        gives_way: bool,
+    },
+    /// The operation was given up, because the service is to be stopped.
+    #[error("this {operation} of {service} was given up: somebody stops the service")]
+    GaveWay {
+        /// The service.
+        service: ServiceName,
+        /// What was under way.
         operation: &'static str,
     },
     /// The service was deployed by somebody else in between.
@@ -251,6 +261,17 @@ pub enum EngineError {
     /// A state of a deploy that cannot follow: a mistake of ours.
     #[error(transparent)]
     Transition(#[from] crate::agent::deploy_state::IllegalTransition),
+}
+
+/// Says what to do about an operation that is under way.
+fn way_out(service: &ServiceName, gives_way: bool) -> String {
+    if gives_way {
+        format!(
+            "wait for it to end: mcp explain {service} says what it waits for; or give it up and stop the service: mcp stop {service}"
+        )
+    } else {
+        format!("wait for it to end: mcp status {service}")
+    }
 }
 
 fn paths(service: &ServiceName, components: &[String]) -> String {

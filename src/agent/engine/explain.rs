@@ -5,25 +5,23 @@ use std::collections::BTreeMap;
 
 use super::failing::ExplainedSchedule;
 use super::status::{ComponentState, ComponentStatus, ServiceStatus};
-use super::{Engine, EngineError, lifecycle, preflight};
+use super::surroundings::{holders, mounts};
+use super::{Engine, EngineError, lifecycle};
 use crate::agent::explain::journal::End;
-use crate::agent::explain::undeployed::{self, Past, What};
+use crate::agent::explain::undeployed;
 use crate::agent::explain::{
-    self, Evidence, Explanation, Holder, Journal, Link, Mount, Owner, Said, Speaker, Stop,
-    UnitFacts,
+    self, Evidence, Explanation, Journal, Link, Owner, Said, Speaker, Stop, UnitFacts,
 };
 use crate::agent::finding::Level;
 use crate::agent::gate::now_ms;
-use crate::agent::host::{disk, listener};
+use crate::agent::host::disk;
 use crate::agent::identity::Users;
-use crate::definition::service::MountSource;
-use crate::deployment::{Container, Publish};
+use crate::deployment::{Container, Deployment};
 use crate::names::{ComponentName, Generation, ServiceName, UnitName};
 use crate::podman::{self, images, pause};
 use crate::quadlet::UnitSet;
-use crate::registry::EventQuery;
 use crate::systemd::journal::{self, Origin};
-use crate::systemd::{Diagnosis, LoadState, Manager, since_epoch_ms};
+use crate::systemd::{ActiveState, Diagnosis, LoadState, Manager, since_epoch_ms};
 use crate::telemetry::Chain;
 
 /// How many lines of a unit's journal are looked at: some runs, if short.
@@ -78,11 +76,12 @@ impl Engine {
         service: Option<&ServiceName>,
         component: Option<&ComponentName>,
     ) -> Result<Vec<ExplainedService>, EngineError> {
-        if let Some(service) = service.filter(|service| self.find(service).is_none()) {
+        let wanted = self.wanted(service);
+        if let (Some(service), []) = (service, wanted.as_slice()) {
             return Ok(vec![self.explain_absent(service).await?]);
         }
         let mut found = Vec::new();
-        for mut status in self.status(service).await? {
+        for mut status in self.status_of(wanted).await? {
             let known = status.components.iter().map(|c| c.container.spec.name.to_string());
             let known: Vec<String> = known.collect();
             if status.operation.is_none() {
@@ -109,7 +108,7 @@ impl Engine {
         status: &ServiceStatus,
     ) -> Result<ExplainedService, EngineError> {
         let service = &status.accepted.row.name;
-        let past = self.latest_of(service).await?;
+        let past = self.latest_of(service).await?.filter(|_| status.operation.is_none());
         let taken_back =
             past.and_then(|past| undeployed::rolled_back(service, &past, &self.owner()));
         let mut components = Vec::new();
@@ -141,44 +140,6 @@ impl Engine {
         })
     }
 
-    async fn explain_absent(&self, service: &ServiceName) -> Result<ExplainedService, EngineError> {
-        let all: Vec<ServiceName> = self.all().iter().map(|a| a.row.name.clone()).collect();
-        let like =
-            |name: &&ServiceName| strsim::damerau_levenshtein(name.as_str(), service.as_str()) <= 2;
-        let past = self.latest_of(service).await?;
-        let near = all.iter().find(like);
-        let explanation = undeployed::explain(service, past.as_ref(), near, &self.owner());
-        Ok(ExplainedService {
-            service: service.clone(),
-            generation: Generation(0),
-            active: false,
-            notes: vec![explanation],
-            components: Vec::new(),
-            schedules: Vec::new(),
-        })
-    }
-
-    /// Returns the last that happened to a service as a whole.
-    async fn latest_of(&self, service: &ServiceName) -> Result<Option<Past>, EngineError> {
-        let query = EventQuery {
-            service: service.to_string(),
-            kinds: What::ALL.iter().map(|kind| kind.event().as_str().to_owned()).collect(),
-            limit: 1,
-            ..EventQuery::default()
-        };
-        let Some(row) = self.tools().events.select(query).await?.pop() else { return Ok(None) };
-        let Some(kind) = What::ALL.into_iter().find(|kind| kind.event().as_str() == row.kind)
-        else {
-            return Ok(None);
-        };
-        let journal = match row.unit.as_str() {
-            "" => Journal::default(),
-            unit => read_journal(self.manager(), &UnitName::from_systemd(unit)).await,
-        };
-        let ago_ms = now_ms().saturating_sub(row.at_ms);
-        Ok(Some(Past { kind, reason: row.reason, unit: row.unit, ago_ms, journal }))
-    }
-
     /// Gathers what is known of a component, but what it waits for.
     async fn evidence(
         &self,
@@ -187,25 +148,64 @@ impl Engine {
     ) -> Result<Evidence, EngineError> {
         let container = component.container.clone();
         let unit = container.name.unit();
+        let operation = self.operation(&status.accepted.row.name);
         let diagnoses = self.manager().diagnoses(std::slice::from_ref(&unit)).await?;
         let service = status.accepted.row.name.clone();
         let quiet = !component.desired
             || (component.state == ComponentState::Running && component.restarts == 0);
-        let journal =
-            if quiet { Journal::default() } else { read_journal(self.manager(), &unit).await };
+        // What was before it is not what an operation waits for.
+        let since = operation.map(|operation| operation.since_ms);
+        let journal = if quiet {
+            Journal::default()
+        } else {
+            read_journal(self.manager(), &unit, since).await
+        };
+        let pulling = match operation {
+            Some(operation) if operation.starts => self.is_being_pulled(&container).await?,
+            Some(_) | None => false,
+        };
         let condition = &component.condition;
         let mut evidence = Evidence {
-            networks: status.accepted.deployment.networks().into_iter().cloned().collect(),
-            owner: self.owner(),
-            now_ms: now_ms(),
             desired: component.desired,
-            operation: status.operation,
+            operation,
+            pulling,
             state: component.state,
             unit: facts(component, diagnoses.into_iter().next()),
             health: (condition.word, condition.reason.clone(), condition.action.clone()),
             restarts: component.restarts,
             drift: component.drift.clone(),
             journal,
+            ..self.nothing_known((service, container), &status.accepted.deployment)
+        };
+        if !evidence.desired {
+            evidence.stop = self.stopped_by(&evidence.service).await?;
+        }
+        let broken = !matches!(evidence.unit.load.as_str(), "loaded" | "");
+        if evidence.is_troubled() || (evidence.desired && broken) {
+            self.look_closer(&mut evidence).await?;
+        }
+        Ok(evidence)
+    }
+
+    /// Returns what is known of a component before anybody has looked.
+    pub(super) fn nothing_known(
+        &self,
+        (service, container): (ServiceName, Container),
+        deployment: &Deployment,
+    ) -> Evidence {
+        Evidence {
+            networks: deployment.networks().into_iter().cloned().collect(),
+            owner: self.owner(),
+            now_ms: now_ms(),
+            desired: true,
+            operation: None,
+            pulling: false,
+            state: ComponentState::Failed,
+            unit: UnitFacts::default(),
+            health: ("none", String::new(), String::new()),
+            restarts: 0,
+            drift: Vec::new(),
+            journal: Journal::default(),
             pull: Vec::new(),
             image_there: None,
             generator: Vec::new(),
@@ -218,19 +218,16 @@ impl Engine {
             pause: pause::is_alive(&self.tools().runtime),
             container,
             service,
-        };
-        if !evidence.desired {
-            evidence.stop = self.stopped_by(&evidence.service).await?;
         }
-        let broken = !matches!(evidence.unit.load.as_str(), "loaded" | "");
-        if evidence.is_troubled() || (evidence.desired && broken) {
-            self.look_closer(&mut evidence).await?;
-        }
-        Ok(evidence)
+    }
+
+    async fn is_being_pulled(&self, container: &Container) -> Result<bool, EngineError> {
+        let listed = self.manager().listed(&[container.name.image_unit()]).await?;
+        Ok(listed.iter().any(|unit| unit.active == ActiveState::Activating))
     }
 
     /// Adds what costs more to find out.
-    async fn look_closer(&self, evidence: &mut Evidence) -> Result<(), EngineError> {
+    pub(super) async fn look_closer(&self, evidence: &mut Evidence) -> Result<(), EngineError> {
         let container = evidence.container.clone();
         if evidence.pause {
             // Without the pause process podman would make one, in our mount
@@ -238,7 +235,7 @@ impl Engine {
             evidence.image_there = podman::image_exists(&container.image).await.ok();
         }
         if evidence.image_there == Some(false) {
-            let pulled = read_journal(self.manager(), &container.name.image_unit()).await;
+            let pulled = read_journal(self.manager(), &container.name.image_unit(), None).await;
             let failed = pulled.current.is_empty();
             let lines = pulled.failed.into_iter().filter(|said| said.speaker == Speaker::Podman);
             evidence.pull = lines.filter(|_| failed).map(|said| said.text).collect();
@@ -327,7 +324,7 @@ impl Engine {
             }
             return Ok(());
         }
-        let journal = read_journal(self.manager(), unit).await;
+        let journal = read_journal(self.manager(), unit, None).await;
         journal.last_words().unwrap_or_default().clone_into(&mut link.why);
         let owner = self.owner();
         link.mend = vec![
@@ -386,9 +383,16 @@ fn link(names: &BTreeMap<UnitName, String>, unit: &UnitName, diagnosed: &Diagnos
     }
 }
 
-/// Reads what was written about a unit lately. That it cannot be read is told
+/// Reads what was written about a unit lately, since a moment if one is given,
+/// in milliseconds since the Unix epoch. That it cannot be read is told
 /// by the doctor; here it only leaves less to go by.
-pub(super) async fn read_journal(manager: &Manager, unit: &UnitName) -> Journal {
+pub(super) async fn read_journal(
+    manager: &Manager,
+    unit: &UnitName,
+    since_ms: Option<i64>,
+) -> Journal {
+    let earliest = since_ms.and_then(|ms| u64::try_from(ms.saturating_mul(1000)).ok());
+    let in_time = |entry: &journal::Entry| earliest.is_none_or(|us| entry.written_us >= us);
     let said = |entry: journal::Entry| Said {
         speaker: match entry.origin {
             Origin::Container => Speaker::Container,
@@ -398,7 +402,7 @@ pub(super) async fn read_journal(manager: &Manager, unit: &UnitName) -> Journal 
         text: entry.message,
     };
     match manager.last_lines(unit, None, LINES).await {
-        Ok(entries) => Journal::of(entries.into_iter().map(said).collect()),
+        Ok(entries) => Journal::of(entries.into_iter().filter(in_time).map(said).collect()),
         Err(error) => {
             tracing::warn!(%unit, error = %Chain(&error), "a unit is explained without its journal");
             Journal::default()
@@ -422,77 +426,4 @@ fn facts(component: &ComponentStatus, found: Option<Diagnosis>) -> UnitFacts {
         since_ms: component.since.map(since_epoch_ms),
         next_try_ms: changed.zip(delay).filter(|_| waits).map(|(at, delay)| at + delay),
     }
-}
-
-/// Looks at the paths of the node that a container uses.
-fn mounts(container: &Container) -> Vec<Mount> {
-    let spec = &container.spec;
-    let mounted = spec.volumes.iter().filter_map(|mount| match &mount.source {
-        MountSource::Path(path) => Some((path.clone(), true)),
-        MountSource::Volume(_) => None,
-    });
-    mounted
-        .chain(spec.env_files.iter().map(|path| (path.clone(), false)))
-        .map(|(path, mounted)| {
-            use std::os::unix::fs::MetadataExt as _;
-            match std::fs::metadata(&path) {
-                Ok(found) => Mount {
-                    path,
-                    mounted,
-                    problem: None,
-                    uid: found.uid(),
-                    mode: found.mode() & 0o777,
-                },
-                Err(error) => {
-                    Mount { path, mounted, problem: Some(error.to_string()), uid: 0, mode: 0 }
-                }
-            }
-        })
-        .collect()
-}
-
-/// Finds who has the ports of a container that does not run.
-fn holders(container: &Container, others: &[crate::deployment::Deployment]) -> Vec<Holder> {
-    let taken = |port: &&Publish| {
-        preflight::bind(port).is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
-    };
-    container.occupied().iter().filter(taken).map(|port| holder(container, port, others)).collect()
-}
-
-fn holder(
-    container: &Container,
-    port: &Publish,
-    others: &[crate::deployment::Deployment],
-) -> Holder {
-    let by_us = others.iter().find_map(|deployment| {
-        let mut those = deployment.containers.iter().filter(|c| c.name != container.name);
-        let found = those.find(|c| c.occupied().iter().any(|p| p.clashes(port)))?;
-        Some(format!("{}/{}", deployment.service, found.spec.name))
-    });
-    let port = port.clone();
-    if let Some(by) = by_us {
-        return Holder { port, by: format!("the component {by}"), unit: None, manager: false };
-    }
-    let Some(found) = listener::look(&port) else {
-        return Holder {
-            port,
-            by: "something that cannot be seen from here".to_owned(),
-            unit: None,
-            manager: false,
-        };
-    };
-    let user = Users::load_or_empty();
-    let user = user.name(found.uid).map_or_else(|| format!("uid {}", found.uid), str::to_owned);
-    let by = match (&found.process, &found.unit) {
-        (Some((pid, name)), Some(unit)) => format!("{name} (process {pid}) of {unit}"),
-        (Some((pid, name)), None) if found.cgroup.is_empty() => {
-            format!("{name} (process {pid}) of user {user}")
-        }
-        (Some((pid, name)), None) => {
-            format!("{name} (process {pid}) of user {user}, in {}", found.cgroup)
-        }
-        (None, _) => format!("a process of user {user}"),
-    };
-    let manager = found.process.as_ref().is_some_and(|(_, name)| name == "systemd");
-    Holder { port, by, unit: found.unit, manager }
 }

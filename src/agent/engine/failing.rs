@@ -86,7 +86,7 @@ impl Engine {
             since_ms: None,
             now_ms: now_ms(),
             next_ms: timers.first().and_then(|timer| timer.next).map(since_epoch_ms),
-            journal: read_journal(self.manager(), &unit).await,
+            journal: read_journal(self.manager(), &unit, None).await,
             unit,
         })
     }

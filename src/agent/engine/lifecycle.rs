@@ -16,22 +16,34 @@ use crate::systemd::ListedUnit;
 /// Kinds of rows in the journal.
 pub(super) const STOP: &str = "stop";
 pub(super) const START: &str = "start";
-const RESTART: &str = "restart";
+pub(super) const RESTART: &str = "restart";
 
 impl Engine {
-    /// Stops a service, now and for every boot to come.
+    /// Stops a service, now and for every boot to come. A start or deploy that
+    /// is under way is given up.
     ///
     /// # Errors
     ///
-    /// The service is not deployed or busy; or a step failed: repeat it.
+    /// The service is not deployed, or busy with what cannot be given up; or a
+    /// step failed: repeat it.
     pub async fn stop(
         &self,
         service: &ServiceName,
         by: &str,
         progress: &Progress,
     ) -> Result<(), EngineError> {
-        let _busy = self.take(service, STOP)?;
-        let accepted = self.accepted(service)?;
+        let (_busy, given_up) = self.take_over(service, STOP, progress).await?;
+        let accepted = match (self.accepted(service), given_up) {
+            (Ok(accepted), _) => accepted,
+            (Err(EngineError::NotDeployed { .. }), Some(operation)) => {
+                let message =
+                    format!("the {operation} is given up, and nothing of it is left on the node");
+                let nothing = (service, Generation::default());
+                tell_outcome(progress, nothing, OutcomeKind::Done, &message, Vec::new()).await;
+                return Ok(());
+            }
+            (Err(error), _) => return Err(error),
+        };
         let operation = self.begin_simple(&accepted, STOP, by).await?;
         let done = self.carry_out_stop(&accepted, operation, progress).await;
         self.close(operation, done).await
@@ -94,7 +106,9 @@ impl Engine {
         let mut deployment = accepted.deployment.clone();
         deployment.active = true;
         self.switch(accepted, &deployment, progress).await?;
-        self.await_attempts(&deployment.containers.iter().collect::<Vec<_>>(), progress).await?;
+        let all: Vec<&Container> = deployment.containers.iter().collect();
+        let attempts = Box::pin(self.await_attempts(&all, progress));
+        self.unless_given_up(&deployment.service, attempts).await?;
         let up = self.up(&container_units(&deployment)).await?;
         let wanted: BTreeSet<ComponentName> = deployment
             .containers

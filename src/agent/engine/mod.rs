@@ -17,6 +17,7 @@ pub mod adopt;
 pub mod boot;
 pub mod boot_report;
 pub mod boot_verify;
+mod busy;
 pub mod checks;
 mod component;
 pub mod deploy;
@@ -25,11 +26,13 @@ pub mod error;
 pub mod explain;
 pub mod failing;
 pub mod failure;
+mod ground;
 pub mod history;
 pub mod images;
 mod installing;
 pub mod lifecycle;
 pub mod one_off;
+mod past;
 pub mod prepare;
 mod promotion;
 mod pulling;
@@ -44,6 +47,7 @@ mod sockets;
 pub mod starting;
 pub mod status;
 mod stopped_with;
+mod surroundings;
 mod switch;
 pub mod sync;
 mod things;
@@ -61,11 +65,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::{Notify, watch};
 
 pub use accepted::Accepted;
+use busy::{Busy, UnderWay};
 pub use error::EngineError;
 pub use images::ImageWish;
 pub use prepare::{Assumed, Prepared, Request};
@@ -84,10 +89,6 @@ use crate::units::{Installed, TrialStore, UnitStore, UnitsError};
 
 /// How many accepted generations of a service are kept.
 const KEEP_GENERATIONS: usize = 10;
-
-/// How long an operation that ended is remembered: systemd may tell its
-/// listeners late what a unit has done by then.
-const AFTERMATH: Duration = Duration::from_secs(10);
 
 /// Changes what runs on the node, and says what does.
 #[derive(Debug, Clone)]
@@ -141,12 +142,14 @@ struct Inner {
     /// Held while podman's pause process is looked for and made.
     pause: tokio::sync::Mutex<()>,
     /// What is under way, by service.
-    busy: Mutex<BTreeMap<ServiceName, &'static str>>,
+    busy: Mutex<BTreeMap<ServiceName, UnderWay>>,
     /// Whether files were changed that systemd has not read: true until the
     /// first reload, for what an earlier agent may have left.
     reload_owed: AtomicBool,
     /// What deploys under way will bring, by service.
     coming: Mutex<BTreeMap<ServiceName, Deployment>>,
+    /// What was taken back last, by service.
+    taken_back: Mutex<BTreeMap<ServiceName, Deployment>>,
     /// Held while podman's record of a service is written.
     records: tokio::sync::Mutex<()>,
     /// Whether the registry knew no service when it was opened.
@@ -187,6 +190,7 @@ impl Engine {
             busy: Mutex::new(BTreeMap::new()),
             reload_owed: AtomicBool::new(true),
             coming: Mutex::new(BTreeMap::new()),
+            taken_back: Mutex::new(BTreeMap::new()),
             records: tokio::sync::Mutex::new(()),
             was_empty: accepted.is_empty(),
             stuck: Notify::new(),
@@ -277,43 +281,6 @@ impl Engine {
     /// that something else is desired than before.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.inner.changes.subscribe()
-    }
-
-    /// Takes a service for one operation.
-    fn take(&self, service: &ServiceName, operation: &'static str) -> Result<Busy, EngineError> {
-        let mut busy = self.inner.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(other) = busy.get(service) {
-            return Err(EngineError::Busy { service: service.clone(), operation: other });
-        }
-        busy.insert(service.clone(), operation);
-        Ok(Busy { engine: self.clone(), service: service.clone() })
-    }
-
-    /// Returns what is under way on a service.
-    pub fn under_way(&self, service: &ServiceName) -> Option<&'static str> {
-        self.inner.busy.lock().unwrap_or_else(PoisonError::into_inner).get(service).copied()
-    }
-
-    /// Returns an operation that is under way, on whatever service.
-    pub fn any_under_way(&self) -> Option<(ServiceName, &'static str)> {
-        let busy = self.inner.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        busy.iter().next().map(|(service, operation)| (service.clone(), *operation))
-    }
-
-    /// Returns what is under way on a service, or ended a moment ago.
-    pub fn lately(&self, service: &ServiceName) -> Option<&'static str> {
-        self.at_it(service, None)
-    }
-
-    /// Returns the operation by which a unit of the service came into a state:
-    /// one that is under way, or that ended a moment ago and after that.
-    pub fn at_it(&self, service: &ServiceName, since: Option<SystemTime>) -> Option<&'static str> {
-        self.under_way(service).or_else(|| {
-            let ended = self.inner.ended.lock().unwrap_or_else(PoisonError::into_inner);
-            let (operation, at, then) = ended.get(service)?;
-            let before = since.is_none_or(|since| since <= *then);
-            (at.elapsed() < AFTERMATH && before).then_some(*operation)
-        })
     }
 
     /// Puts a unit set in place, and what the boot order has to do with it,
@@ -449,26 +416,5 @@ impl Engine {
         let states = self.manager().unit_states(units).await?;
         let up = states.into_iter().filter(|s| s.is_up() && !s.is_tried_again());
         Ok(up.map(|s| s.name).collect())
-    }
-}
-
-/// A service taken for one operation; free again when dropped.
-#[derive(Debug)]
-struct Busy {
-    engine: Engine,
-    service: ServiceName,
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        let inner = &self.engine.inner;
-        inner.coming.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.service);
-        let done = inner.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.service);
-        if let Some(operation) = done {
-            let mut ended = inner.ended.lock().unwrap_or_else(PoisonError::into_inner);
-            ended.retain(|_, (_, at, _)| at.elapsed() < AFTERMATH);
-            ended.insert(self.service.clone(), (operation, Instant::now(), SystemTime::now()));
-        }
-        inner.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 }

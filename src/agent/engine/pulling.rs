@@ -105,7 +105,14 @@ impl Engine {
             beside.files.extend(files);
             self.install(&beside, None, Boots::Before).await?;
         }
-        self.start_pulls(wanted, progress).await
+        let pulls = Box::pin(self.start_pulls(wanted, progress));
+        let pulls = self.unless_given_up(&deploy.service, pulls).await;
+        if let Err(EngineError::GaveWay { .. }) = pulls {
+            for container in wanted {
+                self.stop_quietly(&container.name.image_unit()).await?;
+            }
+        }
+        pulls
     }
 
     /// Gets back the images of the generation that is to be in force again;

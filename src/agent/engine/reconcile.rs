@@ -21,7 +21,7 @@ use crate::telemetry::Chain;
 /// The kind of a reconcile's row in the journal.
 pub(super) const KIND: &str = "reconcile";
 /// What it is called when nobody has asked for it.
-const HEAL: &str = "heal";
+pub(super) const HEAL: &str = "heal";
 
 /// What a reconcile will change.
 #[derive(Debug)]

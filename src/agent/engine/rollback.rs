@@ -7,7 +7,7 @@ use super::boot::Boots;
 use super::deploy::{Cut, Deploy, lease_rows};
 use super::{Engine, EngineError, Reload, now_ms, sockets};
 use crate::agent::deploy_state::{DeployEvent, DeployState};
-use crate::agent::progress::{Failure, Outcome, OutcomeKind, Progress};
+use crate::agent::progress::{Failure, Outcome, OutcomeKind, Progress, Step};
 use crate::deployment::Container;
 use crate::names::ComponentName;
 use crate::quadlet::UnitSet;
@@ -27,7 +27,10 @@ impl Engine {
         let result = self.undo(deploy, reason, progress).await;
         let (kind, message) = match (&result, &deploy.old) {
             (Ok(again), Some(_)) if again.is_empty() => {
-                (OutcomeKind::RolledBack, format!("generation {} is in force again", deploy.from))
+                let stopped = deploy.cut_off == Some(Cut::Stop);
+                let and = if stopped { ", and is being stopped" } else { "" };
+                let message = format!("generation {} is in force again{and}", deploy.from);
+                (OutcomeKind::RolledBack, message)
             }
             (Ok(again), None) if again.is_empty() => {
                 (OutcomeKind::RolledBack, "nothing of it is left on the node".to_owned())
@@ -62,7 +65,12 @@ impl Engine {
         progress: &Progress,
     ) -> Result<Vec<Failure>, EngineError> {
         self.note_failure(deploy, reason).await;
-        let step = progress.step("rollback", format!("generation {}", deploy.from)).await;
+        self.remember(&deploy.new);
+        let step = rollback_step(deploy, progress).await;
+        if self.gives_way(&deploy.service) {
+            deploy.cut_off = Some(Cut::Stop);
+            self.stop_all(&deploy.new, progress).await?;
+        }
         let touched = self.touched(deploy).await?;
         self.take_down_new(deploy).await?;
         let old_set = match &deploy.old {
@@ -74,17 +82,7 @@ impl Engine {
         }
         self.take_back(deploy, old_set).await?;
         self.old_images_back(deploy, progress).await;
-        let failures = match &deploy.old {
-            Some((old, _)) if old.active => {
-                let old = old.clone();
-                let failures = self.start_in_order(&old, &touched, progress, None).await?;
-                if failures.is_empty() && deploy.cut_off != Some(Cut::Reboot) {
-                    self.reach_target(&old).await?;
-                }
-                failures
-            }
-            Some(_) | None => Vec::new(),
-        };
+        let failures = Box::pin(self.old_back_up(deploy, &touched, progress)).await?;
         let kept = deploy.old.as_ref().map(|(old, _)| old);
         if let Err(error) = self.drop_things(&deploy.new, kept, progress).await {
             let why = Chain(&error).to_string();
@@ -99,7 +97,8 @@ impl Engine {
             }
         }
         let outcome = match (failures.is_empty(), deploy.cut_off) {
-            (true, None) => "rolled back".to_owned(),
+            // Whoever stopped it knows.
+            (true, None | Some(Cut::Stop)) => "rolled back".to_owned(),
             (true, Some(cut)) => format!("{UNDONE}{}", cut.reason()),
             (false, _) => "failed".to_owned(),
         };
@@ -110,6 +109,33 @@ impl Engine {
             step.done().await;
         } else {
             step.failed("the generation before did not come up".to_owned()).await;
+        }
+        Ok(failures)
+    }
+
+    /// Has the components of the old generation up that are not, unless a boot
+    /// does that or somebody stops the service.
+    async fn old_back_up(
+        &self,
+        deploy: &mut Deploy,
+        touched: &BTreeSet<ComponentName>,
+        progress: &Progress,
+    ) -> Result<Vec<Failure>, EngineError> {
+        let Some((old, _)) = deploy.old.as_ref().filter(|(old, _)| old.active) else {
+            return Ok(Vec::new());
+        };
+        if deploy.cut_off == Some(Cut::Stop) {
+            return Ok(Vec::new());
+        }
+        let failures = match self.start_in_order(old, touched, progress, None).await {
+            Err(EngineError::GaveWay { .. }) => {
+                deploy.cut_off = Some(Cut::Stop);
+                return Ok(Vec::new());
+            }
+            started => started?,
+        };
+        if failures.is_empty() && deploy.cut_off != Some(Cut::Reboot) {
+            self.reach_target(old).await?;
         }
         Ok(failures)
     }
@@ -213,5 +239,14 @@ impl Engine {
             })
             .map(|c| c.spec.name.clone())
             .collect())
+    }
+}
+
+/// Begins the step that undoes a deploy. Before the first deploy there is
+/// nothing to come back.
+async fn rollback_step<'a>(deploy: &Deploy, progress: &'a Progress) -> Step<'a> {
+    match deploy.old {
+        Some(_) => progress.step("rollback", format!("generation {}", deploy.from)).await,
+        None => progress.step("remove", deploy.service.as_str()).await,
     }
 }

@@ -1,7 +1,7 @@
 //! What runs now, as systemd says.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
 use super::accepted::container_units;
@@ -82,6 +82,32 @@ impl Engine {
             Some(name) => vec![self.accepted(name)?],
             None => self.all(),
         };
+        self.status_of(wanted).await
+    }
+
+    /// Returns what is in force, or on its way: a deploy's new generation, so
+    /// that what it waits for can be told.
+    pub(super) fn wanted(&self, service: Option<&ServiceName>) -> Vec<Arc<Accepted>> {
+        let coming = self.inner.coming.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut all: BTreeMap<ServiceName, Arc<Accepted>> =
+            self.all().into_iter().map(|a| (a.row.name.clone(), a)).collect();
+        for (name, deployment) in coming {
+            let before = all.get(&name).map(|accepted| Accepted::clone(accepted));
+            all.insert(name, Arc::new(Accepted::on_its_way(deployment, before)));
+        }
+        all.retain(|name, _| service.is_none_or(|service| service == name));
+        all.into_values().collect()
+    }
+
+    /// Looks at services as they are to be.
+    ///
+    /// # Errors
+    ///
+    /// systemd does not answer.
+    pub(super) async fn status_of(
+        &self,
+        wanted: Vec<Arc<Accepted>>,
+    ) -> Result<Vec<ServiceStatus>, EngineError> {
         let units: Vec<_> = wanted.iter().flat_map(|a| container_units(&a.deployment)).collect();
         let timers = self.running_timers(&wanted).await?;
         let mut states = self.manager().unit_states(&units).await?.into_iter();

@@ -28,7 +28,9 @@ pub struct Evidence {
     /// Whether it is to run.
     pub desired: bool,
     /// What MCP does with its service just now.
-    pub operation: Option<&'static str>,
+    pub operation: Option<Operation>,
+    /// Whether its image is being pulled.
+    pub pulling: bool,
     /// Its state in one word.
     pub state: ComponentState,
     /// What systemd says.
@@ -62,6 +64,19 @@ pub struct Evidence {
     pub full: Vec<String>,
     /// Whether podman's pause process lives.
     pub pause: bool,
+}
+
+/// An operation of MCP that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Operation {
+    /// What it is called.
+    pub word: &'static str,
+    /// Whether it has components up, and waits for them.
+    pub starts: bool,
+    /// Whether a stop ends it.
+    pub gives_way: bool,
+    /// When it began, as [`Evidence::now_ms`].
+    pub since_ms: i64,
 }
 
 /// What systemd says of a unit.

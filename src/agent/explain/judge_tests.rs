@@ -11,7 +11,7 @@ use crate::names::Generation;
 
 const UNIT: &str = "shop-api.service";
 
-pub(super) fn container(more: &str) -> crate::deployment::Container {
+pub(in super::super) fn container(more: &str) -> crate::deployment::Container {
     let text = format!("name = \"shop\"\n[[components]]\nname = \"api\"\n{more}\n");
     let image = if more.contains("image =") { "" } else { "image = \"localhost/shop:1\"\n" };
     let service = crate::definition::load(&format!("{text}{image}")).unwrap();
@@ -21,7 +21,7 @@ pub(super) fn container(more: &str) -> crate::deployment::Container {
 }
 
 /// A component that should run, is well, and has been up for an hour.
-pub(super) fn well(more: &str) -> Evidence {
+pub(in super::super) fn well(more: &str) -> Evidence {
     let owner = Owner { user: "mcp".to_owned(), uid: 850, home: "/srv/mcp".to_owned() };
     Evidence {
         service: "shop".parse().unwrap(),
@@ -31,6 +31,7 @@ pub(super) fn well(more: &str) -> Evidence {
         now_ms: 10_000_000,
         desired: true,
         operation: None,
+        pulling: false,
         state: ComponentState::Running,
         unit: UnitFacts {
             load: "loaded".to_owned(),
@@ -58,7 +59,7 @@ pub(super) fn well(more: &str) -> Evidence {
 }
 
 /// One that failed with a status, and waits to be tried again.
-pub(super) fn failing(status: i32, said: &[(Speaker, &str)]) -> Evidence {
+pub(in super::super) fn failing(status: i32, said: &[(Speaker, &str)]) -> Evidence {
     let mut evidence = well("");
     evidence.state = ComponentState::Restarting;
     evidence.restarts = 3;
@@ -70,7 +71,7 @@ pub(super) fn failing(status: i32, said: &[(Speaker, &str)]) -> Evidence {
     evidence
 }
 
-pub(super) fn journal(said: &[(Speaker, &str)]) -> Journal {
+pub(in super::super) fn journal(said: &[(Speaker, &str)]) -> Journal {
     let begin = (Speaker::Systemd, "Starting shop-api.service - shop...");
     let end = (Speaker::Systemd, "shop-api.service: Failed with result 'exit-code'.");
     let lines = std::iter::once(&begin).chain(said).chain(std::iter::once(&end));
@@ -79,7 +80,7 @@ pub(super) fn journal(said: &[(Speaker, &str)]) -> Journal {
 }
 
 /// The explanation as a person would see it.
-pub(super) fn told(evidence: &Evidence) -> String {
+pub(in super::super) fn told(evidence: &Evidence) -> String {
     let Explanation { cause, level, reason, evidence, mend } = explain(evidence);
     let said = if evidence.is_empty() { String::new() } else { format!("\n\"{evidence}\"") };
     let mend: String = mend.iter().map(|command| format!("\n-> {command}")).collect();
@@ -101,7 +102,7 @@ fn what_runs_is_told_with_what_is_not_as_deployed() {
     ");
     evidence.health = ("unhealthy", "HTTP status 500".to_owned(), "it is left as it is".to_owned());
     insta::assert_snapshot!(told(&evidence), @r#"
-    failed unhealthy: It runs, but its check, a connection to 127.0.0.1:80 fails; it is left as it is.
+    failed unhealthy: It runs, but its check, a connection to 127.0.0.1:80, fails; it is left as it is.
     "HTTP status 500"
     -> mcp logs shop/api
     -> nc -vz 127.0.0.1 80
@@ -147,8 +148,6 @@ fn what_is_down_without_a_failure_is_told_apart() {
     assert_eq!(explain(&job).cause, Cause::Ended);
     evidence.drift = vec![drift::Drift { kind: drift::DriftKind::StoppedByCheck, ..by_hand }];
     assert_eq!(explain(&evidence).cause, Cause::StoppedByCheck);
-    evidence.operation = Some("deploy");
-    assert_eq!(explain(&evidence).cause, Cause::Operation);
 }
 
 #[test]

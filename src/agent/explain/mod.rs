@@ -19,7 +19,7 @@ pub mod owner;
 pub mod schedule;
 pub mod undeployed;
 
-pub use evidence::{Evidence, Holder, Link, Mount, Stop, UnitFacts};
+pub use evidence::{Evidence, Holder, Link, Mount, Operation, Stop, UnitFacts};
 pub use explanation::{Cause, Explanation};
 pub use journal::{Journal, Said, Speaker};
 pub use judge::explain;

@@ -3,7 +3,7 @@
 use super::cause::image;
 use super::evidence::span;
 use super::journal::Journal;
-use super::{Cause, Explanation, Owner};
+use super::{Cause, Evidence, Explanation, Owner, judge};
 use crate::agent::finding::Level;
 use crate::agent::monitor::kind::EventKind;
 use crate::names::{ImageRef, ServiceName};
@@ -53,6 +53,8 @@ pub struct Past {
     pub ago_ms: i64,
     /// What was written about that unit.
     pub journal: Journal,
+    /// What is known of the component that failed; none: nothing more.
+    pub component: Option<Box<Evidence>>,
 }
 
 /// Explains a service that is not deployed; `near` is a service with a name
@@ -109,7 +111,6 @@ pub fn rolled_back(service: &ServiceName, past: &Past, owner: &Owner) -> Option<
         What::Deployed | What::Undeployed | What::Released => return None,
     };
     let reason = format!("Its last deploy, {} ago, {what}: {}.", span(past.ago_ms), past.reason);
-    let logs = past.unit.strip_suffix(".service").filter(|unit| !unit.ends_with("-image"));
     let mut explained: Explanation = level(Cause::RolledBack, reason);
     let said: Vec<String> = past.journal.failed.iter().map(|said| said.text.clone()).collect();
     if past.unit.ends_with("-image.service")
@@ -119,14 +120,31 @@ pub fn rolled_back(service: &ServiceName, past: &Past, owner: &Owner) -> Option<
         explained.reason = format!("{} {}", explained.reason, pull.reason);
         explained = explained.shown_by(pull.evidence);
         explained.mend = pull.mend;
+    } else if let Some((component, found)) = past.component.as_deref().and_then(cause) {
+        explained.reason = format!("{} {}: {}", explained.reason, component.path(), found.reason);
+        explained = explained.shown_by(found.evidence);
+        let (edit, logs) = (format!("mcp service edit {service}"), component.logs());
+        let mend =
+            found.mend.into_iter().map(|c| if c == logs { journal_of(&past.unit) } else { c });
+        // What starts it again is the deploy.
+        explained.mend = mend.filter(|c| *c == edit || !c.starts_with("mcp ")).collect();
     } else {
         explained = explained.shown_by(past.journal.last_words().unwrap_or_default());
-        if let Some(unit) = logs {
-            explained =
-                explained.mend(format!("sudo journalctl _SYSTEMD_USER_UNIT={unit}.service -n 20"));
+        if past.unit.ends_with(".service") && !past.unit.ends_with("-image.service") {
+            explained = explained.mend(journal_of(&past.unit));
         }
     }
     Some(explained.mend(format!("mcp deploy {service}")))
+}
+
+/// Says why the component failed with which a deploy did.
+fn cause(evidence: &Evidence) -> Option<(&Evidence, Explanation)> {
+    Some((evidence, judge::of_its_last_run(evidence)?))
+}
+
+/// Returns the command that shows what was written about a unit that is gone.
+fn journal_of(unit: &str) -> String {
+    format!("sudo journalctl _SYSTEMD_USER_UNIT={unit} -n 20")
 }
 
 /// Returns the image that podman said it was trying to pull.
@@ -138,7 +156,9 @@ fn pulled(said: &[String]) -> Option<ImageRef> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::explain::judge::tests::failing;
     use crate::agent::explain::{Said, Speaker};
+    use crate::agent::monitor::seen::ComponentState;
 
     fn past(kind: What, unit: &str, said: &[&str]) -> Past {
         let line = |speaker, text: &str| Said { speaker, text: text.to_owned() };
@@ -151,6 +171,7 @@ mod tests {
             unit: unit.to_owned(),
             ago_ms: 61_000,
             journal: Journal::of(lines),
+            component: None,
         }
     }
 
@@ -173,6 +194,27 @@ mod tests {
         assert_eq!((told.level, told.evidence.as_str()), (Level::Failed, "Error: no such thing"));
         let fine = past(What::Deployed, "", &[]);
         assert_eq!(rolled_back(&service, &fine, &owner()), None);
+    }
+
+    #[test]
+    fn what_a_deploy_lacked_is_named_with_what_mends_it() {
+        let service = "shop".parse().unwrap();
+        let said = "Error: no secret with name or id \"key\": no such secret";
+        let mut lacking = past(What::RolledBack, "shop-api.service", &[said]);
+        let mut evidence = failing(125, &[]);
+        evidence.journal = lacking.journal.clone();
+        evidence.state = ComponentState::Failed;
+        lacking.component = Some(Box::new(evidence));
+        let told = explain(&service, Some(&lacking), None, &owner());
+        assert!(
+            told.reason.ends_with(
+                "shop/api: Podman has no secret key, which it uses and MCP does not make."
+            ),
+            "{told:?}"
+        );
+        let make = owner().run("podman secret create key FILE");
+        assert_eq!(told.mend, [make, "mcp deploy shop".to_owned()]);
+        assert_eq!(told.evidence, said);
     }
 
     #[test]

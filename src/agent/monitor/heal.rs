@@ -121,7 +121,7 @@ impl Monitor {
                 failed(&service, attempt, &why)
             }
             // Somebody is at it, who may well settle it.
-            Err(EngineError::Busy { .. }) => return,
+            Err(EngineError::Busy { .. } | EngineError::GaveWay { .. }) => return,
             Err(error) => failed(&service, attempt, &Chain(&error).to_string()),
         };
         self.tools.events.record(event).await;

@@ -12,6 +12,7 @@ use super::{
 use crate::agent::engine::{Engine, EngineError};
 use crate::agent::gate::AuditNote;
 use crate::agent::progress::Progress;
+use crate::names::ServiceName;
 use crate::rpc::agent_v1 as pb;
 
 type Operation = Result<Response<Answers<pb::Progress>>, Status>;
@@ -46,7 +47,11 @@ impl Agent {
     pub(super) fn answer_stop(&self, request: &Request<pb::ServiceRequest>) -> Operation {
         let note = subject(request, &request.get_ref().service, &request.get_ref().component);
         let by = caller(request);
-        let service = self.all_of(request, STOP)?;
+        let service = whole(request.get_ref(), STOP)?;
+        // What is being deployed for the first time can be stopped as well.
+        if self.engine.under_way(&service).is_none() {
+            self.engine.accepted(&service).map_err(|e| status(&e))?;
+        }
         Ok(self.run(note, async move |engine: Engine, progress: Progress| {
             engine.stop(&service, &by, &progress).await
         }))
@@ -95,12 +100,8 @@ impl Agent {
         &self,
         request: &Request<pb::ServiceRequest>,
         refusal: &'static str,
-    ) -> Result<crate::names::ServiceName, Status> {
-        let request = request.get_ref();
-        let service = service_name(&request.service)?;
-        if !request.component.is_empty() {
-            return Err(status(&EngineError::WholeServiceOnly(refusal)));
-        }
+    ) -> Result<ServiceName, Status> {
+        let service = whole(request.get_ref(), refusal)?;
         self.engine.accepted(&service).map_err(|e| status(&e))?;
         Ok(service)
     }
@@ -123,4 +124,12 @@ impl Agent {
         });
         Response::new(Box::pin(answers.chain(end.filter_map(|end| end))))
     }
+}
+
+/// Takes the name of a service, and of no component.
+fn whole(request: &pb::ServiceRequest, refusal: &'static str) -> Result<ServiceName, Status> {
+    if !request.component.is_empty() {
+        return Err(status(&EngineError::WholeServiceOnly(refusal)));
+    }
+    service_name(&request.service)
 }

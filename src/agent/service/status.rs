@@ -33,6 +33,7 @@ pub(super) fn status(error: &EngineError) -> Status {
         | EngineError::Podman(_) => Code::FailedPrecondition,
         EngineError::Ports(_) | EngineError::NoSparePort { .. } => Code::ResourceExhausted,
         EngineError::Busy { .. }
+        | EngineError::GaveWay { .. }
         | EngineError::Unsettled { .. }
         | EngineError::Overtaken { .. } => Code::Aborted,
         EngineError::Systemd(_) => Code::Unavailable,

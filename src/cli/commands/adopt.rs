@@ -92,7 +92,7 @@ pub async fn run(context: &Context<'_>, args: &AdoptArgs) -> Result<Exit, CliErr
     }
     let request = proto::AdoptRequest { service, fingerprint: view.fingerprint.clone() };
     let answer = client.adopt(request).await.map_err(refused)?;
-    let exit = progress::follow(context, &node.name, answer.into_inner()).await?;
+    let exit = progress::follow(context, (&node.name, &args.service), answer.into_inner()).await?;
     if exit == Exit::Done && !is_there {
         local::write(&path, view.definition.as_bytes(), local::PRIVATE)?;
         context.ui.status(&format!("its definition is {}", path.display()));

@@ -84,7 +84,8 @@ pub async fn run(context: &Context<'_>, args: &DeployArgs) -> Result<Exit, CliEr
         return plan(context, &mut client, &node.name, request).await;
     }
     let answer = client.deploy(request).await.map_err(|s| status::error(&node.name, &s))?;
-    progress::follow(context, &node.name, answer.into_inner()).await
+    let followed = (&node.name, &args.service.service);
+    progress::follow(context, followed, answer.into_inner()).await
 }
 
 /// Returns the definition that the node accepted last.

@@ -36,7 +36,8 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result<Exit, CliEr
             answer.map(tonic::Response::into_inner).map_err(|s| status::error(&node.name, &s))
         })
         .await?;
-    let (answered, problems, errors) = problem::part(answers);
+    let answers = answers.into_iter().map(|answer| answer.or_without_agent(None));
+    let (answered, problems, errors) = problem::part(answers.collect());
     let mut view = DoctorView { problems, ..DoctorView::default() };
     for (node, answer) in answered {
         view.add(&node, answer);

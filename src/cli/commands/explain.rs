@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use crate::cli::args::{NodeArgs, ServicePath};
 use crate::cli::completion;
-use crate::cli::config::{Address, Node};
+use crate::cli::config::Node;
 use crate::cli::context::{Context, Exit};
 use crate::cli::error::{CliError, ErrorKind};
 use crate::cli::status;
@@ -48,10 +48,8 @@ pub async fn run(context: &Context<'_>, args: &ExplainArgs) -> Result<Exit, CliE
         })
         .await?;
     let asked: Vec<Node> = answers.iter().map(|answer| answer.node.clone()).collect();
-    let answers = answers.into_iter().map(|mut answer| {
-        answer.result = answer.result.map_err(|error| without_agent(error, &answer.node, path));
-        answer
-    });
+    let units = path.map(|path| &path.service);
+    let answers = answers.into_iter().map(|answer| answer.or_without_agent(units));
     let (answered, problems, errors) = problem::part(answers.collect());
     let mut view = ExplainView { problems, ..ExplainView::default() };
     for (node, answer) in answered {
@@ -68,23 +66,4 @@ pub async fn run(context: &Context<'_>, args: &ExplainArgs) -> Result<Exit, CliE
     context.show(&view, |view| view.text(&style))?;
     let exit = context.finish(&errors);
     Ok(if errors.is_empty() && view.has_failures() { Exit::Shown(ErrorKind::Failed) } else { exit })
-}
-
-/// Adds what can be done where the agent is down: what runs goes on, and
-/// systemd knows as much.
-fn without_agent(error: CliError, node: &Node, path: Option<&ServicePath>) -> CliError {
-    if error.kind != ErrorKind::Unreachable {
-        return error;
-    }
-    let units =
-        path.map_or_else(|| "--failed".to_owned(), |path| format!("status '{}*'", path.service));
-    let place = match &node.address {
-        Address::Socket(_) => "",
-        Address::Tls { .. } => "on the node: ",
-    };
-    error
-        .hint("the agent only looks: what runs goes on without it")
-        .hint(format!("{place}sudo journalctl -u mcp-agent -n 20"))
-        .hint(format!("{place}sudo systemctl --user -M mcp@ {units}"))
-        .hint(format!("{place}sudo mcp-agent doctor"))
 }

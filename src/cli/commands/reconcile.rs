@@ -48,5 +48,5 @@ pub async fn run(context: &Context<'_>, args: &ReconcileArgs) -> Result<Exit, Cl
         return Ok(Exit::Done);
     }
     let answer = target.client.reconcile(request).await.map_err(refused)?;
-    progress::follow(context, node, answer.into_inner()).await
+    progress::follow(context, (node, &args.service), answer.into_inner()).await
 }

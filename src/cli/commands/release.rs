@@ -38,7 +38,7 @@ pub async fn run(context: &Context<'_>, args: &ReleaseArgs) -> Result<Exit, CliE
         proto::ServiceRequest { service: args.service.to_string(), component: String::new() };
     let node = &target.node.name;
     let answer = target.client.release(request).await.map_err(|s| status::error(node, &s))?;
-    let exit = progress::follow(context, node, answer.into_inner()).await?;
+    let exit = progress::follow(context, (node, &args.service), answer.into_inner()).await?;
     if let (Exit::Done, Some(local)) = (exit, &target.local) {
         context.ui.hint(&format!(
             "mv {0} {0}.released    # or mcp sync would deploy it again",

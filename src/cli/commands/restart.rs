@@ -35,5 +35,5 @@ pub async fn run(context: &Context<'_>, args: &RestartArgs) -> Result<Exit, CliE
     };
     let node = &target.node.name;
     let answer = target.client.restart(request).await.map_err(|s| status::error(node, &s))?;
-    progress::follow(context, node, answer.into_inner()).await
+    progress::follow(context, (node, &args.service.service), answer.into_inner()).await
 }

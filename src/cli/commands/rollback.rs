@@ -39,5 +39,5 @@ pub async fn run(context: &Context<'_>, args: &RollbackArgs) -> Result<Exit, Cli
     };
     let node = &target.node.name;
     let answer = target.client.rollback(request).await.map_err(|s| status::error(node, &s))?;
-    progress::follow(context, node, answer.into_inner()).await
+    progress::follow(context, (node, &args.service), answer.into_inner()).await
 }

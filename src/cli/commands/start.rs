@@ -38,7 +38,7 @@ pub async fn run(context: &Context<'_>, args: &StartArgs) -> Result<Exit, CliErr
         proto::ServiceRequest { service: args.service.to_string(), component: String::new() };
     let node = &target.node.name;
     let answer = target.client.start(request).await.map_err(|s| status::error(node, &s))?;
-    let exit = progress::follow(context, node, answer.into_inner()).await?;
+    let exit = progress::follow(context, (node, &args.service), answer.into_inner()).await?;
     // What is not ready yet is to run all the same.
     target.set_active(context, true)?;
     Ok(exit)

@@ -38,7 +38,8 @@ pub async fn run(context: &Context<'_>, args: &StatusArgs) -> Result<Exit, CliEr
             status::unless_missing(&node.name, answer, !service.is_empty())
         })
         .await?;
-    let (answered, problems, errors) = problem::part(answers);
+    let answers = answers.into_iter().map(|answer| answer.or_without_agent(args.service.as_ref()));
+    let (answered, problems, errors) = problem::part(answers.collect());
     status::known_somewhere(args.service.as_ref(), &answered, &errors, |a| a.services.is_empty())?;
     let mut view = StatusView { problems, ..StatusView::default() };
     for (node, answer) in answered {

@@ -12,7 +12,8 @@ use crate::rpc::agent_v1 as proto;
 
 /// Stop a service; it stays down after a reboot
 ///
-/// Sets `active = false` in the local definition, if there is one.
+/// A start or deploy of it that is under way is given up. Sets `active = false`
+/// in the local definition, if there is one.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  mcp stop mcq")]
 pub struct StopArgs {
@@ -38,9 +39,11 @@ pub async fn run(context: &Context<'_>, args: &StopArgs) -> Result<Exit, CliErro
         proto::ServiceRequest { service: args.service.to_string(), component: String::new() };
     let node = &target.node.name;
     let answer = target.client.stop(request).await.map_err(|s| status::error(node, &s))?;
-    let exit = progress::follow(context, node, answer.into_inner()).await?;
-    if exit == Exit::Done {
+    let followed = (node, &args.service);
+    let view = progress::shown(context, followed, answer.into_inner()).await?;
+    // What was never there is not to come as stopped one day.
+    if view.as_ref().is_none_or(|view| view.succeeded() && view.generation.is_some()) {
         target.set_active(context, false)?;
     }
-    Ok(exit)
+    Ok(view.map_or(progress::INTERRUPTED, |view| progress::end(context, &view)))
 }

@@ -52,7 +52,7 @@ pub async fn run(context: &Context<'_>, args: &UndeployArgs) -> Result<Exit, Cli
         proto::UndeployRequest { service: args.service.to_string(), purge_data: args.purge_data };
     let node = &target.node.name;
     let answer = target.client.undeploy(request).await.map_err(|s| status::error(node, &s))?;
-    progress::follow(context, node, answer.into_inner()).await
+    progress::follow(context, (node, &args.service), answer.into_inner()).await
 }
 
 fn confirm(context: &Context<'_>, service: &ServiceName) -> Result<(), CliError> {

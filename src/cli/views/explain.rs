@@ -215,8 +215,11 @@ impl ExplainView {
 
     /// Leaves out nodes that do not have what others have.
     pub fn drop_absent(&mut self) {
-        if self.services.iter().any(|service| service.generation.is_some()) {
-            self.services.retain(|service| service.generation.is_some());
+        // What is deployed for the first time just now is there as well.
+        let is_there =
+            |service: &ServiceView| service.generation.is_some() || !service.components.is_empty();
+        if self.services.iter().any(is_there) {
+            self.services.retain(is_there);
         }
     }
 

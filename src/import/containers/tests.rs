@@ -116,6 +116,26 @@ fn what_a_unit_says_besides_goes_with_it() {
 }
 
 #[test]
+fn a_unit_that_was_released_comes_back_with_nothing_lost() {
+    let words = ["/usr/bin/podman", "run", "--name=web-db", "--rm", "-d", "localhost/a:1"];
+    let text = "[Unit]\nPartOf=web.target\n[Container]\nImage=localhost/a:1\n[Service]\nRestart=always\n[Install]\nWantedBy=web.target\n";
+    let unit = |path: &str| LiveUnit {
+        name: "web-db.service".to_owned(),
+        path: path.to_owned(),
+        text: text.to_owned(),
+        is_quadlet: true,
+    };
+    let of = |path: &str| {
+        let db = Live { unit: Some(unit(path)), ..portless("web-db", &words) };
+        imported(&[db]).imported.notes
+    };
+    assert_eq!(of("/u/.config/containers/systemd/web/web-db.container"), []);
+    // Nobody knows of a target that brings it up.
+    let elsewhere = of("/etc/web/web-db.container");
+    assert!(elsewhere[0].to_string().contains("does not start at a boot"), "{elsewhere:?}");
+}
+
+#[test]
 fn a_container_without_a_command_is_refused() {
     let (service, things) = ("web".parse().unwrap(), Things::default());
     let refused = import(&service, &[live("web", &[], "")], &things, &mut NoFiles);

@@ -10,6 +10,7 @@ use crate::import::files::file_name;
 use crate::import::note::NoteKind::{Changed, Lost, Needless, Todo};
 use crate::import::sheet::{Part, Section};
 use crate::import::values::duration_text;
+use crate::names::UnitName;
 
 /// Targets of the system, for which a user's units cannot wait.
 const OF_THE_SYSTEM: &[&str] =
@@ -61,6 +62,7 @@ pub(super) fn unit_section(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) 
     for line in unit.section("Unit") {
         match line.key.as_str() {
             "Description" => {}
+            "PartOf" if is_own_target(scope, line) => {}
             "PartOf" => {
                 scope.tell(part, Changed, line, "it is part of its service's target");
             }
@@ -184,6 +186,27 @@ fn is_boot(line: &Line) -> bool {
         && line.value.split_whitespace().any(|name| AT_BOOT.contains(&name))
 }
 
+/// Tells whether a line ties the unit to the target that its service has here
+/// as well: it was released.
+fn is_own_target(scope: &Scope<'_>, line: &Line) -> bool {
+    matches!(line.key.as_str(), "PartOf" | "WantedBy" | "RequiredBy")
+        && line.value == UnitName::service_target(&scope.service).as_str()
+}
+
+/// Tells whether a target of the user comes up at a boot, and with it what it
+/// pulls in.
+fn is_pulled_in(scope: &Scope<'_>, unit: &Unit, target: &str) -> bool {
+    let home = ["/containers/systemd/", "/systemd/user/"]
+        .iter()
+        .find_map(|place| unit.path.split_once(place))
+        .map(|(home, _)| home);
+    home.is_some_and(|home| {
+        AT_BOOT
+            .iter()
+            .any(|boot| scope.files.exists(&format!("{home}/systemd/user/{boot}.wants/{target}")))
+    })
+}
+
 fn install_section(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) {
     // A pod brings its containers up.
     let pod = unit.last("Container", "Pod").and_then(|line| scope.set.units.get(&line.value));
@@ -191,6 +214,8 @@ fn install_section(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) {
     for line in unit.section("Install") {
         if is_boot(line) {
             at_boot = true;
+        } else if is_own_target(scope, line) {
+            at_boot |= is_pulled_in(scope, unit, &line.value);
         } else {
             let message = "only the service as a whole is brought up, by its target";
             scope.tell(part, Lost, line, message);

@@ -43,7 +43,7 @@ pub fn starting(evidence: &Evidence) -> Option<Explanation> {
     let begun = evidence.unit.started_ms.map(|at| evidence.now_ms.saturating_sub(at));
     let begun = begun.map(|ms| format!(" {} ago", span(ms))).unwrap_or_default();
     let reason = match evidence.container.readiness {
-        Readiness::Started => format!("It is being started{begun}."),
+        Readiness::Started => format!("It was started{begun}, and is not up yet."),
         Readiness::Ended { .. } => format!(
             "It was started{begun}, and is at work; it has {} to end, and what depends on it waits.",
             span(window)
@@ -54,9 +54,11 @@ pub fn starting(evidence: &Evidence) -> Option<Explanation> {
             span(window)
         ),
     };
+    let current = &evidence.journal.current;
+    let said = probe_said(current).or_else(|| container_said(current));
     Some(
         Explanation::warning(Cause::OnItsWay, reason)
-            .shown_by(probe_said(&evidence.journal.current).unwrap_or_default())
+            .shown_by(said.unwrap_or_default())
             .mend(evidence.logs()),
     )
 }
@@ -82,8 +84,12 @@ pub fn unhealthy(evidence: &Evidence) -> Option<Explanation> {
 fn check(evidence: &Evidence) -> String {
     match &evidence.container.readiness {
         Readiness::Started | Readiness::Ended { .. } => "its check".to_owned(),
-        Readiness::Command { words, .. } => format!("its check, the command {}", words.join(" ")),
-        Readiness::Probe { probe, .. } => format!("its check, {}", target(probe)),
+        Readiness::Command { words, .. } => {
+            // Podman's word for what a shell reads (`podman-run(1)`, `--health-cmd`).
+            let words = words.strip_prefix(&["CMD-SHELL".to_owned()]).unwrap_or(words);
+            format!("its check, the command {},", words.join(" "))
+        }
+        Readiness::Probe { probe, .. } => format!("its check, {},", target(probe)),
     }
 }
 
@@ -122,4 +128,10 @@ fn probe_said(run: &[Said]) -> Option<String> {
     let said = run.iter().rev().filter(|said| said.speaker == Speaker::Podman);
     let waiting = |text: &str| text.starts_with("waiting for ") || text.contains("was not ready");
     said.map(|said| said.text.trim()).find(|text| waiting(text)).map(str::to_owned)
+}
+
+/// Returns what the container itself said last.
+fn container_said(run: &[Said]) -> Option<String> {
+    let said = run.iter().rev().find(|said| said.speaker == Speaker::Container);
+    said.map(|said| said.text.trim().to_owned())
 }
