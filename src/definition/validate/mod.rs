@@ -276,7 +276,6 @@ impl Checker<'_> {
     }
 }
 
-/// Drops repetitions, keeping the first of each.
 /// Makes what lives in the network of another component depend on that one,
 /// without which podman cannot start it.
 fn follow_holders(service: &ServiceName, components: &mut [(usize, Component)]) {
@@ -291,6 +290,7 @@ fn follow_holders(service: &ServiceName, components: &mut [(usize, Component)]) 
     }
 }
 
+/// Drops repetitions, keeping the first of each.
 fn unique<T: Ord + Clone>(items: Vec<T>) -> Vec<T> {
     let mut seen = BTreeSet::new();
     items.into_iter().filter(|item| seen.insert(item.clone())).collect()
