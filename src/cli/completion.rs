@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use crate::cli::config::{self, Settings};
 use crate::cli::connection;
 use crate::cli::environment::Environment;
-use crate::names::{BEFORE, ServiceName};
+use crate::names::{BEFORE, ServiceName, family};
 use crate::rpc::agent_v1 as proto;
 use crate::rpc::client::AgentClient;
 
@@ -203,45 +203,21 @@ fn to_adopt(settings: &Settings) -> BTreeSet<String> {
     let request = proto::StatusRequest { service: String::new(), files: true };
     let names = ask(settings, async |mut client| {
         let answer = client.status(request.clone()).await.ok()?.into_inner();
-        let ours = answer.services.into_iter().map(|service| service.name).collect();
+        let ours: BTreeSet<String> =
+            answer.services.into_iter().map(|service| service.name).collect();
         let strangers: Vec<String> = answer.drifts.into_iter().filter_map(adoptable).collect();
-        Some(beginnings(&strangers, &ours).into_iter().collect())
+        let strangers: Vec<&str> = strangers.iter().map(String::as_str).collect();
+        let beginnings = family::beginnings(&strangers, |name| ours.contains(name));
+        Some(beginnings.into_iter().filter(|name| !ours.contains(name)).collect())
     });
     names.into_iter().filter(|name| name.parse::<ServiceName>().is_ok()).collect()
 }
 
-/// Returns for each container how all those begin that go with it, in whole
-/// words: `blog` of `blog-app` and `blog-db`. What is called like a service of
-/// ours is nobody's beginning.
-fn beginnings(strangers: &[String], ours: &BTreeSet<String>) -> BTreeSet<String> {
-    let first = |name: &str| name.split('-').next().unwrap_or_default().to_owned();
-    let common = |name: &String| {
-        let alike = strangers.iter().filter(|other| first(other) == first(name));
-        let begins = |whole: &str, with: &str| {
-            whole.strip_prefix(with).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
-        };
-        let mut common = name.as_str();
-        for other in alike {
-            while !begins(other, common) {
-                common = common.rsplit_once('-').map_or("", |(shorter, _)| shorter);
-            }
-        }
-        common.to_owned()
-    };
-    let offered = |name: &String| {
-        let common = common(name);
-        if ours.contains(&common) { name.clone() } else { common }
-    };
-    strangers.iter().map(offered).filter(|name| !ours.contains(name)).collect()
-}
-
-/// Returns the name under which a container that drift tells of could be taken
-/// over; not what an earlier takeover has left.
+/// Returns the container that drift tells of, if it could be taken over; not
+/// what an earlier takeover has left.
 fn adoptable(drift: proto::Drift) -> Option<String> {
-    let name = drift.subject;
-    let is_one = drift.kind == "unknown_container" && !name.ends_with(BEFORE);
-    // What podman's generator calls a container that has no name.
-    is_one.then(|| name.strip_prefix("systemd-").unwrap_or(&name).to_owned())
+    let is_one = drift.kind == "unknown_container" && !drift.subject.ends_with(BEFORE);
+    is_one.then_some(drift.subject)
 }
 
 /// Asks the nodes what they have.
@@ -363,24 +339,8 @@ mod tests {
             })
         };
         assert_eq!(name("unknown_container", "web").as_deref(), Some("web"));
-        assert_eq!(name("unknown_container", "systemd-web").as_deref(), Some("web"));
         assert_eq!(name("unknown_container", "web-before-mcp"), None);
         assert_eq!(name("file_changed", "web"), None);
-    }
-
-    #[test]
-    fn what_can_be_taken_over_is_offered_once_by_how_it_begins() {
-        let offered = |strangers: &[&str], ours: &[&str]| {
-            let strangers: Vec<String> = strangers.iter().map(ToString::to_string).collect();
-            let ours = ours.iter().map(ToString::to_string).collect();
-            beginnings(&strangers, &ours).into_iter().collect::<Vec<_>>()
-        };
-        assert_eq!(offered(&["web", "web-db", "webmail"], &[]), ["web", "webmail"]);
-        assert_eq!(offered(&["my-blog-app", "my-blog-db"], &[]), ["my-blog"]);
-        assert_eq!(offered(&["my-blog-app", "my-blog-db", "my-x"], &[]), ["my"]);
-        assert_eq!(offered(&["alone-1"], &[]), ["alone-1"]);
-        assert_eq!(offered(&["web-a", "web-b"], &["web"]), ["web-a", "web-b"]);
-        assert_eq!(offered(&["web"], &["web"]), [""; 0]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Validated names: every name that reaches a file, a unit or a command line
 //! has one of these types, so nothing downstream checks it again.
 
+pub mod family;
 pub mod image;
 pub mod label;
 pub mod sha256;

@@ -119,7 +119,13 @@ fn what_a_persons_own_units_run_is_no_drift() {
     });
     let subjects: Vec<&Value> = stray.iter().map(|drift| &drift["subject"]).collect();
     assert_eq!(subjects, ["systemd-stray"], "{stray:?}");
-    let script = "podman rm -f -t 0 systemd-stray
+    // What begins alike is taken over together.
+    node.as_mcp("podman run -d --name stray-db localhost/lab/web:v1", "").ok();
+    until("both are one takeover", || {
+        let mends: Vec<Value> = node.drifts().iter().map(|drift| drift["mend"].clone()).collect();
+        (mends == ["mcp adopt stray", "mcp adopt stray"]).then_some(())
+    });
+    let script = "podman rm -f -t 0 systemd-stray stray-db
         systemctl --user stop plain named
         rm ~/.config/containers/systemd/plain.container ~/.config/containers/systemd/named.container
         systemctl --user daemon-reload";

@@ -10,7 +10,7 @@ use super::{Engine, EngineError};
 use crate::agent::monitor::drift::{self, Drift, FileDrift};
 use crate::agent::plan::{self, FileChangeKind};
 use crate::deployment::Container;
-use crate::names::UnitName;
+use crate::names::{BEFORE, UnitName, family};
 use crate::podman::containers::{self, Stored};
 use crate::podman::images;
 use crate::quadlet::{Place, render};
@@ -106,7 +106,8 @@ impl Engine {
         let ours = |name: &str| {
             deployments.iter().any(|d| {
                 d.containers.iter().any(|c| c.name.is_one_off(name))
-                    || (is_of(d.service.as_str(), name) && self.lately(&d.service).is_some())
+                    || (family::is_of(d.service.as_str(), name)
+                        && self.lately(&d.service).is_some())
             })
         };
         strangers.retain(|c| !ours(&c.name));
@@ -114,7 +115,16 @@ impl Engine {
             let held = self.held_by_units(strangers.iter().map(|c| c.name.as_str())).await;
             strangers.retain(|c| !held.contains(&c.name));
         }
-        strangers.iter().map(|c| drift::of_container(&c.name, &c.image)).collect()
+        let names: Vec<&str> =
+            strangers.iter().map(|c| c.name.as_str()).filter(|n| !n.ends_with(BEFORE)).collect();
+        let services = |name: &str| deployments.iter().any(|d| d.service.as_str() == name);
+        let beginnings = family::beginnings(&names, services);
+        let beginnings: BTreeMap<&str, &String> = names.into_iter().zip(&beginnings).collect();
+        let beginning = |name: &str| beginnings.get(name).map(|beginning| beginning.as_str());
+        strangers
+            .iter()
+            .map(|c| drift::of_container(&c.name, &c.image, beginning(&c.name)))
+            .collect()
     }
 
     /// Drops the containers that are called as a component's: on most nodes
@@ -152,15 +162,9 @@ impl Engine {
 
 /// Returns the units that may run a container, by its name.
 fn holders(container: &str) -> impl Iterator<Item = UnitName> {
-    let by_default = container.strip_prefix("systemd-");
-    std::iter::once(container)
-        .chain(by_default)
+    BTreeSet::from([container, family::plain(container)])
+        .into_iter()
         .map(|name| UnitName::from_systemd(format!("{name}.service")))
-}
-
-/// Tells whether a container's name begins as those of a service do.
-fn is_of(service: &str, name: &str) -> bool {
-    name.strip_prefix(service).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 fn units(status: &ServiceStatus) -> Vec<UnitName> {

@@ -2,7 +2,7 @@
 //! for `mcp status`, for events and for healing.
 
 use super::seen::ComponentState;
-use crate::names::{BEFORE, ServiceName};
+use crate::names::ServiceName;
 
 /// A kind of difference (`docs/events.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -301,15 +301,13 @@ pub fn of_boot_link(service: &str, wanted: bool) -> Drift {
     }
 }
 
-/// Returns what a container means that belongs to no service.
-pub fn of_container(name: &str, image: &str) -> Drift {
-    let plain = name.strip_prefix("systemd-").unwrap_or(name);
-    let (reason, mend) = if name.ends_with(BEFORE) {
-        (format!("the container {name} is what ran before mcp adopt"), format!("podman rm {name}"))
-    } else {
+/// Returns what a container means that belongs to no service: it begins as all
+/// do that go with it, unless it was left by a takeover.
+pub fn of_container(name: &str, image: &str, beginning: Option<&str>) -> Drift {
+    let (reason, mend) = if let Some(beginning) = beginning {
         // Somebody may need it: what removes it is not for a tired person to
         // paste.
-        let mend = match plain.parse::<ServiceName>() {
+        let mend = match beginning.parse::<ServiceName>() {
             Ok(service) => format!("mcp adopt {service}"),
             Err(_) => format!("podman inspect {name}"),
         };
@@ -317,6 +315,8 @@ pub fn of_container(name: &str, image: &str) -> Drift {
             "the container {name} ({image}) belongs to no service; adopt it, or remove it with podman"
         );
         (reason, mend)
+    } else {
+        (format!("the container {name} is what ran before mcp adopt"), format!("podman rm {name}"))
     };
     Drift { kind: DriftKind::UnknownContainer, subject: name.to_owned(), reason, mend }
 }
@@ -415,7 +415,7 @@ mod tests {
             of_unread("shop.service"),
             of_stopped_with("shop", "shop-api.service", "shop/db", "stopped"),
             of_boot_link("shop", true),
-            of_container("stray", "busybox"),
+            of_container("stray", "busybox", Some("stray")),
             of_image("shop", "localhost/shop:1", "9e9e", "1a1a"),
         ];
         assert!(all.iter().all(|drift| drift.mend.contains(' ') && !drift.reason.ends_with('.')));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::agent::engine::{Engine, EngineError};
 use crate::deployment::Image;
 use crate::import::containers::{Inspected, InspectedImage, Live, LiveUnit};
-use crate::names::{BEFORE, ServiceName, UnitName};
+use crate::names::{BEFORE, ServiceName, UnitName, family};
 use crate::podman::{created, inspect, predecessor};
 use crate::quadlet::{command_line, unit_file};
 use crate::systemd::ActiveState;
@@ -145,9 +145,7 @@ impl Engine {
 
 /// Tells whether a container's name is the service's, or begins with it.
 fn is_part(service: &ServiceName, name: &str) -> bool {
-    let plain = name.strip_prefix("systemd-").unwrap_or(name);
-    let rest = plain.strip_prefix(service.as_str());
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-')) && !name.ends_with(BEFORE)
+    family::is_of(service.as_str(), name) && !name.ends_with(BEFORE)
 }
 
 fn in_a_pod(container: &Inspected) -> Option<String> {
