@@ -105,7 +105,7 @@ fn what_should_be_down_and_runs_is_drift_and_is_stopped() {
 #[test]
 fn what_a_persons_own_units_run_is_no_drift() {
     let node = machine();
-    let script = "cd ~/.config/containers/systemd
+    let script = "mkdir -p ~/.config/containers/systemd; cd ~/.config/containers/systemd
         printf '[Container]\nImage=localhost/lab/web:v1\n' >plain.container
         printf '[Container]\nImage=localhost/lab/web:v1\nContainerName=named\n' >named.container
         systemctl --user daemon-reload
