@@ -16,6 +16,7 @@ use crate::cli::environment::Environment;
 use crate::names::{BEFORE, ServiceName, family};
 use crate::rpc::agent_v1 as proto;
 use crate::rpc::client::AgentClient;
+use crate::transfer::TreePath;
 
 /// How long a node may take to be of use.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -111,7 +112,16 @@ fn matching(settings: &Settings, typed: &str) -> BTreeSet<String> {
         let components: Vec<String> = components.collect();
         if typed.contains('/') { components } else { vec![name] }
     });
-    here.into_iter().chain(there).filter(|name| name.starts_with(typed)).collect()
+    let all = here.into_iter().chain(there);
+    all.filter(|name| name.starts_with(typed) && is_plain(name.as_bytes())).collect()
+}
+
+/// Tells whether a word can be put into a command line as it is: shells do not
+/// quote what completes a word, and what comes from a node may be written by
+/// a container there.
+fn is_plain(word: &[u8]) -> bool {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+@%,=:".contains(c);
+    std::str::from_utf8(word).is_ok_and(|word| !word.starts_with('-') && word.chars().all(plain))
 }
 
 /// Completes paths below the data directory of the service that was typed
@@ -128,8 +138,8 @@ pub fn paths(command: &'static str, service_at: usize) -> ArgValueCompleter {
     })
 }
 
-/// Returns the paths on the nodes that begin as typed, one level further; a
-/// directory ends with a slash.
+/// Returns the paths on the nodes that begin as typed, one level further, and
+/// that no shell would take for something else; a directory ends with a slash.
 fn paths_below(settings: &Settings, service: &str, typed: &[u8]) -> BTreeSet<Vec<u8>> {
     let at = typed.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
     let (above, prefix) = typed.split_at(at);
@@ -148,7 +158,8 @@ fn paths_below(settings: &Settings, service: &str, typed: &[u8]) -> BTreeSet<Vec
         let end: &[u8] = if entry.directory { b"/" } else { b"" };
         [above, &entry.path, end].concat()
     };
-    names.into_iter().map(path).collect()
+    let is_one = |entry: &proto::FileEntry| TreePath::default().join(&entry.path).is_ok();
+    names.into_iter().filter(is_one).map(path).filter(|path| is_plain(path)).collect()
 }
 
 /// Leaves of the nodes the one that a command line chooses.
@@ -320,7 +331,8 @@ mod tests {
         };
         assert_eq!(paths(""), ["certs/", "conf.toml"]);
         assert_eq!(paths("ce"), ["certs/"]);
-        assert_eq!(paths("certs/"), ["certs/a b.pem", "certs/b.pem"]);
+        // A blank, and what a shell would run.
+        assert_eq!(paths("certs/"), ["certs/b.pem"]);
         assert_eq!(paths("certs/b"), ["certs/b.pem"]);
         assert_eq!(paths("/etc/"), [""; 0]);
         assert_eq!(paths("/"), [""; 0]);

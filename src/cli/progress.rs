@@ -204,8 +204,9 @@ pub fn end(context: &Context<'_>, view: &OperationView) -> Exit {
     if view.succeeded() {
         return Exit::Done;
     }
-    if let Some(failure) = view.failures.iter().find(|failure| !failure.component.is_empty()) {
-        ui.hint(&format!("mcp explain {}/{}", view.service, failure.component));
+    // Not the component: what was taken back may not have it.
+    if !view.failures.is_empty() {
+        ui.hint(&format!("mcp explain {}", view.service));
     }
     Exit::Shown(ErrorKind::Failed)
 }

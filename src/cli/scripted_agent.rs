@@ -146,7 +146,11 @@ impl AgentService for Scripted {
         };
         let mut names = match request.path.as_slice() {
             b"" => vec![entry("certs", true), entry("conf.toml", false)],
-            b"certs" => vec![entry("a b.pem", false), entry("b.pem", false)],
+            b"certs" => {
+                ["a b.pem", "b.pem", "x$(touch${IFS}PWNED);y", "*", "..", "sub/b", "b\u{1b}[31m"]
+                    .map(|name| entry(name, false))
+                    .to_vec()
+            }
             _ => return Err(Status::failed_precondition("there is no such directory")),
         };
         names.retain(|entry| entry.path.starts_with(&request.prefix));

@@ -365,7 +365,7 @@ fn refusals_and_failures_have_their_exit_codes() {
       It did not become ready.
       its last lines:
       | boom ^[[31m
-    hint: mcp explain mcq/mcq
+    hint: mcp explain mcq
     -- 1
     ");
     insta::assert_snapshot!(home.run("start mcq -n rift"), @r"

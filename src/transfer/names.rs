@@ -18,8 +18,11 @@ pub enum Kind {
     Directory,
 }
 
-/// Returns the names in a directory below another that can be sent, sorted;
-/// no link is followed, and no more than `most` are looked at.
+/// The most names that are returned: some directories have millions.
+pub const MOST_NAMES: usize = 1000;
+
+/// Returns the names in a directory below another that begin so and can be
+/// sent, sorted, [`MOST_NAMES`] at most; no link is followed.
 ///
 /// # Errors
 ///
@@ -27,16 +30,19 @@ pub enum Kind {
 pub fn names(
     root: &OwnedFd,
     path: &TreePath,
-    most: usize,
+    prefix: &[u8],
 ) -> Result<Vec<(Vec<u8>, Kind)>, TransferError> {
     let directory =
         tree::open_below(root.as_fd(), path).map_err(TransferError::at("read", path))?;
     let entries = Dir::read_from(&directory).map_err(TransferError::at("read", path))?;
     let mut found = Vec::new();
-    for entry in entries.take(most) {
+    for entry in entries {
         let entry = entry.map_err(TransferError::at("read", path))?;
         let name = entry.file_name().to_bytes();
-        let is_one = path.join(name).is_ok() && !name.starts_with(PART);
+        let is_one = name.starts_with(prefix) && path.join(name).is_ok() && !name.starts_with(PART);
+        if !is_one {
+            continue;
+        }
         // What is gone by now is not there.
         let Ok(Some(stat)) = tree::look(directory.as_fd(), name) else { continue };
         let kind = match tree::file_type(&stat) {
@@ -49,8 +55,9 @@ pub fn names(
             | FileType::BlockDevice
             | FileType::Unknown => continue,
         };
-        if is_one {
-            found.push((name.to_owned(), kind));
+        found.push((name.to_owned(), kind));
+        if found.len() == MOST_NAMES {
+            break;
         }
     }
     found.sort();
@@ -75,20 +82,26 @@ mod tests {
         symlink("..", dir.path().join("data/up")).unwrap();
         symlink("sub", dir.path().join("data/within")).unwrap();
         let root = open_directory(&dir.path().join("data")).unwrap();
-        let listed = |path: &str, most| {
+        let listed = |path: &str, prefix: &str| {
             let path = TreePath::parse(path.as_bytes()).unwrap();
-            let names = names(&root, &path, most).ok()?;
+            let names = names(&root, &path, prefix.as_bytes()).ok()?;
             let shown = |(name, kind): (Vec<u8>, Kind)| {
                 let end = if kind == Kind::Directory { "/" } else { "" };
                 format!("{}{end}", String::from_utf8(name).unwrap())
             };
             Some(names.into_iter().map(shown).collect::<Vec<_>>())
         };
-        assert_eq!(listed("", 100).unwrap(), ["a", "b", "sub/"]);
-        assert_eq!(listed("sub", 100).unwrap(), ["deep/", "x"]);
-        assert!(listed("", 3).unwrap().len() <= 3);
+        assert_eq!(listed("", "").unwrap(), ["a", "b", "sub/"]);
+        assert_eq!(listed("", "s").unwrap(), ["sub/"]);
+        assert_eq!(listed("sub", "").unwrap(), ["deep/", "x"]);
+        for number in 0..MOST_NAMES + 5 {
+            let path = dir.path().join(format!("data/sub/deep/{number}"));
+            atomic_file::write(&path, b"", 0o600).unwrap();
+        }
+        assert_eq!(listed("sub/deep", "").unwrap().len(), MOST_NAMES);
+        assert_eq!(listed("sub/deep", "1004").unwrap(), ["1004"]);
         for bad in ["a", "up", "within", "none"] {
-            assert_eq!(listed(bad, 100), None, "{bad}");
+            assert_eq!(listed(bad, ""), None, "{bad}");
         }
     }
 }

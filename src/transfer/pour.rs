@@ -104,16 +104,27 @@ impl<W: Write> Terminal<W> {
     }
 }
 
+/// Returns how much of a text can be shown before the rest of it is known: not
+/// half of a character, nor of the end of a line.
+fn whole_characters(text: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(Err(error)) = text.get(at..).map(std::str::from_utf8) {
+        at += error.valid_up_to();
+        match error.error_len() {
+            Some(bad) => at += bad,
+            None => return at,
+        }
+    }
+    text.len() - usize::from(text.ends_with(b"\r"))
+}
+
 impl<W: Write> Write for Terminal<W> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         if bytes.contains(&0) {
             return Err(ErrorKind::InvalidData.into());
         }
         self.rest.extend_from_slice(bytes);
-        let whole = match std::str::from_utf8(&self.rest) {
-            Err(error) if error.error_len().is_none() => error.valid_up_to(),
-            Ok(_) | Err(_) => self.rest.len(),
-        };
+        let whole = whole_characters(&self.rest);
         let text: Vec<u8> = self.rest.drain(..whole).collect();
         let text = String::from_utf8_lossy(&text).replace("\r\n", "\n");
         self.to.write_all(visible_lines(&text).as_bytes())?;

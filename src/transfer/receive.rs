@@ -31,6 +31,8 @@ pub struct Receiving {
     pub alone: Option<TreePath>,
     /// Who gets what is written; none: whoever writes.
     pub owner: Option<(u32, u32)>,
+    /// Whether a file that is there keeps its mode.
+    pub keep_modes: bool,
 }
 
 /// Receives files and directories up to [`Frame::Done`], and answers with
@@ -155,8 +157,12 @@ impl Receiver<'_> {
             return Err(TransferError::IsDirectory { path });
         };
         let directory = self.enter(&above)?;
-        let target = Target { directory, name, file, owner: self.to.owner };
+        let (owner, mode) = (self.to.owner, file.mode & PERMISSIONS);
+        let mut target = Target { directory, name, file, owner, mode };
         let there = target.there()?;
+        if let Some(there) = there.as_ref().filter(|_| self.to.keep_modes) {
+            target.mode = there.stat.st_mode & PERMISSIONS;
+        }
         let mut part = target.part()?;
         match target.fill(&mut part, there.as_ref(), wire) {
             Ok(Filled::Same) => {
@@ -215,6 +221,8 @@ struct Target<'a> {
     name: &'a [u8],
     file: &'a Incoming,
     owner: Option<Owner>,
+    /// The permission bits that it gets.
+    mode: u32,
 }
 
 impl Target<'_> {
@@ -434,7 +442,7 @@ impl Target<'_> {
     /// it had others.
     fn dress(&self, there: Option<&There>) -> Result<bool, TransferError> {
         let Some(There { handle, stat }) = there else { return Ok(false) };
-        let mode = self.file.mode & PERMISSIONS;
+        let mode = self.mode;
         let has_owner = self.owner.is_none_or(|owner| owner == (stat.st_uid, stat.st_gid));
         if has_owner && stat.st_mode & 0o7777 == mode {
             return Ok(false);
@@ -450,7 +458,7 @@ impl Target<'_> {
     fn finish(&self, part: &File) -> Result<(), TransferError> {
         let failed = self.failed("write");
         tree::give(part, self.owner).map_err(&failed)?;
-        fs::fchmod(part, Mode::from_raw_mode(self.file.mode & PERMISSIONS)).map_err(&failed)?;
+        fs::fchmod(part, Mode::from_raw_mode(self.mode)).map_err(&failed)?;
         fs::fsync(part).map_err(&failed)?;
         fs::renameat(&self.directory, self.part_name(), &self.directory, self.name).map_err(&failed)
     }

@@ -60,22 +60,17 @@ impl Source {
         Self::new(handle, shown)
     }
 
-    /// Keeps what a stream holds, in a file without a name in `directory`: how
-    /// much it is must be known before it is sent.
+    /// Keeps what a stream holds, in a file without a name in `$TMPDIR` that
+    /// nobody else may read: how much it is must be known before it is sent.
     ///
     /// # Errors
     ///
     /// The stream cannot be read, or the file cannot be written.
-    pub fn kept(mut stream: impl std::io::Read, directory: &Path) -> Result<Self, TransferError> {
-        let shown = directory.display().to_string();
-        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        // As a shell makes a file: less what the umask says.
-        let handle = fs::open(directory, flags, fs::Mode::from_raw_mode(0o666))
-            .map_err(TransferError::at("make a file in", &shown))?;
-        let mut file = File::from(handle);
-        std::io::copy(&mut stream, &mut file)
-            .and_then(|_| file.rewind())
-            .map_err(TransferError::io("keep standard input in", &shown))?;
+    pub fn kept(mut stream: impl std::io::Read) -> Result<Self, TransferError> {
+        let directory = std::env::temp_dir().display().to_string();
+        let failed = || TransferError::io("keep standard input in", &directory);
+        let mut file = tempfile::tempfile().map_err(failed())?;
+        std::io::copy(&mut stream, &mut file).and_then(|_| file.rewind()).map_err(failed())?;
         Self::new(file.into(), "standard input".to_owned())
     }
 

@@ -143,14 +143,18 @@ impl Engine {
     /// one whose Quadlet file gives no name (`podman-systemd.unit(5)`,
     /// `ContainerName=`): somebody has made it, and means it.
     async fn held_by_units<'a>(&self, names: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
-        let of_units: BTreeMap<UnitName, &str> =
-            names.flat_map(|name| holders(name).map(move |unit| (unit, name))).collect();
+        let mut of_units: BTreeMap<UnitName, Vec<&str>> = BTreeMap::new();
+        for name in names {
+            holders(name).for_each(|unit| of_units.entry(unit).or_default().push(name));
+        }
         let units: Vec<UnitName> = of_units.keys().cloned().collect();
         match self.manager().listed(&units).await {
             Ok(listed) => listed
                 .into_iter()
                 .filter(|u| u.load == LoadState::Loaded && u.is_up())
-                .filter_map(|u| of_units.get(&u.name).map(|name| (*name).to_owned()))
+                .filter_map(|u| of_units.get(&u.name))
+                .flatten()
+                .map(|name| (*name).to_owned())
                 .collect(),
             Err(error) => {
                 tracing::debug!(error = %Chain(&error), "which units hold containers is not known");

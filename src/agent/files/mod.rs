@@ -36,13 +36,16 @@ pub struct DataDirs {
     own: Vec<PathBuf>,
     /// One for each transfer that may begin.
     pub turns: Arc<Semaphore>,
+    /// One for each look at names: whoever types a path keeps no file waiting.
+    pub listings: Arc<Semaphore>,
 }
 
 impl DataDirs {
     /// Takes what the configuration says.
     pub fn new(settings: &Settings) -> Self {
         let own = vec![settings.state_dir.clone(), settings.database.clone()];
-        Self { dir: settings.files_dir.clone(), own, turns: Arc::new(Semaphore::new(TRANSFERS)) }
+        let turns = || Arc::new(Semaphore::new(TRANSFERS));
+        Self { dir: settings.files_dir.clone(), own, turns: turns(), listings: turns() }
     }
 
     /// Returns the directory that holds them all.
@@ -69,6 +72,7 @@ mod tests {
             dir: "/srv".into(),
             own: vec!["/srv/mcp".into(), "/srv/data/mcp.db".into()],
             turns: Arc::new(Semaphore::new(1)),
+            listings: Arc::new(Semaphore::new(1)),
         };
         let of = |name: &str| dirs.of(&name.parse().unwrap());
         assert_eq!(of("mcq"), Some("/srv/mcq".into()));

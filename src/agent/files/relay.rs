@@ -68,7 +68,7 @@ impl Worker {
     ///
     /// The worker cannot read it, or cannot be understood.
     pub async fn names(self, begin: pb::FilesBegin) -> Result<Vec<pb::FileEntry>, Status> {
-        let Self { child: _child, mut input, mut output, words: _words, _turn } = self;
+        let Self { child: _child, mut input, mut output, words, _turn } = self;
         let frame = pb::FileFrame { frame: Some(Wire::Begin(begin)) };
         // The worker's own end says why it has ended.
         drop(input.write_all(&framed(&frame)).await);
@@ -80,7 +80,8 @@ impl Worker {
                 Some(Wire::Failed(failed)) => {
                     return Err(Status::new(Code::from_i32(failed.code), failed.message));
                 }
-                Some(_) | None => return Err(Status::internal("the names cannot be read")),
+                Some(_) => return Err(Status::internal("the names cannot be read")),
+                None => return Err(unreached(&read_all(words).await)),
             }
         }
     }
@@ -126,18 +127,21 @@ impl Worker {
                 drop(child.wait().await);
                 return;
             }
-            (None, Ok(false)) => {
-                let text = text.trim();
-                let why = if text.is_empty() { "it ended without a word" } else { text };
-                let why: String = why.chars().filter(|c| !c.is_control()).collect();
-                Status::failed_precondition(format!(
-                    "the files cannot be reached in the user's namespaces: {why}"
-                ))
-            }
+            (None, Ok(false)) => unreached(&text),
         };
         // A caller that has gone needs no answer.
         drop(refused.send(Err(status)).await);
     }
+}
+
+/// Says why a worker has said nothing, by what podman did.
+fn unreached(text: &str) -> Status {
+    let text = text.trim();
+    let why = if text.is_empty() { "it ended without a word" } else { text };
+    let why: String = why.chars().filter(|c| !c.is_control()).collect();
+    Status::failed_precondition(format!(
+        "the files cannot be reached in the user's namespaces: {why}"
+    ))
 }
 
 /// Carries what the caller sends to the worker; its end is the worker's.

@@ -25,9 +25,6 @@ use crate::transfer::{
 /// The longest frame, in bytes: one chunk of content, and its name.
 pub(super) const LONGEST: usize = 1024 * 1024;
 
-/// Names of one directory that are looked at: some directories have millions.
-const MOST_NAMES: usize = 10_000;
-
 /// Says why there was no transfer.
 #[derive(Debug, thiserror::Error)]
 enum WorkerError {
@@ -84,7 +81,7 @@ fn serve<R: Read, W: Write>(args: &FilesArgs, pipes: &mut Pipes<R, W>) -> Result
     };
     let path = TreePath::parse(&begin.path).map_err(TransferError::from)?;
     if args.end == End::List {
-        for (name, kind) in transfer::names(&data_directory(args)?, &path, MOST_NAMES)? {
+        for (name, kind) in transfer::names(&data_directory(args)?, &path, &begin.prefix)? {
             let directory = kind == Kind::Directory;
             let entry = pb::FileEntry { path: name, directory, ..pb::FileEntry::default() };
             pipes.put(Wire::Entry(entry)).map_err(TransferError::from)?;
@@ -100,7 +97,8 @@ fn serve<R: Read, W: Write>(args: &FilesArgs, pipes: &mut Pipes<R, W>) -> Result
     let root = data_directory(args)?;
     let ids = in_user_namespace(seen, args.userns.as_deref(), args.own());
     pipes.start(seen, notes)?;
-    let to = Receiving { root, base: path, alone: None, owner: Some((ids.user, ids.group)) };
+    let owner = Some((ids.user, ids.group));
+    let to = Receiving { root, base: path, alone: None, owner, keep_modes: begin.keep_modes };
     transfer::receive(&to, pipes)?;
     Ok(())
 }

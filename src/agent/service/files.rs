@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -21,8 +21,6 @@ use crate::transfer::{TreePath, UserText};
 
 /// Frames that wait for a slow reader.
 const QUEUE: usize = 4;
-/// Names that one answer has at most.
-const MOST_NAMES: usize = 1000;
 /// How long a caller may take to say what it wants.
 const BEGIN: Duration = Duration::from_secs(30);
 
@@ -56,12 +54,11 @@ impl Agent {
     ) -> Result<Response<pb::ListFilesResponse>, Status> {
         let note = subject(&request, "", "");
         let pb::ListFilesRequest { service, path, prefix } = request.into_inner();
-        let begin = pb::FilesBegin { service, path, ..pb::FilesBegin::default() };
+        let begin = pb::FilesBegin { service, path, prefix, ..pb::FilesBegin::default() };
         let wanted = self.located(begin, &note)?;
         let args = self.worker(End::List, &wanted, OwnerSource::default());
-        let mut names = self.start_worker(&args).await?.names(wanted.begin).await?;
-        names.retain(|entry| entry.path.starts_with(&prefix));
-        names.truncate(MOST_NAMES);
+        let turn = turn(&self.data_dirs.listings)?;
+        let names = self.start_worker(&args, turn).await?.names(wanted.begin).await?;
         Ok(Response::new(pb::ListFilesResponse { names }))
     }
 
@@ -146,7 +143,8 @@ impl Agent {
         (wanted, components): (Wanted, Vec<String>),
         caller: Streaming<pb::FileFrame>,
     ) -> Transfer {
-        let worker = self.start_worker(&args).await?;
+        let turn = turn(&self.data_dirs.turns)?;
+        let worker = self.start_worker(&args, turn).await?;
         let (answers, frames) = mpsc::channel(QUEUE);
         let path = wanted.path.display().to_string();
         let known = Known { path, components };
@@ -154,21 +152,24 @@ impl Agent {
         Ok(Response::new(Box::pin(ReceiverStream::new(frames))))
     }
 
-    async fn start_worker(&self, args: &FilesArgs) -> Result<Worker, Status> {
-        let turn = self.turn()?;
+    async fn start_worker(
+        &self,
+        args: &FilesArgs,
+        turn: OwnedSemaphorePermit,
+    ) -> Result<Worker, Status> {
         // The first podman that needs it would make it with our view of the
         // file system.
         self.engine.hold_pause_process().await.map_err(|e| status(&e))?;
         Worker::start(args, turn)
             .map_err(|error| Status::failed_precondition(format!("podman cannot be run: {error}")))
     }
+}
 
-    fn turn(&self) -> Result<OwnedSemaphorePermit, Status> {
-        let turns = Arc::clone(&self.data_dirs.turns);
-        turns.try_acquire_owned().map_err(|_| {
-            Status::resource_exhausted("too many transfers are under way on this node; try later")
-        })
-    }
+/// Takes one of the turns that there are.
+fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Status> {
+    Arc::clone(turns).try_acquire_owned().map_err(|_| {
+        Status::resource_exhausted("too many transfers are under way on this node; try later")
+    })
 }
 
 /// Reads the definition of a service that is not deployed.

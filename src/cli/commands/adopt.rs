@@ -97,6 +97,10 @@ pub async fn run(context: &Context<'_>, args: &AdoptArgs) -> Result<Exit, CliErr
         local::write(&path, view.definition.as_bytes(), local::PRIVATE)?;
         context.ui.status(&format!("its definition is {}", path.display()));
     }
+    if exit == progress::INTERRUPTED && !is_there {
+        let name = &args.service;
+        context.ui.hint(&format!("mcp service export {name}    # its definition, once it is done"));
+    }
     Ok(exit)
 }
 

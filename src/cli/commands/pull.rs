@@ -73,7 +73,7 @@ pub async fn run(context: &Context<'_>, args: &PullArgs) -> Result<Exit, CliErro
         directory.join(std::ffi::OsStr::from_bytes(path.as_bytes())).display().to_string()
     };
     let (whole, of_file) = (here(&name), alone.as_ref().map(here));
-    let to = Receiving { root, base: name, alone, owner: None };
+    let to = Receiving { root, base: name, alone, owner: None, keep_modes: false };
     let work = move |link: &mut transfer::Link| receive(&to, link);
     let (node, (summary, told)) = pulled(context, args, &path, work).await?;
     // A directory that was not there was made.

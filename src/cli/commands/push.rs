@@ -62,20 +62,23 @@ struct NoName(PathBuf);
 /// The file cannot be read, the node refuses it, or the connection breaks.
 pub async fn run(context: &Context<'_>, args: &PushArgs) -> Result<Exit, CliError> {
     let path = path(args)?;
-    let source = if is_stdin(args) {
-        Source::kept(std::io::stdin(), &std::env::temp_dir())
-    } else {
-        Source::named(&args.source)
-    };
-    let source = source.map_err(transfer::failure)?;
+    let named = if is_stdin(args) { None } else { Some(Source::named(&args.source)) };
+    let named = named.transpose().map_err(transfer::failure)?;
     let settings = context.settings()?;
     let mut target = context.service(&settings, &args.service.service, &args.node.node).await?;
+    // Not before it is known where it goes: nobody can give it twice.
+    let source = match named {
+        Some(source) => source,
+        None => Source::kept(std::io::stdin()).map_err(transfer::failure)?,
+    };
     let begin = proto::FilesBegin {
         service: args.service.service.to_string(),
         component: args.service.wire_component(),
         path: path.as_bytes().to_vec(),
         owner: args.owner.clone().unwrap_or_default(),
         definition: target.local.as_ref().map(|local| local.text.clone()).unwrap_or_default(),
+        keep_modes: is_stdin(args),
+        ..Default::default()
     };
     let node = target.node.name.clone();
     let work = move |link: &mut transfer::Link| {

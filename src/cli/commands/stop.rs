@@ -41,9 +41,14 @@ pub async fn run(context: &Context<'_>, args: &StopArgs) -> Result<Exit, CliErro
     let answer = target.client.stop(request).await.map_err(|s| status::error(node, &s))?;
     let followed = (node, &args.service);
     let view = progress::shown(context, followed, answer.into_inner()).await?;
+    let Some(view) = view else {
+        let again = format!("mcp stop {}    # again, so that its definition says so", args.service);
+        context.ui.hint(&again);
+        return Ok(progress::INTERRUPTED);
+    };
     // What was never there is not to come as stopped one day.
-    if view.as_ref().is_none_or(|view| view.succeeded() && view.generation.is_some()) {
+    if view.succeeded() && view.generation.is_some() {
         target.set_active(context, false)?;
     }
-    Ok(view.map_or(progress::INTERRUPTED, |view| progress::end(context, &view)))
+    Ok(progress::end(context, &view))
 }
