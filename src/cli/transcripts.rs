@@ -112,7 +112,7 @@ fn what_is_explained_says_what_to_type() {
     // A node that is down, and what can be done without an agent.
     insta::assert_snapshot!(home.run("explain other"), @r"
     other on rift: not deployed
-      It was never deployed here.
+      It may be on svc, which did not answer. It was never deployed here.
     --
     error: cannot talk to node svc: no agent answers at ~/svc.sock: No such file or directory (os error 2)
     hint: systemctl status mcp-agent

@@ -173,6 +173,9 @@ pub struct UnitState {
     pub job: Option<String>,
     /// When it came into its active state; `None` if never since boot.
     pub since: Option<SystemTime>,
+    /// When one that comes up last moved on its way: with `RestartMode=direct`
+    /// (`systemd.service(5)`) it is on it from its first start on.
+    pub moved: Option<SystemTime>,
     /// The number of this run, 32 hexadecimal digits; `None` when it is down.
     pub invocation_id: Option<String>,
     /// Automatic restarts of a service since its last start by hand; 0 when
@@ -327,6 +330,7 @@ async fn state(connection: &Connection, row: UnitRow) -> zbus::Result<UnitState>
     // A unit that runs has not ended, and for one that is down all is well.
     let failing = !matches!(active, ActiveState::Active | ActiveState::Inactive);
     let down = active == ActiveState::Inactive && load == LoadState::Loaded;
+    let moved = bus.get_if::<u64>(active == ActiveState::Activating, UNIT, "StateChangeTimestamp");
     let left = try_join(
         bus.get_if::<u64>(down && service, UNIT, "ActiveExitTimestampMonotonic"),
         bus.get_if::<u64>(down && service, SERVICE, "ExecMainExitTimestampMonotonic"),
@@ -351,6 +355,7 @@ async fn state(connection: &Connection, row: UnitRow) -> zbus::Result<UnitState>
         sub,
         job,
         since: since.and_then(time),
+        moved: moved.await?.and_then(time),
         invocation_id: invocation.and_then(|id| hexadecimal(&id)),
         restarts: restarts.unwrap_or_default(),
         main_pid: main_pid.filter(|pid| *pid != 0),
@@ -454,6 +459,7 @@ mod tests {
                 sub: sub.to_owned(),
                 job: None,
                 since: None,
+                moved: None,
                 invocation_id: None,
                 restarts,
                 main_pid: None,

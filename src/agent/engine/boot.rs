@@ -400,6 +400,7 @@ mod tests {
             sub: String::new(),
             job: job.map(str::to_owned),
             since: Some(now - Duration::from_secs(ago)),
+            moved: None,
             invocation_id: None,
             restarts: 0,
             main_pid: None,

@@ -221,6 +221,7 @@ mod tests {
             sub: "running".to_owned(),
             job: None,
             since: None,
+            moved: None,
             invocation_id: Some(run.to_owned()),
             restarts: 0,
             main_pid: None,

@@ -7,6 +7,7 @@ use super::{Engine, EngineError};
 use crate::agent::explain::undeployed::{self, Past, What};
 use crate::agent::explain::{Evidence, Journal};
 use crate::agent::gate::now_ms;
+use crate::definition::suggest;
 use crate::deployment::Deployment;
 use crate::names::{Generation, ServiceName, UnitName};
 use crate::registry::EventQuery;
@@ -22,11 +23,10 @@ impl Engine {
         &self,
         service: &ServiceName,
     ) -> Result<ExplainedService, EngineError> {
-        let all: Vec<ServiceName> = self.all().iter().map(|a| a.row.name.clone()).collect();
-        let like =
-            |name: &&ServiceName| strsim::damerau_levenshtein(name.as_str(), service.as_str()) <= 2;
+        let all = self.all();
         let past = self.latest_of(service).await?;
-        let near = all.iter().find(like);
+        let near = suggest::closest(service.as_str(), all.iter().map(|a| a.row.name.as_str()));
+        let near = all.iter().map(|a| &a.row.name).find(|name| Some(name.as_str()) == near);
         let explanation = undeployed::explain(service, past.as_ref(), near, &self.owner());
         Ok(ExplainedService {
             service: service.clone(),

@@ -187,7 +187,7 @@ impl Engine {
             state,
             invocation: unit.invocation_id,
             result: unit.ended.map(|e| e.result).filter(|r| r != "success"),
-            since: unit.since,
+            since: unit.moved.or(unit.since),
             restarts: unit.restarts.saturating_add(condition.restarts),
             condition,
             sub: unit.sub,

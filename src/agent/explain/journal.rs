@@ -114,6 +114,19 @@ impl Journal {
         Some(if code == "exited" { End::Exited(number) } else { End::Killed(number) })
     }
 
+    /// Tells whether a check ended the start of the run that failed. One that
+    /// waits for a container which ends by itself ends with it, and systemd may
+    /// hear of the two in either order.
+    pub fn is_check_failed(&self) -> bool {
+        let at = |text: &str| {
+            let says = |said: &Said| said.speaker == Speaker::Systemd && said.text.contains(text);
+            self.failed.iter().position(says)
+        };
+        let Some(check) = at("Control process exited, code=exited") else { return false };
+        let is_first = at("Main process exited").is_none_or(|main| check < main);
+        is_first && self.podman(&["the main process has ended"]).is_none()
+    }
+
     /// Returns systemd's word for how the run failed.
     pub fn result(&self) -> Option<&str> {
         self.systemd(&[FAILED])?.split('\'').nth(1)
@@ -138,6 +151,25 @@ mod tests {
             text: (*text).to_owned(),
         };
         Journal::of(lines.iter().map(said).collect())
+    }
+
+    #[test]
+    fn a_check_that_ends_with_its_container_has_not_failed() {
+        use Speaker::{Podman, Systemd};
+        let begins = (Systemd, "Starting a.service - a...");
+        let control = (Systemd, "a.service: Control process exited, code=exited, status=1/FAILURE");
+        let main =
+            (Systemd, "a.service: Main process exited, code=exited, status=3/NOTIMPLEMENTED");
+        let fails = (Systemd, "a.service: Failed with result 'exit-code'.");
+        let probe =
+            (Podman, "error: http://127.0.0.1:1/ cannot become ready: the main process has ended");
+        let stopped = (Systemd, "a.service: Control process exited, code=killed, status=15/TERM");
+        assert!(journal(&[begins, control, main, fails]).is_check_failed());
+        assert!(journal(&[begins, control, fails]).is_check_failed());
+        assert!(!journal(&[begins, main, control, fails]).is_check_failed());
+        assert!(!journal(&[begins, control, main, probe, fails]).is_check_failed());
+        assert!(!journal(&[begins, stopped, main, fails]).is_check_failed());
+        assert!(!journal(&[begins, main, fails]).is_check_failed());
     }
 
     #[test]

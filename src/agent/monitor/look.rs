@@ -218,7 +218,7 @@ impl Monitor {
         let (service, component) = (tracked.service.clone(), tracked.component.clone());
         // What systemd has not seen yet happens now.
         let seen = component_state(state) == now.state;
-        let since = if seen { state.since } else { Some(SystemTime::now()) };
+        let since = if seen { state.moved.or(state.since) } else { Some(SystemTime::now()) };
         let operation = self.tools.engine.at_it(&service, since);
         let verdict = if let Some(operation) = operation {
             if let Some(transitions) = self.flaps.begin_anew(unit) {

@@ -213,13 +213,24 @@ impl ExplainView {
         }));
     }
 
-    /// Leaves out nodes that do not have what others have.
+    /// Leaves out nodes that do not have what others have. Where a node has not
+    /// answered, that one may have it: nobody is told to deploy it elsewhere.
     pub fn drop_absent(&mut self) {
         // What is deployed for the first time just now is there as well.
         let is_there =
             |service: &ServiceView| service.generation.is_some() || !service.components.is_empty();
         if self.services.iter().any(is_there) {
             self.services.retain(is_there);
+            return;
+        }
+        let silent: Vec<&str> = self.problems.iter().map(|p| p.node.as_str()).collect();
+        if silent.is_empty() {
+            return;
+        }
+        let doubt = format!("It may be on {}, which did not answer. ", silent.join(", "));
+        for note in self.services.iter_mut().flat_map(|service| &mut service.notes) {
+            note.reason.insert_str(0, &doubt);
+            note.mend.retain(|command| !command.starts_with("mcp deploy"));
         }
     }
 
@@ -462,6 +473,38 @@ mod tests {
         view.add("svc", proto::ExplainResponse { services: vec![absent], node: None });
         view.drop_absent();
         assert_eq!(view.services.len(), 1);
+    }
+
+    #[test]
+    fn what_a_silent_node_may_have_is_not_to_be_deployed_elsewhere() {
+        let note = proto::Explanation {
+            reason: "It was never deployed here.".into(),
+            mend: vec!["mcp list".into(), "mcp deploy shop".into()],
+            ..component(proto::FindingLevel::Failed, "")
+        };
+        let absent = proto::ExplainedService {
+            service: "shop".into(),
+            notes: vec![note],
+            ..Default::default()
+        };
+        let problem = NodeProblem {
+            node: "rift".into(),
+            address: "100.64.0.1:9444".into(),
+            kind: "unreachable",
+            message: "timed out".into(),
+        };
+        let told = |problems| {
+            let mut view = ExplainView { problems, ..ExplainView::default() };
+            let services = vec![absent.clone()];
+            view.add("svc", proto::ExplainResponse { services, node: None });
+            view.drop_absent();
+            let note = view.services.remove(0).notes.remove(0);
+            (note.reason, note.mend)
+        };
+        assert_eq!(told(Vec::new()).1, ["mcp list", "mcp deploy shop"]);
+        let (reason, mend) = told(vec![problem]);
+        assert_eq!(reason, "It may be on rift, which did not answer. It was never deployed here.");
+        assert_eq!(mend, ["mcp list"]);
     }
 
     #[test]

@@ -11,8 +11,7 @@ pub fn not_ready(evidence: &Evidence) -> Option<Explanation> {
     let checked = match &evidence.container.readiness {
         Readiness::Started | Readiness::Ended { .. } => return None,
         Readiness::Command { .. } | Readiness::Probe { .. } => {
-            evidence.journal.systemd(&["Control process exited"]).is_some()
-                || evidence.result() == "timeout"
+            evidence.journal.is_check_failed() || evidence.result() == "timeout"
         }
     };
     if !checked {
@@ -20,11 +19,19 @@ pub fn not_ready(evidence: &Evidence) -> Option<Explanation> {
     }
     let said = probe_said(&evidence.journal.failed);
     let last = evidence.journal.last_words().map(str::to_owned);
-    let window = i64::try_from(evidence.container.start_timeout().as_millis()).unwrap_or(i64::MAX);
+    let follows = match evidence.state {
+        ComponentState::Restarting | ComponentState::Starting => "stops it and tries again",
+        ComponentState::Running => "stopped it. It was started again, and runs for now",
+        ComponentState::Stopping
+        | ComponentState::Stopped
+        | ComponentState::Failed
+        | ComponentState::Done
+        | ComponentState::Missing => "stopped it",
+    };
     let reason = format!(
-        "It starts, but {} did not succeed in time (it has {}), so systemd stops it and tries again.",
+        "It starts, but {} did not succeed in time (it has {}), so systemd {follows}.",
         check(evidence),
-        span(window)
+        span(window(evidence))
     );
     Some(
         Explanation::failed(Cause::NotReady, reason)
@@ -39,7 +46,7 @@ pub fn starting(evidence: &Evidence) -> Option<Explanation> {
     if evidence.state != ComponentState::Starting || evidence.is_troubled() {
         return None;
     }
-    let window = i64::try_from(evidence.container.start_timeout().as_millis()).unwrap_or(i64::MAX);
+    let window = window(evidence);
     let begun = evidence.unit.started_ms.map(|at| evidence.now_ms.saturating_sub(at));
     let begun = begun.map(|ms| format!(" {} ago", span(ms))).unwrap_or_default();
     let reason = match evidence.container.readiness {
@@ -78,6 +85,16 @@ pub fn unhealthy(evidence: &Evidence) -> Option<Explanation> {
             .mend(by_hand(evidence))
             .mend(evidence.restart()),
     )
+}
+
+/// Returns how long it has to become ready, or to end, in milliseconds: for
+/// what has a check that check's own time, which is less than the unit's.
+fn window(evidence: &Evidence) -> i64 {
+    let window = match &evidence.container.readiness {
+        Readiness::Started | Readiness::Ended { .. } => evidence.container.start_timeout(),
+        Readiness::Command { timing, .. } | Readiness::Probe { timing, .. } => timing.window(),
+    };
+    i64::try_from(window.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Names the check.
