@@ -124,6 +124,29 @@ $S start --no-block port path dropin limit gone chain-front
 "#;
 
 #[test]
+fn a_crash_under_a_check_from_the_node_is_told_as_the_crash_that_it_is() {
+    let node = machine();
+    let script = "[ -e /data/ok ] || { echo no licence; exit 3; }; exec /bin/app";
+    let definition = web(
+        "licence",
+        &format!(
+            "entrypoint = [\"/bin/sh\", \"-c\"]\ncmd = ['{script}']\nvolumes = [\"/srv/mcp/licence:/data\"]\n{SICK}"
+        ),
+    );
+    node.as_mcp("mkdir -p /srv/mcp/licence; touch /srv/mcp/licence/ok", "").ok();
+    node.deploy(&definition).ok();
+    node.as_mcp("rm /srv/mcp/licence/ok", "").ok();
+    node.kill_container("licence");
+    let told = explained(&node, "licence/licence", "exit_code");
+    let text = told.to_string();
+    assert!(text.contains("exit code 3") && text.contains("no licence"), "{text}");
+    // It does not come up, and no check has had its time.
+    assert!(!text.contains("in time"), "{text}");
+    node.as_mcp("touch /srv/mcp/licence/ok", "").ok();
+    is_well(&node, "licence");
+}
+
+#[test]
 fn a_node_broken_in_many_ways_is_explained_and_what_is_said_mends_it() {
     let node = machine();
     node.spoil();
