@@ -144,6 +144,12 @@ async fn add(context: &Context<'_>, args: &AddArgs) -> Result<Exit, CliError> {
     let edited = edit::add_node(&text, &node).map_err(CliError::usage)?;
     changed(context, &args.name, &edited)?;
     context.ui.hint(&format!("mcp login -n {}", args.name));
+    if let Some(socket) = settings.unnamed_socket().filter(|socket| socket.exists()) {
+        context.ui.warning(&format!(
+            "the agent of this machine was asked as long as no node was known, and is not any more; to go on, give it a table of its own in the config: [[nodes]] name = \"local\", socket = \"{}\"",
+            socket.display()
+        ));
+    }
     Ok(Exit::Done)
 }
 

@@ -142,6 +142,16 @@ impl Settings {
         node.token_path.clone().unwrap_or_else(|| self.token_path.clone())
     }
 
+    /// Returns the socket of this machine's agent that is asked because the
+    /// file names no node.
+    pub fn unnamed_socket(&self) -> Option<&Path> {
+        let local = self.nodes.first().filter(|_| self.nothing_configured)?;
+        match &local.address {
+            Address::Socket(socket) => Some(socket),
+            Address::Tls { .. } => None,
+        }
+    }
+
     fn at(self, path: PathBuf) -> Self {
         Self { path, ..self }
     }
@@ -294,6 +304,7 @@ mod tests {
         let environment = Environment { home: Some(home.path().into()), ..Environment::default() };
         let settings = load(&environment, None).unwrap();
         assert!(settings.nothing_configured);
+        assert!(settings.unnamed_socket().is_some());
         assert_eq!(settings.nodes[0].address, Address::Socket("/run/mcp/agent.sock".into()));
         assert_eq!(settings.services_dir, home.path().join(".config/mcp/services"));
         assert_eq!(settings.token_path, home.path().join(".config/mcp/token"));
