@@ -21,7 +21,7 @@ use crate::rpc::client::AgentClient;
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The kinds of events; those of a newer agent can be typed all the same.
-pub const EVENT_KINDS: [&str; 25] = [
+pub const EVENT_KINDS: [&str; 26] = [
     "started",
     "stopped",
     "failed",
@@ -36,6 +36,7 @@ pub const EVENT_KINDS: [&str; 25] = [
     "flapping_ended",
     "deployed",
     "rolled_back",
+    "given_up",
     "deploy_failed",
     "undeployed",
     "released",

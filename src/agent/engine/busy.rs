@@ -172,7 +172,8 @@ impl Engine {
         look: impl FnOnce() -> T,
     ) -> (T, BTreeMap<ServiceName, Operation>) {
         let busy = self.busy();
-        let operations = busy.iter().map(|(service, under_way)| (service.clone(), under_way.told()));
+        let operations =
+            busy.iter().map(|(service, under_way)| (service.clone(), under_way.told()));
         (look(), operations.collect())
     }
 
@@ -212,3 +213,7 @@ impl Drop for Busy {
         inner.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
+
+#[cfg(test)]
+#[path = "busy_tests.rs"]
+mod tests;

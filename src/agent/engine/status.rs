@@ -101,6 +101,22 @@ impl Engine {
         self.status_of(wanted, &operations).await
     }
 
+    /// As [`Self::status`]; a service that is being deployed for the first
+    /// time is looked at as it is to be.
+    ///
+    /// # Errors
+    ///
+    /// The service is not deployed, or systemd does not answer.
+    pub async fn status_as_known(
+        &self,
+        service: Option<&ServiceName>,
+    ) -> Result<Vec<ServiceStatus>, EngineError> {
+        let in_force = self.status(service).await;
+        let Err(EngineError::NotDeployed { .. }) = in_force else { return in_force };
+        let coming = self.status_on_its_way(service).await?;
+        if coming.is_empty() { in_force } else { Ok(coming) }
+    }
+
     fn wanted(&self, service: Option<&ServiceName>) -> Vec<Arc<Accepted>> {
         let coming = self.inner.coming.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut all: BTreeMap<ServiceName, Arc<Accepted>> =
