@@ -66,8 +66,8 @@ async fn two_stops_of_a_deploy_and_one_of_them_waits_for_nobody() {
         Err(EngineError::Busy { gives_way: true, .. })
     ));
 
-    let unheard = Progress::unheard();
-    let stop = || engine.take_over(&shop(), lifecycle::STOP, &unheard);
+    let (service, unheard) = (shop(), Progress::unheard());
+    let stop = || engine.take_over(&service, lifecycle::STOP, &unheard);
     let (one, other) = tokio::join!(stop(), stop());
     assert!(deploy.await.unwrap());
     // The one that came first has it, and does not give way to the other.
@@ -132,8 +132,8 @@ async fn what_makes_an_operation_give_way_is_nothing_to_the_next() {
 async fn a_stop_says_that_a_deploy_is_not_undone_and_is_kept_in_mind() {
     let dir = tempfile::tempdir().unwrap();
     let engine = engine(dir.path()).await;
-    let unheard = Progress::unheard();
-    let stop = || engine.stop(&shop(), "kyle", &unheard);
+    let (service, unheard) = (shop(), Progress::unheard());
+    let stop = || engine.stop(&service, "kyle", &unheard);
     assert!(matches!(stop().await, Err(EngineError::NotDeployed { .. })));
     let row = NewOperation {
         service: shop(),
