@@ -22,7 +22,7 @@ use crate::transfer::TreePath;
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The kinds of events; those of a newer agent can be typed all the same.
-pub const EVENT_KINDS: [&str; 25] = [
+pub const EVENT_KINDS: [&str; 26] = [
     "started",
     "stopped",
     "failed",
@@ -37,6 +37,7 @@ pub const EVENT_KINDS: [&str; 25] = [
     "flapping_ended",
     "deployed",
     "rolled_back",
+    "given_up",
     "deploy_failed",
     "undeployed",
     "released",

@@ -4,15 +4,17 @@ use crate::definitions::{LONE, PAIR, PAIR_UNITS, with, with_component};
 use crate::fixture::{Machine, lab_command, machine};
 use crate::wait::until;
 
-const REGISTRY: &str = "registry.lab:5002";
+/// An image registry that hands out tokens.
+pub const REGISTRY: &str = "registry.lab:5002";
 
-fn log_in(node: &Machine, name: &str, password: &str) -> i32 {
+/// Logs the user of the agent in there.
+pub fn log_in(node: &Machine, name: &str, password: &str) -> i32 {
     let command = format!("podman login -u {name} --password-stdin {REGISTRY}");
     node.as_mcp(&command, password).code
 }
 
 /// Forgets what was pulled or logged into.
-fn forget(node: &Machine) {
+pub fn forget(node: &Machine) {
     node.as_mcp(
         "podman logout --all >/dev/null
         for i in $(podman images -q --filter 'reference=registry.lab:5002/lab/*' | sort -u); do

@@ -32,8 +32,20 @@ const ENDS: [&str; 4] = [lifecycle::STOP, undeploy::UNDEPLOY, undeploy::PURGE, r
 pub(super) struct UnderWay {
     operation: &'static str,
     since_ms: i64,
-    /// Cancelled when it is to give way to a stop.
-    gives_way: CancellationToken,
+    /// Cancelled when it is to give way to a stop; none: it does not.
+    gives_way: Option<CancellationToken>,
+}
+
+impl UnderWay {
+    /// Returns what there is to know of it.
+    fn told(&self) -> Operation {
+        Operation {
+            word: self.operation,
+            starts: !ENDS.contains(&self.operation),
+            gives_way: self.gives_way.is_some(),
+            since_ms: self.since_ms,
+        }
+    }
 }
 
 /// A service taken for one operation; free again when dropped.
@@ -54,16 +66,24 @@ impl Engine {
         service: &ServiceName,
         operation: &'static str,
     ) -> Result<Busy, EngineError> {
+        self.try_take(service, operation).map_err(|(other, gives_way)| EngineError::Busy {
+            service: service.clone(),
+            operation: other,
+            gives_way: gives_way.is_some(),
+        })
+    }
+
+    /// Takes a service, or returns what has it, with what makes that give way.
+    fn try_take(
+        &self,
+        service: &ServiceName,
+        operation: &'static str,
+    ) -> Result<Busy, (&'static str, Option<CancellationToken>)> {
         let mut busy = self.busy();
-        if let Some(UnderWay { operation: other, .. }) = busy.get(service) {
-            let gives_way = GIVES_WAY.contains(other);
-            return Err(EngineError::Busy {
-                service: service.clone(),
-                operation: other,
-                gives_way,
-            });
+        if let Some(other) = busy.get(service) {
+            return Err((other.operation, other.gives_way.clone()));
         }
-        let gives_way = CancellationToken::new();
+        let gives_way = GIVES_WAY.contains(&operation).then(CancellationToken::new);
         let under_way = UnderWay { operation, since_ms: now_ms(), gives_way };
         busy.insert(service.clone(), under_way);
         Ok(Busy { engine: self.clone(), service: service.clone() })
@@ -82,24 +102,28 @@ impl Engine {
         let mut from = None;
         let mut step: Option<Step<'_>> = None;
         loop {
-            match self.take(service, operation) {
+            let (other, gives_way) = match self.try_take(service, operation) {
                 Ok(busy) => {
                     if let Some(step) = step {
                         step.done().await;
                     }
                     return Ok((busy, from));
                 }
-                Err(EngineError::Busy { operation: other, gives_way: true, .. }) => {
-                    if from != Some(other) {
-                        step =
-                            Some(progress.step("give up", format!("{other} of {service}")).await);
-                    }
-                    from = Some(other);
-                    if let Some(under_way) = self.busy().get(service) {
-                        under_way.gives_way.cancel();
-                    }
+                Err(refused) => refused,
+            };
+            let Some(gives_way) = gives_way else {
+                if let Some(step) = step {
+                    step.failed(format!("a {other} of {service} came in between")).await;
                 }
-                Err(error) => return Err(error),
+                let service = service.clone();
+                return Err(EngineError::Busy { service, operation: other, gives_way: false });
+            };
+            gives_way.cancel();
+            if from.replace(other) != Some(other) {
+                if let Some(step) = step.take() {
+                    step.done().await;
+                }
+                step = Some(progress.step("give up", format!("{other} of {service}")).await);
             }
             // The sender is the engine's own, and outlives this.
             drop(changes.changed().await);
@@ -108,7 +132,9 @@ impl Engine {
 
     /// Tells whether what is under way on a service is to give way.
     pub(super) fn gives_way(&self, service: &ServiceName) -> bool {
-        self.busy().get(service).is_some_and(|under_way| under_way.gives_way.is_cancelled())
+        let busy = self.busy();
+        let gives_way = busy.get(service).and_then(|under_way| under_way.gives_way.as_ref());
+        gives_way.is_some_and(CancellationToken::is_cancelled)
     }
 
     /// Waits for something that may be left at any moment, unless what is
@@ -123,7 +149,7 @@ impl Engine {
         waiting: impl Future<Output = Result<T, EngineError>>,
     ) -> Result<T, EngineError> {
         let found = self.busy().get(service).map(|u| (u.operation, u.gives_way.clone()));
-        let Some((operation, gives_way)) = found else { return waiting.await };
+        let Some((operation, Some(gives_way))) = found else { return waiting.await };
         tokio::select! {
             biased;
             () = gives_way.cancelled() => {
@@ -139,14 +165,16 @@ impl Engine {
         self.busy().get(service).map(|under_way| under_way.operation)
     }
 
-    /// Returns what there is to know of it.
-    pub(super) fn operation(&self, service: &ServiceName) -> Option<Operation> {
-        self.busy().get(service).map(|UnderWay { operation, since_ms, gives_way: _ }| Operation {
-            word: operation,
-            starts: !ENDS.contains(operation),
-            gives_way: GIVES_WAY.contains(operation),
-            since_ms: *since_ms,
-        })
+    /// Looks at something and at what is under way, by service, as both are at
+    /// one moment: what a deploy brings goes with its operation.
+    pub(super) fn with_operations<T>(
+        &self,
+        look: impl FnOnce() -> T,
+    ) -> (T, BTreeMap<ServiceName, Operation>) {
+        let busy = self.busy();
+        let operations =
+            busy.iter().map(|(service, under_way)| (service.clone(), under_way.told()));
+        (look(), operations.collect())
     }
 
     /// Returns an operation that is under way, on whatever service.
@@ -185,3 +213,7 @@ impl Drop for Busy {
         inner.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
+
+#[cfg(test)]
+#[path = "busy_tests.rs"]
+mod tests;

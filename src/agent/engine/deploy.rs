@@ -255,17 +255,21 @@ impl Engine {
         let outcome = self.settle_adoption(outcome, &progress).await;
         tracing::info!(service = %deploy.service, generation = %outcome.generation, outcome = ?outcome.kind, "deploy ended: {}", outcome.message);
         drop(busy);
-        self.record_outcome(&outcome, &deploy.by).await;
+        self.record_outcome(&outcome, &deploy).await;
         progress.tell(Event::Outcome(outcome)).await;
     }
 
     /// Records how a deploy ended.
-    async fn record_outcome(&self, outcome: &Outcome, by: &str) {
+    async fn record_outcome(&self, outcome: &Outcome, deploy: &Deploy) {
+        let by = &deploy.by;
         let (generation, service) = (outcome.generation, outcome.service.as_str());
         let why = outcome.failures.first().map_or(&outcome.message, |f| &f.explanation);
         let (kind, reason) = match outcome.kind {
             OutcomeKind::Done | OutcomeKind::Unchanged => {
                 (EventKind::Deployed, format!("generation {generation}, by {by}"))
+            }
+            OutcomeKind::RolledBack if deploy.cut_off == Some(Cut::Stop) => {
+                (EventKind::GivenUp, Cut::Stop.reason().to_owned())
             }
             OutcomeKind::RolledBack => {
                 (EventKind::RolledBack, format!("{}: {why}", outcome.message))

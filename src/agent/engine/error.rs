@@ -149,6 +149,16 @@ pub enum EngineError {
         /// What was under way.
         operation: &'static str,
     },
+    /// What was under way could be neither finished nor undone yet.
+    #[error(
+        "the {operation} of {service} could be neither finished nor undone yet; the agent goes on trying, and stops the service then; its journal says what keeps it: repeat mcp stop {service}"
+    )]
+    NotUndone {
+        /// The service.
+        service: ServiceName,
+        /// What it is.
+        operation: String,
+    },
     /// The service was deployed by somebody else in between.
     #[error("{service} was changed while this was being planned; look at it and try again")]
     Overtaken {

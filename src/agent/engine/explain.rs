@@ -76,12 +76,12 @@ impl Engine {
         service: Option<&ServiceName>,
         component: Option<&ComponentName>,
     ) -> Result<Vec<ExplainedService>, EngineError> {
-        let wanted = self.wanted(service);
-        if let (Some(service), []) = (service, wanted.as_slice()) {
+        let statuses = self.status_on_its_way(service).await?;
+        if let (Some(service), []) = (service, statuses.as_slice()) {
             return Ok(vec![self.explain_absent(service).await?]);
         }
         let mut found = Vec::new();
-        for mut status in self.status_of(wanted).await? {
+        for mut status in statuses {
             let known = status.components.iter().map(|c| c.container.spec.name.to_string());
             let known: Vec<String> = known.collect();
             if status.operation.is_none() {
@@ -148,7 +148,7 @@ impl Engine {
     ) -> Result<Evidence, EngineError> {
         let container = component.container.clone();
         let unit = container.name.unit();
-        let operation = self.operation(&status.accepted.row.name);
+        let operation = status.operation;
         let diagnoses = self.manager().diagnoses(std::slice::from_ref(&unit)).await?;
         let service = status.accepted.row.name.clone();
         let quiet = !component.desired

@@ -184,12 +184,14 @@ impl Engine {
         Ok(lost)
     }
 
-    /// Has the names of a deployment's images mean what is wished for.
+    /// Has the names of a deployment's images mean what is wished for, as far
+    /// as the images are there.
     pub(super) async fn name_images(
         &self,
         deployment: &Deployment,
         wish: &ImageWish,
     ) -> Result<(), EngineError> {
+        let mut named = Ok(());
         for (container, image, way) in self.ways(deployment, wish).await? {
             match way {
                 Way::IsThere => {}
@@ -198,7 +200,7 @@ impl Engine {
                     podman::tag_image(&image.id, &container.image).await?;
                 }
                 Way::Pull(_) => {
-                    return Err(EngineError::ImageGone {
+                    named = Err(EngineError::ImageGone {
                         component: container.spec.name.clone(),
                         image: container.image.clone(),
                         id: image.id.clone(),
@@ -206,7 +208,7 @@ impl Engine {
                 }
             }
         }
-        Ok(())
+        named
     }
 
     /// Returns the other services' containers whose next start a wish would

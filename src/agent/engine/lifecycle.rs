@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::accepted::container_units;
 use super::boot::Boots;
-use super::{Accepted, Engine, EngineError, now_ms};
+use super::{Accepted, Busy, Engine, EngineError, now_ms};
 use crate::agent::plan;
 use crate::agent::progress::{Event, Failure, Outcome, OutcomeKind, Progress};
 use crate::deployment::{Container, Deployment};
@@ -32,7 +32,25 @@ impl Engine {
         by: &str,
         progress: &Progress,
     ) -> Result<(), EngineError> {
-        let (_busy, given_up) = self.take_over(service, STOP, progress).await?;
+        let (busy, given_up) = self.take_over(service, STOP, progress).await?;
+        self.stop_taken(&busy, given_up, by, progress).await
+    }
+
+    /// Stops a service that is taken for that, if need be from an operation
+    /// that has given way.
+    pub(super) async fn stop_taken(
+        &self,
+        Busy { service, .. }: &Busy,
+        given_up: Option<&'static str>,
+        by: &str,
+        progress: &Progress,
+    ) -> Result<(), EngineError> {
+        let unfinished = self.registry().unfinished_operations().await?;
+        if let Some(row) = unfinished.into_iter().find(|row| row.service == *service) {
+            self.check_settled(service)?;
+            self.stop_when_undone(service, by);
+            return Err(EngineError::NotUndone { service: row.service, operation: row.kind });
+        }
         let accepted = match (self.accepted(service), given_up) {
             (Ok(accepted), _) => accepted,
             (Err(EngineError::NotDeployed { .. }), Some(operation)) => {
@@ -230,7 +248,7 @@ impl Engine {
     ) -> Result<Vec<String>, EngineError> {
         let listed = self.manager().listed(&container_units(deployment)).await?;
         let up: BTreeSet<UnitName> =
-            listed.into_iter().filter(ListedUnit::is_up).map(|unit| unit.name).collect();
+            listed.into_iter().filter(runs_or_waits).map(|unit| unit.name).collect();
         let effects = plan::stops(deployment, &up);
         self.leave_targets(&deployment.service).await?;
         let held: Vec<&Container> = deployment.containers.iter().collect();
@@ -287,6 +305,12 @@ impl Engine {
         }
         done
     }
+}
+
+/// Tells whether a unit is up, or will be: its start may wait for another, and
+/// would go on as soon as that is stopped.
+fn runs_or_waits(unit: &ListedUnit) -> bool {
+    unit.is_up() || unit.job.is_some()
 }
 
 /// Refuses a component that a deployment does not have.

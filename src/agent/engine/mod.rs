@@ -150,6 +150,8 @@ struct Inner {
     coming: Mutex<BTreeMap<ServiceName, Deployment>>,
     /// What was taken back last, by service.
     taken_back: Mutex<BTreeMap<ServiceName, Deployment>>,
+    /// Who asked to stop what could not be undone yet, by service.
+    stops: Mutex<BTreeMap<ServiceName, String>>,
     /// Held while podman's record of a service is written.
     records: tokio::sync::Mutex<()>,
     /// Whether the registry knew no service when it was opened.
@@ -191,6 +193,7 @@ impl Engine {
             reload_owed: AtomicBool::new(true),
             coming: Mutex::new(BTreeMap::new()),
             taken_back: Mutex::new(BTreeMap::new()),
+            stops: Mutex::new(BTreeMap::new()),
             records: tokio::sync::Mutex::new(()),
             was_empty: accepted.is_empty(),
             stuck: Notify::new(),

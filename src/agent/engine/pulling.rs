@@ -9,7 +9,7 @@ use super::images::ImageWish;
 use super::{Engine, EngineError, failure};
 use crate::agent::progress::{Failure, Progress};
 use crate::deployment::{Container, Deployment, Images};
-use crate::names::{ComponentName, ImageRef, UnitName};
+use crate::names::{ComponentName, ImageRef, ServiceName, UnitName};
 use crate::podman;
 use crate::quadlet::{Place, UnitSet};
 use crate::systemd::{ActiveState, JobMode};
@@ -105,14 +105,7 @@ impl Engine {
             beside.files.extend(files);
             self.install(&beside, None, Boots::Before).await?;
         }
-        let pulls = Box::pin(self.start_pulls(wanted, progress));
-        let pulls = self.unless_given_up(&deploy.service, pulls).await;
-        if let Err(EngineError::GaveWay { .. }) = pulls {
-            for container in wanted {
-                self.stop_quietly(&container.name.image_unit()).await?;
-            }
-        }
-        pulls
+        self.start_pulls(&deploy.service, wanted, progress).await
     }
 
     /// Gets back the images of the generation that is to be in force again;
@@ -129,8 +122,9 @@ impl Engine {
             let mut beside = set.clone();
             beside.files.extend(image_files(&self.by_other_names(old, &lost)?));
             self.install(&beside, None, Boots::Before).await?;
-            let failures = self.start_pulls(&lost, progress).await?;
+            let pulled = self.start_pulls(&old.service, &lost, progress).await;
             self.install(set, None, Boots::Before).await?;
+            let failures = pulled?;
             if !failures.is_empty() {
                 return Ok(failures);
             }
@@ -157,8 +151,34 @@ impl Engine {
         Ok(self.toolchain()?.renderer.render(&other, "")?)
     }
 
-    /// Pulls the images of containers by their units, which systemd knows.
+    /// Pulls the images of containers by their units, which systemd knows,
+    /// unless somebody stops the service.
     pub(super) async fn start_pulls(
+        &self,
+        service: &ServiceName,
+        wanted: &[Container],
+        progress: &Progress,
+    ) -> Result<Vec<Failure>, EngineError> {
+        let pulls = Box::pin(self.pull_each(wanted, progress));
+        let pulled = self.unless_given_up(service, pulls).await;
+        if let Err(EngineError::GaveWay { .. }) = pulled {
+            self.stop_pulls(wanted.iter()).await?;
+        }
+        pulled
+    }
+
+    /// Ends the pulls that nobody waits for any more: they can take minutes.
+    pub(super) async fn stop_pulls(
+        &self,
+        containers: impl Iterator<Item = &Container>,
+    ) -> Result<(), EngineError> {
+        for container in containers {
+            self.stop_quietly(&container.name.image_unit()).await?;
+        }
+        Ok(())
+    }
+
+    async fn pull_each(
         &self,
         wanted: &[Container],
         progress: &Progress,

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 
 use super::boot::{Boots, PODMAN};
 use super::deploy::{self, Cut, Deploy};
@@ -14,6 +15,7 @@ use crate::agent::deploy_state::{DeployEvent, DeployState, Trial};
 use crate::agent::plan::ImageState;
 use crate::agent::progress::Progress;
 use crate::deployment::Container;
+use crate::names::ServiceName;
 use crate::quadlet::Place;
 use crate::quadlet::render::node_units;
 use crate::registry::OperationRow;
@@ -80,8 +82,36 @@ impl Engine {
                 tracing::error!(%service, operation = id, error = %Chain(&error), "the operation could not be finished");
                 self.leave_for_later();
             }
+            self.stop_as_asked(&service).await;
         }
         self.settle_adoptions().await;
+    }
+
+    /// Keeps it in mind that somebody stops a service whose operation could
+    /// not be undone. Mostly that is so because the disk takes nothing, so it
+    /// is not written down: an agent that ends before it is done brings the
+    /// service back as it was. Whoever stopped it knows that it is not.
+    pub(super) fn stop_when_undone(&self, service: &ServiceName, by: &str) {
+        self.stops().insert(service.clone(), by.to_owned());
+    }
+
+    fn stops(&self) -> MutexGuard<'_, BTreeMap<ServiceName, String>> {
+        self.inner.stops.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stops a service whose operation is settled, if somebody has asked for
+    /// it meanwhile.
+    async fn stop_as_asked(&self, service: &ServiceName) {
+        let Some(by) = self.stops().remove(service) else { return };
+        let stopped = match self.take(service, lifecycle::STOP) {
+            Ok(busy) => self.stop_taken(&busy, None, &by, &Progress::unheard()).await,
+            Err(error) => Err(error),
+        };
+        match stopped {
+            // Nothing of a first deploy is left.
+            Ok(()) | Err(EngineError::NotDeployed { .. }) => {}
+            Err(error) => tracing::error!(%service, error = %Chain(&error), "not stopped yet"),
+        }
     }
 
     async fn recover_one(&self, row: OperationRow, busy: Busy) -> Result<(), EngineError> {
@@ -165,6 +195,13 @@ impl Engine {
             changed: BTreeSet::new(),
         };
         self.after_a_reboot(&mut deploy).await?;
+        if self.stops().contains_key(&deploy.service) {
+            deploy.cut_off = Some(Cut::Stop);
+            let service = deploy.service.clone();
+            let given_up = Err(EngineError::GaveWay { service, operation: deploy::KIND });
+            self.finish_after(given_up, deploy, busy, progress).await;
+            return Ok(());
+        }
         if matches!(deploy.state, DeployState::Planned | DeployState::Pulling) {
             // Nothing that runs was touched: as if it had not been asked for.
             deploy.cut_off = Some(Cut::Early);

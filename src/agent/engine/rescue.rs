@@ -241,7 +241,7 @@ impl Engine {
                 wanted.push(container.clone());
             }
         }
-        self.start_pulls(&wanted, progress).await
+        self.start_pulls(&accepted.row.name, &wanted, progress).await
     }
 
     /// Starts what does not run of a service, in order; journalled, so that an

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::accepted::container_units;
 use super::boot::Boots;
 use super::deploy::{Cut, Deploy, lease_rows};
-use super::{Engine, EngineError, Reload, now_ms, sockets};
+use super::{Engine, EngineError, ImageWish, Reload, now_ms, sockets};
 use crate::agent::deploy_state::{DeployEvent, DeployState};
 use crate::agent::progress::{Failure, Outcome, OutcomeKind, Progress, Step};
 use crate::deployment::Container;
@@ -69,7 +69,14 @@ impl Engine {
         let step = rollback_step(deploy, progress).await;
         if self.gives_way(&deploy.service) {
             deploy.cut_off = Some(Cut::Stop);
-            self.stop_all(&deploy.new, progress).await?;
+        }
+        if deploy.cut_off == Some(Cut::Stop) {
+            // The files come back all the same. What only the new generation
+            // has is stopped once more below; the rest by whoever stops it.
+            let stopped = self.stop_all(&deploy.new, progress).await;
+            if let Err(why) = stopped.map_err(|error| Chain(&error).to_string()) {
+                progress.warn(why).await;
+            }
         }
         let touched = self.touched(deploy).await?;
         self.take_down_new(deploy).await?;
@@ -189,14 +196,27 @@ impl Engine {
 
     /// Has the names of images mean what the old generation ran. Where that
     /// cannot be, it comes back with what is there, and that is said.
-    async fn old_images_back(&self, deploy: &Deploy, progress: &Progress) {
+    async fn old_images_back(&self, deploy: &mut Deploy, progress: &Progress) {
         let Some((old, set)) = &deploy.old else { return };
-        match self.images_back((old, set), &deploy.old_images, progress).await {
-            Ok(failures) => {
-                for failure in failures {
-                    progress.warn(failure.explanation).await;
+        if deploy.cut_off != Some(Cut::Stop) {
+            match self.images_back((old, set), &deploy.old_images, progress).await {
+                Ok(failures) => {
+                    for failure in failures {
+                        progress.warn(failure.explanation).await;
+                    }
+                    return;
+                }
+                Err(EngineError::GaveWay { .. }) => deploy.cut_off = Some(Cut::Stop),
+                Err(error) => {
+                    let why = Chain(&error).to_string();
+                    return progress.warn(why).await;
                 }
             }
+        }
+        let wish = ImageWish::Exactly(deploy.old_images.clone());
+        match self.name_images(old, &wish).await {
+            // What is gone is pulled when the service is started.
+            Ok(()) | Err(EngineError::ImageGone { .. }) => {}
             Err(error) => {
                 let why = Chain(&error).to_string();
                 progress.warn(why).await;

@@ -8,6 +8,7 @@ use super::accepted::container_units;
 use super::checks::Condition;
 use super::one_off::OneOffStatus;
 use super::{Accepted, Engine, EngineError};
+use crate::agent::explain::Operation;
 use crate::agent::monitor::drift::{self, Drift, UnitFile};
 pub use crate::agent::monitor::seen::ComponentState;
 use crate::definition::service::Restart;
@@ -24,7 +25,7 @@ pub struct ServiceStatus {
     /// Its components.
     pub components: Vec<ComponentStatus>,
     /// What is under way.
-    pub operation: Option<&'static str>,
+    pub operation: Option<Operation>,
     /// How the service as a whole differs from what it should be.
     pub drift: Vec<Drift>,
 }
@@ -78,16 +79,45 @@ impl Engine {
         &self,
         service: Option<&ServiceName>,
     ) -> Result<Vec<ServiceStatus>, EngineError> {
-        let wanted = match service {
-            Some(name) => vec![self.accepted(name)?],
-            None => self.all(),
+        let look = || match service {
+            Some(name) => self.accepted(name).map(|accepted| vec![accepted]),
+            None => Ok(self.all()),
         };
-        self.status_of(wanted).await
+        let (wanted, operations) = self.with_operations(look);
+        self.status_of(wanted?, &operations).await
     }
 
-    /// Returns what is in force, or on its way: a deploy's new generation, so
+    /// Looks at what is in force, or on its way: a deploy's new generation, so
     /// that what it waits for can be told.
-    pub(super) fn wanted(&self, service: Option<&ServiceName>) -> Vec<Arc<Accepted>> {
+    ///
+    /// # Errors
+    ///
+    /// systemd does not answer.
+    pub async fn status_on_its_way(
+        &self,
+        service: Option<&ServiceName>,
+    ) -> Result<Vec<ServiceStatus>, EngineError> {
+        let (wanted, operations) = self.with_operations(|| self.wanted(service));
+        self.status_of(wanted, &operations).await
+    }
+
+    /// As [`Self::status`]; a service that is being deployed for the first
+    /// time is looked at as it is to be.
+    ///
+    /// # Errors
+    ///
+    /// The service is not deployed, or systemd does not answer.
+    pub async fn status_as_known(
+        &self,
+        service: Option<&ServiceName>,
+    ) -> Result<Vec<ServiceStatus>, EngineError> {
+        let in_force = self.status(service).await;
+        let Err(EngineError::NotDeployed { .. }) = in_force else { return in_force };
+        let coming = self.status_on_its_way(service).await?;
+        if coming.is_empty() { in_force } else { Ok(coming) }
+    }
+
+    fn wanted(&self, service: Option<&ServiceName>) -> Vec<Arc<Accepted>> {
         let coming = self.inner.coming.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut all: BTreeMap<ServiceName, Arc<Accepted>> =
             self.all().into_iter().map(|a| (a.row.name.clone(), a)).collect();
@@ -104,9 +134,10 @@ impl Engine {
     /// # Errors
     ///
     /// systemd does not answer.
-    pub(super) async fn status_of(
+    async fn status_of(
         &self,
         wanted: Vec<Arc<Accepted>>,
+        operations: &BTreeMap<ServiceName, Operation>,
     ) -> Result<Vec<ServiceStatus>, EngineError> {
         let units: Vec<_> = wanted.iter().flat_map(|a| container_units(&a.deployment)).collect();
         let timers = self.running_timers(&wanted).await?;
@@ -132,7 +163,7 @@ impl Engine {
                     .collect();
                 ServiceStatus {
                     components,
-                    operation: self.under_way(&accepted.row.name),
+                    operation: operations.get(&accepted.row.name).copied(),
                     drift: Vec::new(),
                     accepted,
                 }

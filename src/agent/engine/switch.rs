@@ -79,7 +79,8 @@ impl Engine {
         }
         let usual: Vec<u16> = container.forwards.iter().map(|f| f.behind).collect();
         let step = progress.step("drain", container.name.as_str()).await;
-        self.drain(container, &usual, deployment.deploy.drain, progress).await;
+        // Given up here, the stand-in serves, until all of it is stopped.
+        self.drain(deployment, container, &usual, progress).await?;
         step.done().await;
         let component = std::slice::from_ref(&container.spec.name);
         // Should it fail, the stand-in goes on serving.
@@ -212,7 +213,7 @@ impl Engine {
             step.done().await;
             let ports: Vec<u16> = targets.into_values().collect();
             let step = progress.step("drain", name.as_str()).await;
-            self.drain(container, &ports, deployment.deploy.drain, progress).await;
+            self.drain(deployment, container, &ports, progress).await?;
             step.done().await;
         }
         let step = progress.step("stop", name.as_str()).await;
@@ -329,8 +330,23 @@ impl Engine {
     }
 
     /// Waits until the forwarder carries nothing to some ports of the loopback
-    /// address any more, or the time for that is over.
+    /// address any more, or the time for that is over, or somebody stops the
+    /// service.
     async fn drain(
+        &self,
+        deployment: &Deployment,
+        container: &Container,
+        ports: &[u16],
+        progress: &Progress,
+    ) -> Result<(), EngineError> {
+        let drained = async {
+            self.drained(container, ports, deployment.deploy.drain, progress).await;
+            Ok(())
+        };
+        self.unless_given_up(&deployment.service, drained).await
+    }
+
+    async fn drained(
         &self,
         container: &Container,
         ports: &[u16],

@@ -15,6 +15,8 @@ pub enum What {
     Deployed,
     /// A deploy was taken back.
     RolledBack,
+    /// A deploy was given up for a stop.
+    GivenUp,
     /// A deploy failed, and was not taken back well.
     DeployFailed,
     /// It was taken off the node.
@@ -25,14 +27,21 @@ pub enum What {
 
 impl What {
     /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::Deployed, Self::RolledBack, Self::DeployFailed, Self::Undeployed, Self::Released];
+    pub const ALL: [Self; 6] = [
+        Self::Deployed,
+        Self::RolledBack,
+        Self::GivenUp,
+        Self::DeployFailed,
+        Self::Undeployed,
+        Self::Released,
+    ];
 
     /// Returns the kind of event that tells of it.
     pub fn event(self) -> EventKind {
         match self {
             Self::Deployed => EventKind::Deployed,
             Self::RolledBack => EventKind::RolledBack,
+            Self::GivenUp => EventKind::GivenUp,
             Self::DeployFailed => EventKind::DeployFailed,
             Self::Undeployed => EventKind::Undeployed,
             Self::Released => EventKind::Released,
@@ -107,6 +116,7 @@ pub fn explain(
 pub fn rolled_back(service: &ServiceName, past: &Past, owner: &Owner) -> Option<Explanation> {
     let (what, level) = match past.kind {
         What::RolledBack => ("was rolled back", Explanation::warning as fn(_, String) -> _),
+        What::GivenUp => ("was given up", Explanation::warning as fn(_, String) -> _),
         What::DeployFailed => ("failed", Explanation::failed as fn(_, String) -> _),
         What::Deployed | What::Undeployed | What::Released => return None,
     };
@@ -192,6 +202,16 @@ mod tests {
         let start = past(What::DeployFailed, "shop-api.service", &["Error: no such thing"]);
         let told = rolled_back(&service, &start, &owner()).unwrap();
         assert_eq!((told.level, told.evidence.as_str()), (Level::Failed, "Error: no such thing"));
+        let mut stopped = past(What::GivenUp, "", &[]);
+        stopped.reason = "somebody stopped the service before it was ready".to_owned();
+        let told = rolled_back(&service, &stopped, &owner()).unwrap();
+        assert_eq!(
+            (told.level, told.reason.as_str()),
+            (
+                Level::Warning,
+                "Its last deploy, 1 min 1 s ago, was given up: somebody stopped the service before it was ready."
+            )
+        );
         let fine = past(What::Deployed, "", &[]);
         assert_eq!(rolled_back(&service, &fine, &owner()), None);
     }

@@ -34,6 +34,8 @@ pub enum EventKind {
     Deployed,
     /// A deploy failed, and the generation before is in force again.
     RolledBack,
+    /// A deploy was given up, because somebody stopped the service.
+    GivenUp,
     /// A deploy failed, and what was before is not in force either.
     DeployFailed,
     /// A service was taken off the node.
@@ -90,7 +92,7 @@ pub enum Tone {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Started,
         Self::Stopped,
         Self::Failed,
@@ -105,6 +107,7 @@ impl EventKind {
         Self::FlappingEnded,
         Self::Deployed,
         Self::RolledBack,
+        Self::GivenUp,
         Self::DeployFailed,
         Self::Undeployed,
         Self::Released,
@@ -135,6 +138,7 @@ impl EventKind {
             Self::FlappingEnded => "flapping_ended",
             Self::Deployed => "deployed",
             Self::RolledBack => "rolled_back",
+            Self::GivenUp => "given_up",
             Self::DeployFailed => "deploy_failed",
             Self::Undeployed => "undeployed",
             Self::Released => "released",
@@ -159,6 +163,7 @@ impl EventKind {
             Self::Flapping | Self::FlappingEnded => Class::Flapping,
             Self::Deployed
             | Self::RolledBack
+            | Self::GivenUp
             | Self::DeployFailed
             | Self::Undeployed
             | Self::Released
@@ -195,6 +200,7 @@ impl EventKind {
             | Self::SystemdBack => Tone::Over,
             Self::Started
             | Self::Stopped
+            | Self::GivenUp
             | Self::Undeployed
             | Self::Released
             | Self::Reconciled

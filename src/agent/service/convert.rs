@@ -339,7 +339,7 @@ pub(super) fn service_status(status: ServiceStatus) -> pb::ServiceStatus {
         name: status.accepted.row.name.to_string(),
         active: status.accepted.row.active,
         generation: status.accepted.row.generation.0,
-        operation: status.operation.unwrap_or_default().to_owned(),
+        operation: status.operation.map_or("", |operation| operation.word).to_owned(),
         drifts: status.drift.into_iter().map(pb::Drift::from).collect(),
         components: status
             .components

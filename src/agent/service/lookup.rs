@@ -26,7 +26,8 @@ impl Agent {
     ) -> Result<pb::StatusResponse, Status> {
         let service =
             if request.service.is_empty() { None } else { Some(service_name(&request.service)?) };
-        let mut found = self.engine.status(service.as_ref()).await.map_err(|e| status(&e))?;
+        let mut found =
+            self.engine.status_as_known(service.as_ref()).await.map_err(|e| status(&e))?;
         if request.files {
             // Half-way through an operation files and registry differ by design.
             for service in found.iter_mut().filter(|s| s.operation.is_none()) {

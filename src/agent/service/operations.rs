@@ -48,10 +48,7 @@ impl Agent {
         let note = subject(request, &request.get_ref().service, &request.get_ref().component);
         let by = caller(request);
         let service = whole(request.get_ref(), STOP)?;
-        // What is being deployed for the first time can be stopped as well.
-        if self.engine.under_way(&service).is_none() {
-            self.engine.accepted(&service).map_err(|e| status(&e))?;
-        }
+        // What is not in force may be on its way, or not be undone yet.
         Ok(self.run(note, async move |engine: Engine, progress: Progress| {
             engine.stop(&service, &by, &progress).await
         }))

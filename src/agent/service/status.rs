@@ -34,6 +34,7 @@ pub(super) fn status(error: &EngineError) -> Status {
         EngineError::Ports(_) | EngineError::NoSparePort { .. } => Code::ResourceExhausted,
         EngineError::Busy { .. }
         | EngineError::GaveWay { .. }
+        | EngineError::NotUndone { .. }
         | EngineError::Unsettled { .. }
         | EngineError::Overtaken { .. } => Code::Aborted,
         EngineError::Systemd(_) => Code::Unavailable,
