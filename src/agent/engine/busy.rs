@@ -137,6 +137,19 @@ impl Engine {
         gives_way.is_some_and(CancellationToken::is_cancelled)
     }
 
+    /// Returns the operation that has a service's units stop, if one does or
+    /// did by then.
+    pub fn stopping(
+        &self,
+        service: &ServiceName,
+        since: Option<SystemTime>,
+    ) -> Option<&'static str> {
+        if self.gives_way(service) {
+            return Some(lifecycle::STOP);
+        }
+        self.at_it(service, since).filter(|operation| ENDS.contains(operation))
+    }
+
     /// Waits for something that may be left at any moment, unless what is
     /// under way on the service is to give way.
     ///
