@@ -41,7 +41,7 @@ impl UnderWay {
     fn told(&self) -> Operation {
         Operation {
             word: self.operation,
-            starts: !ENDS.contains(&self.operation),
+            starts: !Engine::ends(self.operation),
             gives_way: self.gives_way.is_some(),
             since_ms: self.since_ms,
         }
@@ -158,6 +158,11 @@ impl Engine {
             // The caller says that it may be left.
             done = waiting => done,
         }
+    }
+
+    /// Tells whether an operation is one that has nothing come up.
+    pub fn ends(operation: &'static str) -> bool {
+        ENDS.contains(&operation)
     }
 
     /// Returns what is under way on a service.
