@@ -93,15 +93,15 @@ async fn what_does_not_give_way_ends_the_step_of_a_stop_that_waits() {
             engine.take_over(&shop(), lifecycle::STOP, &progress).await.map(|(_, from)| from)
         })
     };
-    let step = async |told: &mut mpsc::Receiver<Event>| match told.recv().await.unwrap() {
+    let next = async |told: &mut mpsc::Receiver<Event>| match told.recv().await.unwrap() {
         Event::Step { name, state, .. } => (name, state),
-        other => panic!("{other:?}"),
+        other @ (Event::Warning(_) | Event::Outcome(_)) => panic!("{other:?}"),
     };
-    assert_eq!(step(&mut told).await, ("give up", StepState::Started));
+    assert_eq!(next(&mut told).await, ("give up", StepState::Started));
     // Nothing comes between the two here: neither waits.
     drop(busy);
     let other = engine.take(&shop(), undeploy::UNDEPLOY).unwrap();
-    assert_eq!(step(&mut told).await, ("give up", StepState::Failed));
+    assert_eq!(next(&mut told).await, ("give up", StepState::Failed));
     let refused = stop.await.unwrap().unwrap_err();
     assert!(matches!(refused, EngineError::Busy { gives_way: false, .. }), "{refused}");
     // What does not give way was not asked to, and what is done for it waits.

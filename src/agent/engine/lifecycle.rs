@@ -134,7 +134,10 @@ impl Engine {
             .filter(|c| !up.contains(&c.name.unit()))
             .map(|c| c.spec.name.clone())
             .collect();
-        let failures = self.start_in_order(&deployment, &wanted, progress, None).await?;
+        let mut failures = self.pull_missing(&deployment, progress).await?;
+        if failures.is_empty() {
+            failures = self.start_in_order(&deployment, &wanted, progress, None).await?;
+        }
         if failures.is_empty() {
             self.reach_target(&deployment).await?;
         }

@@ -162,20 +162,27 @@ impl Engine {
         let pulls = Box::pin(self.pull_each(wanted, progress));
         let pulled = self.unless_given_up(service, pulls).await;
         if let Err(EngineError::GaveWay { .. }) = pulled {
-            self.stop_pulls(wanted.iter()).await?;
+            for container in wanted {
+                let unit = container.name.image_unit();
+                self.stop_quietly(&unit).await?;
+                // What is killed has failed, to systemd.
+                self.manager().reset_failed(&unit).await?;
+            }
         }
         pulled
     }
 
-    /// Ends the pulls that nobody waits for any more: they can take minutes.
-    pub(super) async fn stop_pulls(
+    /// Pulls what a service that was stopped lacks: nobody has pulled for it
+    /// since.
+    pub(super) async fn pull_missing(
         &self,
-        containers: impl Iterator<Item = &Container>,
-    ) -> Result<(), EngineError> {
-        for container in containers {
-            self.stop_quietly(&container.name.image_unit()).await?;
-        }
-        Ok(())
+        deployment: &Deployment,
+        progress: &Progress,
+    ) -> Result<Vec<Failure>, EngineError> {
+        let mut missing = self.missing_images(deployment).await?;
+        // Those that are local fail by themselves, and say so.
+        missing.retain(|c| !c.image.is_local());
+        self.start_pulls(&deployment.service, &missing, progress).await
     }
 
     async fn pull_each(

@@ -55,13 +55,9 @@ impl Engine {
         failing: Failing,
         progress: &Progress,
     ) -> Result<Started, EngineError> {
-        // Jobs that are left go on; a stop replaces those of the containers.
-        let waiting = Box::pin(self.start_and_wait(deployment, layer, failing, progress));
-        let started = self.unless_given_up(&deployment.service, waiting).await;
-        if let Err(EngineError::GaveWay { .. }) = started {
-            self.stop_pulls(layer.iter().filter_map(|c| deployment.container(c))).await?;
-        }
-        started
+        // Jobs that are left go on; a stop replaces them. None of them pulls.
+        let started = Box::pin(self.start_and_wait(deployment, layer, failing, progress));
+        self.unless_given_up(&deployment.service, started).await
     }
 
     async fn start_and_wait(

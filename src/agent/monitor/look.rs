@@ -212,7 +212,7 @@ impl Monitor {
     }
 
     /// Tells what a unit has done, unless it does so all the time.
-    async fn turned(&mut self, state: &UnitState, before: &Seen, now: &Seen, mut turn: Turn) {
+    async fn turned(&mut self, state: &UnitState, before: &Seen, now: &Seen, turn: Turn) {
         let unit = &state.name;
         let Some(tracked) = self.tracked.get(unit) else { return };
         let (service, component) = (tracked.service.clone(), tracked.component.clone());
@@ -220,9 +220,9 @@ impl Monitor {
         let seen = component_state(state) == now.state;
         let since = if seen { state.moved.or(state.since) } else { Some(SystemTime::now()) };
         let stopping = self.tools.engine.stopping(&service, since);
-        if stopping.is_some() && now.state == ComponentState::Failed {
-            // However it ends that is stopped on its way up: it was meant to.
-            turn = Turn { kind: EventKind::Stopped, reason: String::new() };
+        if stopping.is_some() && turn.is_cut_off(now) {
+            // That it is stopped is told next.
+            return;
         }
         let operation = stopping.or_else(|| self.tools.engine.at_it(&service, since));
         let verdict = if let Some(operation) = operation {

@@ -139,6 +139,14 @@ pub fn turn(before: &Seen, now: &Seen) -> Option<Turn> {
     Some(Turn { kind, reason: reason(before, now) })
 }
 
+impl Turn {
+    /// Tells whether it was a start that somebody cut off: for systemd that has
+    /// failed, with nothing that went wrong, until it is told to forget it.
+    pub fn is_cut_off(&self, now: &Seen) -> bool {
+        self.kind == EventKind::Failed && now.ended.is_empty()
+    }
+}
+
 /// Returns the end that nobody saw, between two looks at a component that was up
 /// at both: systemd counts what it starts again (`NRestarts`,
 /// org.freedesktop.systemd1(5)), so there was one.
