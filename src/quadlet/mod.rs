@@ -21,6 +21,7 @@ pub mod proof;
 pub mod released;
 pub mod render;
 mod schedules;
+mod systemd_keys;
 mod things;
 pub mod unit_file;
 pub mod unit_set;
