@@ -99,7 +99,8 @@ pub fn texts(
     let mut found = Vec::new();
     for (name, kind) in entries(directory)? {
         let path = directory.join(&name);
-        let is_unit = is_quadlet(&name) || name.ends_with(".service") || name.ends_with(".conf");
+        let is_unit = is_quadlet(&name)
+            || path.extension().is_some_and(|kind| kind == "service" || kind == "conf");
         if path == ours {
             continue;
         }

@@ -145,8 +145,7 @@ impl Engine {
         }
         in_order(&mut predecessors, &prepared.deployment);
         let fingerprint = fingerprint(&predecessors, &files, &prepared);
-        let mut notes = made.imported.notes;
-        notes.extend(files.notes(&prepared.set));
+        let notes = [made.imported.notes, files.notes(&prepared.set)].concat();
         Ok(Adoption { notes, predecessors, left_alone, prepared, fingerprint, files })
     }
 
