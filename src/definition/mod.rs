@@ -21,6 +21,7 @@ pub mod write;
 
 pub use diagnostic::{Diagnostic, Invalid};
 pub use service::{Component, Service};
+pub use validate::whose_key;
 pub use values::is_mount_option;
 
 /// Largest definition that is read, in bytes.

@@ -101,6 +101,29 @@ fn compose(files: &[(&str, &str)]) -> Result<Imported, compose::ComposeError> {
 }
 
 #[test]
+fn keys_that_systemd_would_pass_over_are_told() {
+    let text = "[Unit]\nAftr=a.service\nX-Own=1\n[Container]\nImage=localhost/a:1\nVolume=v.volume:/v\n[Service]\nRestrat=always\nX-Own=1\n[Install]\nWantdBy=default.target\n";
+    let volume = "[Volume]\n[Service]\nNcie=5\nX-Own=1\n";
+    let mut files = made(&[("/a/a.container", text), ("/a/v.volume", volume)]);
+    let (imported, _) = quadlet::import(&["/a/a.container".to_owned()], &mut files, None).unwrap();
+    definition::load(&imported.text).unwrap();
+    assert!(imported.text.contains("Restrat = \"always\""), "{}", imported.text);
+    let todo = imported.notes.iter().filter(|note| note.kind == NoteKind::Todo);
+    let told: Vec<&str> = todo.map(|note| note.message.as_str()).collect();
+    assert_eq!(
+        told,
+        [
+            "systemd up to 257 knows no Aftr= in [Unit], and passes it over (did you mean After=?)",
+            "systemd up to 257 knows no Restrat= in [Service], and passes it over (did you mean Restart=?)",
+            "systemd up to 257 knows no WantdBy= in [Install], and passes it over (did you mean WantedBy=?)",
+            "systemd up to 257 knows no Ncie= in [Service], and passes it over (did you mean Nice=?)",
+        ]
+    );
+    let needless = imported.notes.iter().filter(|note| note.message.contains("begins with X-"));
+    assert_eq!(needless.count(), 3);
+}
+
+#[test]
 fn several_compose_files_are_laid_over_each_other() {
     let mut files = made(&[
         ("/a/compose.yaml", "services: {web: {image: x, command: [a], ports: ['1:1']}}"),

@@ -1,11 +1,12 @@
-//! The keys that Quadlet knows, by section.
+//! The keys that may stand in a Quadlet file, by section.
 //!
-//! From `podman-systemd.unit(5)` and the tables of podman's generator, all
-//! versions from 4.4 to 5.8 together, and what 6.0 adds. The generator refuses
-//! a file with any other key.
+//! Those of Quadlet from `podman-systemd.unit(5)` and the tables of podman's
+//! generator, all versions from 4.4 to 5.8 together, and what 6.0 adds. The
+//! generator refuses a file with any other key. Those of systemd are passed on.
 
+use super::systemd_keys as systemd;
 use crate::definition::parse::Parsed;
-use crate::definition::{Diagnostic, model, suggest};
+use crate::definition::{Diagnostic, model, suggest, whose_key};
 
 /// Sections and their keys.
 const KNOWN: &[(&str, &[&str])] = &[
@@ -15,6 +16,9 @@ const KNOWN: &[(&str, &[&str])] = &[
     ("Pod", POD),
     ("Image", IMAGE),
     ("Quadlet", &["DefaultDependencies"]),
+    ("Unit", systemd::UNIT),
+    ("Service", systemd::SERVICE),
+    ("Install", systemd::INSTALL),
 ];
 
 /// `[Container]`.
@@ -72,33 +76,49 @@ const IMAGE: &[&str] = &[
 pub struct Doubt {
     /// One lower-case sentence without a full stop.
     pub message: String,
-    /// The likely spelling, as a question.
-    pub help: Option<String>,
+    /// The likely spelling.
+    pub likely: Option<&'static str>,
 }
 
 impl std::fmt::Display for Doubt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.message)?;
-        self.help.as_ref().map_or(Ok(()), |help| write!(f, " ({help})"))
+        self.likely.map_or(Ok(()), |likely| write!(f, " (did you mean {likely}=?)"))
     }
 }
 
-/// Returns what is to be said of a key; `None` when Quadlet knows it, or the
-/// section is systemd's.
+/// Returns what is to be said of a key; `None` when its section has it, or
+/// nobody reads the section.
 pub fn doubt(section: &str, key: &str) -> Option<Doubt> {
     let (_, known) = KNOWN.iter().find(|(name, _)| *name == section)?;
     if known.contains(&key) {
         return None;
     }
     let likely = suggest::closest(key, known.iter().copied());
-    Some(Doubt {
-        message: format!("podman up to 5.8 knows no {key}= in [{section}], and refuses the file"),
-        help: likely.map(|likely| format!("did you mean {likely}=?")),
-    })
+    let message = if !matches!(section, "Unit" | "Service" | "Install") {
+        format!("podman up to 5.8 knows no {key}= in [{section}], and refuses the file")
+    } else if key.starts_with("X-") {
+        // What is anybody's own.
+        return None;
+    } else {
+        format!("systemd up to 257 knows no {key}= in [{section}], and passes it over")
+    };
+    Some(Doubt { message, likely })
 }
 
-/// Returns the keys of `extra` that Quadlet does not know, with their places: a
-/// podman that is newer than the table may know them.
+/// Returns the help for a definition: what has a key of its own there is not
+/// to be set in `extra`.
+fn help(section: &str, likely: &str) -> String {
+    let meant = |what: &str| format!("did you mean {what}?");
+    let Some(why) = whose_key(section, likely) else { return meant(&format!("{likely}=")) };
+    match why.strip_prefix("use ") {
+        Some(own) => meant(own),
+        None => format!("{} it is not yours to set here; {why}", meant(&format!("{likely}="))),
+    }
+}
+
+/// Returns the keys of `extra` that their sections do not have, with their
+/// places: a podman or systemd that is newer than the table may know them.
 pub fn doubts(parsed: &Parsed) -> Vec<Diagnostic> {
     let definition = &parsed.definition;
     let components = definition.components.iter().flatten().enumerate();
@@ -111,7 +131,8 @@ pub fn doubts(parsed: &Parsed) -> Vec<Diagnostic> {
     let keys = places.flat_map(|(at, extra)| keys(&at, extra.as_ref()));
     let mut found: Vec<Diagnostic> = keys
         .filter_map(|(path, section, key)| {
-            let Doubt { message, help } = doubt(section, key)?;
+            let Doubt { message, likely } = doubt(section, key)?;
+            let help = likely.map(|likely| help(section, likely));
             Some(Diagnostic { span: parsed.source.span(&path), message, help, absent: false })
         })
         .collect();
@@ -148,14 +169,27 @@ mod tests {
             ("Network", "IPV6", "IPv6"),
             ("Volume", "Devices", "Device"),
             ("Pod", "PodNam", "PodName"),
+            ("Service", "Restrat", "Restart"),
+            ("Service", "MemoryMx", "MemoryMax"),
+            ("Unit", "Requries", "Requires"),
+            ("Unit", "ConditonPathExists", "ConditionPathExists"),
+            ("Install", "WantdBy", "WantedBy"),
         ] {
             let text = told(section, key).unwrap();
             assert!(text.ends_with(&format!("(did you mean {meant}=?)")), "{text}");
         }
-        assert_eq!(doubt("Container", "Qqqq").unwrap().help, None);
-        for (section, key) in
-            [("Container", "AppArmor"), ("Volume", "UID"), ("Service", "Whatever"), ("X-Mine", "A")]
-        {
+        assert_eq!(
+            told("Service", "Qqqq").unwrap(),
+            "systemd up to 257 knows no Qqqq= in [Service], and passes it over"
+        );
+        for (section, key) in [
+            ("Container", "AppArmor"),
+            ("Volume", "UID"),
+            ("Service", "X-Mine"),
+            ("Service", "TimeoutStopSec"),
+            ("Unit", "StartLimitBurst"),
+            ("X-Mine", "A"),
+        ] {
             assert_eq!(told(section, key), None, "{section} {key}");
         }
     }
@@ -166,6 +200,7 @@ mod tests {
 name = "a"
 [networks.x.extra.Network]
 Gatway = "10.1.1.1"
+Subent = "10.1.1.0/24"
 [volumes.v]
 extra = { Volume = { Copy = "false", Optoins = "x" } }
 [[components]]
@@ -173,20 +208,32 @@ name = "a"
 image = "i:1"
 [components.extra]
 Container = { GroupAdd = "keep-groups", PublishPorts = ["1:1", "2:2"] }
-Service = { Nonsense = "1" }
+Service = { Restrat = "always", Typ = "simple", Nice = "5" }
 "#;
         let found = crate::definition::Invalid { diagnostics: doubts(&parse(text).unwrap()) };
         let knows = |place: &str, key: &str, section: &str, meant: &str| {
+            let (whose, then) = match section {
+                "Service" => ("systemd up to 257", "passes it over"),
+                _ => ("podman up to 5.8", "refuses the file"),
+            };
             format!(
-                "s.toml:{place}: podman up to 5.8 knows no {key}= in [{section}], and refuses the file (did you mean {meant}=?)"
+                "s.toml:{place}: {whose} knows no {key}= in [{section}], and {then} (did you mean {meant})"
             )
         };
         assert_eq!(
             found.lines("s.toml", text),
             [
-                knows("4:10", "Gatway", "Network", "Gateway"),
-                knows("6:48", "Optoins", "Volume", "Options"),
-                knows("11:56", "PublishPorts", "Container", "PublishPort"),
+                knows("4:10", "Gatway", "Network", "Gateway=?"),
+                knows("5:10", "Subent", "Network", "`subnets`?"),
+                knows("7:48", "Optoins", "Volume", "Options=?"),
+                knows("12:56", "PublishPorts", "Container", "PublishPort=?"),
+                knows("13:23", "Restrat", "Service", "Restart=?"),
+                knows(
+                    "13:39",
+                    "Typ",
+                    "Service",
+                    "Type=? it is not yours to set here; podman's generator writes it"
+                ),
             ]
         );
     }

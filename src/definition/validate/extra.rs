@@ -33,6 +33,15 @@ const OWNED: &[(ExtraSection, &str, &str)] = &[
     (ExtraSection::Volume, "ServiceName", "the name follows from service and volume"),
 ];
 
+/// Returns why a key is not to be set in a section of `extra`; `None` when it
+/// may be.
+pub fn whose_key(section: &str, key: &str) -> Option<&'static str> {
+    let is_it = |(own, name, _): &&(ExtraSection, &str, &str)| {
+        own.as_str() == section && name.eq_ignore_ascii_case(key)
+    };
+    OWNED.iter().find(is_it).map(|(.., why)| *why)
+}
+
 impl Checker<'_> {
     /// Reads `extra` of a component, a network or a volume; `own` is the
     /// section that podman has for it.
@@ -57,9 +66,7 @@ impl Checker<'_> {
                     );
                     continue;
                 }
-                if let Some((.., why)) =
-                    OWNED.iter().find(|(s, k, _)| *s == section && k.eq_ignore_ascii_case(&key))
-                {
+                if let Some(why) = whose_key(section.as_str(), &key) {
                     self.complain(&path, format!("{key} is not yours to set here; {why}"));
                 }
                 let values = match values {

@@ -21,6 +21,8 @@ mod oneshot;
 mod schedule;
 mod things;
 
+pub use extra::whose_key;
+
 /// Checks a definition and returns the service it describes.
 pub(super) fn validate(definition: model::Definition, source: &Source) -> Result<Service, Invalid> {
     let mut check = Checker { source, found: Vec::new() };

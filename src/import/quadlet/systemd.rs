@@ -11,12 +11,15 @@ use crate::import::note::NoteKind::{Changed, Lost, Needless, Todo};
 use crate::import::sheet::{Part, Section};
 use crate::import::values::duration_text;
 use crate::names::UnitName;
+use crate::quadlet::known_keys;
 
 /// Targets of the system, for which a user's units cannot wait.
 const OF_THE_SYSTEM: &[&str] =
     &["network.target", "network-online.target", "local-fs.target", "remote-fs.target"];
 /// Targets that bring a container up when its user's manager starts.
 const AT_BOOT: &[&str] = &["default.target", "multi-user.target", "graphical-session.target"];
+/// What is said of `X-` keys.
+pub(super) const PASSED_OVER: &str = "systemd passes over what begins with X-";
 
 /// The sections of a `.container` that somebody reads.
 const SECTIONS: &[&str] = &["Unit", "Container", "Service", "Install", "Quadlet"];
@@ -29,6 +32,7 @@ pub(super) fn convert(
     service: &mut Definition,
     is_alone: bool,
 ) {
+    doubts(scope, part, unit);
     unit_section(scope, part, unit);
     service_section(scope, part, unit);
     install_section(scope, part, unit);
@@ -57,6 +61,17 @@ pub(super) fn convert(
     }
 }
 
+/// Tells of keys that systemd does not know: it passes them over.
+fn doubts(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) {
+    for section in ["Unit", "Service", "Install"] {
+        for line in unit.section(section) {
+            if let Some(doubt) = known_keys::doubt(section, &line.key) {
+                scope.tell(part, Todo, line, doubt.to_string());
+            }
+        }
+    }
+}
+
 /// Reads `[Unit]`.
 pub(super) fn unit_section(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) {
     for line in unit.section("Unit") {
@@ -69,6 +84,7 @@ pub(super) fn unit_section(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) 
             "After" | "Requires" | "Wants" | "BindsTo" | "Requisite" | "Before" => {
                 dependency(scope, part, unit, line);
             }
+            key if key.starts_with("X-") => scope.tell(part, Needless, line, PASSED_OVER),
             _ => part.extra(Section::Unit, &line.key, line.value.clone()),
         }
     }
@@ -151,6 +167,7 @@ fn service_section(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) {
             "ExecStart" | "Type" | "KillMode" | "NotifyAccess" => {
                 scope.tell(part, Lost, line, "podman's generator writes it");
             }
+            key if key.starts_with("X-") => scope.tell(part, Needless, line, PASSED_OVER),
             _ => part.extra(Section::Service, &line.key, line.value.clone()),
         }
     }
@@ -216,7 +233,7 @@ fn install_section(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) {
             at_boot = true;
         } else if is_own_target(scope, line) {
             at_boot |= is_pulled_in(scope, unit, &line.value);
-        } else {
+        } else if known_keys::doubt("Install", &line.key).is_none() {
             let message = "only the service as a whole is brought up, by its target";
             scope.tell(part, Lost, line, message);
         }

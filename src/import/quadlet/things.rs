@@ -2,6 +2,7 @@
 
 use super::network::native;
 use super::set::Scope;
+use super::systemd;
 use super::unit::{Line, Unit, plain, truth};
 use crate::import::files::file_name;
 use crate::import::note::NoteKind::{self, Changed, Lost, Needless, Todo};
@@ -24,7 +25,7 @@ fn tell(scope: &mut Scope<'_>, (unit, line): (&Unit, &Line), kind: NoteKind, mes
     scope.notes.add(kind, &line.place, what, message);
 }
 
-/// Tells of a key that no Quadlet knows.
+/// Tells of a key that nobody knows in its section.
 fn doubt(scope: &mut Scope<'_>, at: (&Unit, &Line)) {
     if let Some(doubt) = known_keys::doubt(&at.1.section, &at.1.key) {
         tell(scope, at, Todo, &doubt.to_string());
@@ -98,7 +99,11 @@ fn verbatim(scope: &mut Scope<'_>, at: (&Unit, &Line)) -> bool {
         ("Unit", _) if names_imported(scope, &at.1.value) => {
             (Todo, "what it names is called otherwise here; write it anew")
         }
-        ("Unit" | "Service", _) => return true,
+        ("Unit" | "Service", key) if key.starts_with("X-") => (Needless, systemd::PASSED_OVER),
+        ("Unit" | "Service", _) => {
+            doubt(scope, at);
+            return true;
+        }
         ("Install", _) => (Needless, "it is started by what uses it"),
         ("Quadlet", _) => (Needless, "MCP says so itself, of each unit"),
         (_, "ServiceName") => (Changed, "the unit's name follows from that of what it makes"),
