@@ -21,6 +21,7 @@ pub mod proof;
 pub mod released;
 pub mod render;
 mod schedules;
+pub mod shadowed;
 mod systemd_keys;
 mod things;
 pub mod unit_file;

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::disk::{at, entries, make_directory, read_text, sync};
-use super::store::UnitsError;
+use super::disk::{at, entries, is_empty, make_directory, read_text, sync};
+use super::store::{UnitsError, is_quadlet};
 use crate::atomic_file;
 
 /// Permission bits that a kept file may have.
@@ -84,6 +84,35 @@ fn one(path: &Path) -> Result<Option<Foreign>, UnitsError> {
     Ok(Some(Foreign { path: path.to_owned(), content }))
 }
 
+/// Returns the unit files below a directory and their drop-ins, with their
+/// texts, but for what is below `ours`; `depth` is how far down it goes. What
+/// cannot be read is left out.
+///
+/// # Errors
+///
+/// [`UnitsError`]: a directory cannot be listed.
+pub fn texts(
+    directory: &Path,
+    ours: &Path,
+    depth: u32,
+) -> Result<Vec<(PathBuf, String)>, UnitsError> {
+    let mut found = Vec::new();
+    for (name, kind) in entries(directory)? {
+        let path = directory.join(&name);
+        let is_unit = is_quadlet(&name)
+            || path.extension().is_some_and(|kind| kind == "service" || kind == "conf");
+        if path == ours {
+            continue;
+        }
+        if kind.is_dir() && depth > 0 {
+            found.extend(texts(&path, ours, depth - 1)?);
+        } else if is_unit && let Ok(text) = fs::read_to_string(&path) {
+            found.push((path, text));
+        }
+    }
+    Ok(found)
+}
+
 /// Takes them away. What is gone already is fine; what has changed since it
 /// was read is not.
 ///
@@ -99,6 +128,11 @@ pub fn take_away(all: &[Foreign]) -> Result<(), UnitsError> {
         }
         fs::remove_file(&foreign.path).map_err(at("remove", &foreign.path))?;
         sync_parent(&foreign.path)?;
+        // A directory of drop-ins goes with the last of them.
+        let parent = foreign.path.parent().filter(|p| p.extension().is_some_and(|e| e == "d"));
+        if let Some(parent) = parent.filter(|parent| is_empty(parent).unwrap_or(false)) {
+            fs::remove_dir(parent).map_err(at("remove", parent))?;
+        }
     }
     Ok(())
 }
@@ -183,6 +217,7 @@ mod tests {
         }
         assert_eq!(read(&path, "web.service", &units).unwrap(), []);
         assert!(quadlets.join("other.container").exists());
+        assert!(!quadlets.join("web.container.d").exists());
         for _ in 0..2 {
             put_back(&all).unwrap();
         }

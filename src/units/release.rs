@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::disk::{at, put, put_link, read_text, sync, take};
+use super::disk::{at, is_empty, put, put_link, read_text, sync, take};
 use super::store::{UnitStore, UnitsError};
 use crate::names::{ServiceName, UnitName};
 use crate::quadlet::{Place, UnitSet};
@@ -17,10 +17,14 @@ impl UnitStore {
     }
 
     /// Tells whether a released service's place is taken while its files are
-    /// still in ours.
+    /// still in ours. An empty directory, as a takeover leaves one behind, gives
+    /// way.
     pub fn cannot_release(&self, service: &ServiceName) -> bool {
-        let is_there = |path: PathBuf| path.symlink_metadata().is_ok();
-        is_there(self.released_directory(service)) && is_there(self.service_directory(service))
+        let is_there = |path: &Path| path.symlink_metadata().is_ok();
+        let place = self.released_directory(service);
+        let is_free = !is_there(&place)
+            || (!place.is_symlink() && place.is_dir() && is_empty(&place).unwrap_or(false));
+        !is_free && is_there(&self.service_directory(service))
     }
 
     /// Moves a service's files out of our directories; `ours` are their names,
@@ -91,10 +95,12 @@ mod tests {
         fs::create_dir(live.join("web.container.d")).unwrap();
         crate::atomic_file::write(&live.join("web.container.d/own.conf"), b"x", 0o644).unwrap();
         let new = dir.path().join("containers/systemd/web");
+        crate::atomic_file::write(&dir.path().join("hand"), b"x", 0o644).unwrap();
         fs::create_dir(&new).unwrap();
+        fs::rename(dir.path().join("hand"), new.join("hand.container")).unwrap();
         assert!(store.cannot_release(&service));
-        fs::remove_dir(&new).unwrap();
-        assert!(!store.cannot_release(&service));
+        fs::remove_file(new.join("hand.container")).unwrap();
+        assert!(!store.cannot_release(&service), "an empty directory gives way");
         for _ in 0..2 {
             let text = |text: &str| format!("{}# x\n", text.replace("# x\n", ""));
             assert_eq!(store.release(&set, text).unwrap(), new);

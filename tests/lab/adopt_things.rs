@@ -103,3 +103,116 @@ fn networks_and_volumes_of_what_is_taken_over_come_back_as_they_were() {
     assert_eq!(facts(&node), before);
     assert_ne!(ids(&node), networks);
 }
+
+/// Two containers of Quadlet files, with their network and volumes; what is
+/// not one of them shares a volume.
+const FILES: &str = r"set -e
+cd; mkdir -p .config/containers/systemd/pq; cd .config/containers/systemd
+printf '[Network]\nNetworkName=pqnet\n' >pqnet.network
+printf '[Volume]\nVolumeName=pq-data\n[Unit]\nDescription=Data\n' >pq/pq-data.volume
+printf '[Volume]\nVolumeName=both\n' >both.volume
+cat >pq/pq-db.container <<END
+[Container]
+Image=localhost/lab/web:v1
+ContainerName=pq-db
+Network=pqnet.network
+Volume=pq-data.volume:/data
+Volume=both.volume:/both
+[Install]
+WantedBy=default.target
+END
+cat >other.container <<END
+[Container]
+Image=localhost/lab/web:v1
+ContainerName=other
+Volume=both.volume:/both
+END
+systemctl --user daemon-reload
+systemctl --user start pq-db other
+podman exec pq-db sh -c 'echo precious >/data/file'
+";
+
+/// Returns the Quadlet files of networks and volumes that are not ours.
+fn own_files(node: &Machine) -> String {
+    let find = "cd ~/.config/containers/systemd && find . -path ./mcp -prune -o \\( -name '*.network' -o -name '*.volume' \\) -print | sort | tr '\\n' ' '";
+    node.as_mcp(find, "").ok().text().to_owned()
+}
+
+#[test]
+fn the_files_of_networks_and_volumes_go_along_unless_others_name_them() {
+    let node = machine();
+    node.spoil();
+    node.as_mcp(FILES, "").ok();
+    let running = node.invocations(&["pq-db.service", "other.service"]);
+    let plan = node.mcp(&["adopt", "pq", "--dry-run"]).ok();
+    plan.says("both.volume: it stays, for /srv/mcp/.config/containers/systemd/other.container");
+    assert_eq!(own_files(&node), "./both.volume ./pq/pq-data.volume ./pqnet.network");
+    node.mcp(&["adopt", "pq", "--yes"]).ok();
+    assert_eq!(own_files(&node), "./both.volume");
+    assert_eq!(node.invocations(&["pq-db.service", "other.service"]), running);
+    node.as_mcp("test -f ~/adopted/pq/srv/mcp/.config/containers/systemd/pqnet.network", "").ok();
+    node.mcp(&["boot", "verify"]).does_not_say("in the place of");
+
+    // Let go and taken over again, no file of ours is left behind.
+    node.mcp(&["release", "pq"]).ok();
+    node.as_mcp("rm ~/.config/mcp/services/pq.toml", "").ok();
+    node.mcp(&["adopt", "pq", "--yes"]).ok();
+    assert_eq!(own_files(&node), "./both.volume");
+    node.as_mcp("podman exec pq-db cat /data/file", "").ok().says("precious");
+
+    // What the definition says from now on holds, through a start by systemd.
+    node.mcp(&["undeploy", "pq"]).ok();
+    node.as_mcp("podman network rm pqnet", "").ok();
+    let file = "~/.config/mcp/services/pq.toml";
+    node.as_mcp(&format!("printf '[networks.pqnet]\\ninternal = true\\n' >>{file}"), "").ok();
+    let internal = "podman network inspect -f '{{.Internal}}' pqnet";
+
+    // A file in its place is told before anything is done, and by a boot.
+    let stray = "~/.config/containers/systemd/pqnet.network";
+    let put = format!("printf '[Network]\\nNetworkName=pqnet\\n' >{stray}");
+    node.as_mcp(&format!("{put}; systemctl --user daemon-reload"), "").ok();
+    node.mcp(&["deploy", "pq"])
+        .code(1)
+        .says("there is a unit pqnet-network.service already")
+        .says("does not say Internal=true");
+    node.as_mcp(&format!("rm {stray}; systemctl --user daemon-reload"), "").ok();
+    node.mcp(&["deploy", "pq"]).ok();
+    assert_eq!(node.as_mcp(internal, "").ok().text(), "true");
+    let again = "systemctl --user stop pq-db pqnet-network && podman network rm pqnet && systemctl --user start pq-db";
+    node.as_mcp(again, "").ok();
+    assert_eq!(node.as_mcp(internal, "").ok().text(), "true");
+    node.as_mcp(&format!("{put}; systemctl --user daemon-reload"), "").ok();
+    let told = "in the place of MCP's pqnet.network, and that does not say Internal=true";
+    node.mcp(&["boot", "verify"]).code(1).says(told);
+}
+
+/// One whose second start never becomes ready.
+const NOT_TWICE: &str = r#"set -e
+cd; mkdir -p once .config/containers/systemd; cd .config/containers/systemd
+printf '[Network]\nNetworkName=oncenet\n' >oncenet.network
+cat >once.container <<END
+[Container]
+Image=localhost/lab/web:v1
+Network=oncenet.network
+Volume=/srv/mcp/once:/once
+HealthCmd=/bin/health
+HealthInterval=2s
+HealthRetries=1
+Entrypoint=["/bin/sh","-c"]
+Exec='if test -e /once/done; then exec sleep 10000; fi; touch /once/done; exec /bin/app'
+END
+systemctl --user daemon-reload
+systemctl --user start once
+"#;
+
+#[test]
+fn the_file_of_a_network_comes_back_with_what_names_it() {
+    let node = machine();
+    node.spoil();
+    node.as_mcp(NOT_TWICE, "").ok();
+    let network = "podman network inspect -f '{{.ID}}' oncenet";
+    let before = node.as_mcp(network, "").ok().text().to_owned();
+    node.mcp(&["adopt", "once", "--yes"]).code(1).says("everything is as it was before");
+    assert_eq!(own_files(&node), "./oncenet.network");
+    assert_eq!(node.as_mcp(network, "").ok().text(), before);
+}

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::agent::finding::{Finding, shell_word};
 use crate::quadlet::boot_graph::{Found, Loaded, State};
+use crate::quadlet::render;
 use crate::units::load_path::Override;
 
 const CHECK: &str = "unit";
@@ -47,6 +48,18 @@ fn one(found: &Found, name: &str, expected: &Expected, config: &Path) -> Option<
     }
 }
 
+/// Judges a file of a network, a volume or an image that podman's generator
+/// reads in the place of `file`, which is ours; `unsaid` is what it does not
+/// say, and `config` is the user's `~/.config`.
+pub fn shadowed(file: &str, path: &Path, unsaid: &[String], config: &Path) -> Option<Finding> {
+    let (first, shown) = (unsaid.first()?, path.display());
+    let more = if unsaid.len() > 1 { " and more" } else { "" };
+    let message = format!(
+        "podman's generator reads {shown} in the place of MCP's {file}, and that does not say {first}{more}."
+    );
+    Some(Finding::failed(CHECK, render::unit_of(file), message).mend(moved_away(path, config)))
+}
+
 fn moved_away(path: &Path, config: &Path) -> String {
     let path = path.to_string_lossy();
     let sudo = if path.starts_with(&*config.to_string_lossy()) { "" } else { "sudo " };
@@ -86,6 +99,23 @@ pub fn temporary(overrides: &[Override]) -> Vec<Finding> {
 mod tests {
     use super::*;
     use crate::quadlet::boot_graph::{Content, Source};
+
+    #[test]
+    fn a_file_that_is_read_in_the_place_of_ours_is_told_with_its_end() {
+        let path = Path::new("/c/containers/systemd/a.network");
+        let told = |unsaid: &[&str]| {
+            let unsaid: Vec<String> = unsaid.iter().map(|&line| line.to_owned()).collect();
+            let found = shadowed("a.network", path, &unsaid, Path::new("/c"));
+            found.map(|f| format!("{} {} | {}", f.subject, f.message, f.mend))
+        };
+        assert_eq!(told(&[]), None);
+        assert_eq!(
+            told(&["Internal=true", "IPv6=true"]).unwrap(),
+            "a-network.service podman's generator reads /c/containers/systemd/a.network in the \
+             place of MCP's a.network, and that does not say Internal=true and more. | mv \
+             /c/containers/systemd/a.network /c/containers/systemd/a.network.away"
+        );
+    }
 
     #[test]
     fn what_takes_the_place_of_a_unit_is_named_with_its_end() {

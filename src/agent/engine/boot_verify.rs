@@ -23,10 +23,11 @@ use crate::deployment::{Container, Readiness};
 use crate::names::UnitName;
 use crate::podman::images::own_store;
 use crate::podman::{PodmanError, Stored, pause};
-use crate::quadlet::Place;
 use crate::quadlet::boot_graph::{Found, Graph};
 use crate::quadlet::proof::{self, Mismatch};
 use crate::quadlet::render::{self, node_units};
+use crate::quadlet::shadowed::unsaid;
+use crate::quadlet::{Place, unit_file};
 use crate::systemd::{ListedUnit, ServiceLimits, SystemManager};
 use crate::telemetry::Chain;
 use crate::units::GeneratorReport;
@@ -225,6 +226,7 @@ impl Engine {
         let root = self.tools().store.systemd_root();
         let config = root.parent().unwrap_or(root);
         let mut findings = units::judge(&boot.found, &expected, config);
+        findings.extend(services.iter().flat_map(|a| self.verify_sources(a, &boot.report)));
         let names: Vec<String> = expected.keys().cloned().collect();
         let busy = services.iter().any(|a| self.under_way(&a.row.name).is_some());
         if !busy {
@@ -232,6 +234,25 @@ impl Engine {
         }
         let fine = format!("systemd will load all {} units of MCP from MCP's files.", names.len());
         or_fine(findings, Finding::fine("unit", "", fine))
+    }
+
+    /// Judges which files podman's generator makes the units of networks,
+    /// volumes and images of.
+    fn verify_sources(&self, accepted: &Accepted, report: &GeneratorReport) -> Vec<Finding> {
+        let store = &self.tools().store;
+        let root = store.systemd_root();
+        let config = root.ancestors().nth(2).unwrap_or(root);
+        let judge = |(file, text): (&str, &str)| {
+            let made = unit_file::directives(report.units.get(&render::unit_of(file))?);
+            let source = Path::new(unit_file::values(&made, "Unit", "SourcePath").next()?);
+            // Services share the networks that they name.
+            if source.starts_with(store.quadlet_root()) {
+                return None;
+            }
+            let theirs = std::fs::read_to_string(source).ok()?;
+            units::shadowed(file, source, &unsaid(text, &theirs), config)
+        };
+        accepted.set.of(Place::Quadlet).filter_map(judge).collect()
     }
 
     /// Returns our units, and where their files will be.

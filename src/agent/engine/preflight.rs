@@ -1,5 +1,6 @@
 //! What the node must have before a deploy is begun: each lack with its mend.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
@@ -10,6 +11,8 @@ use crate::agent::plan::{Action, FileChangeKind, Plan};
 use crate::definition::service::{MountSource, Protocol};
 use crate::deployment::{Container, Deployment, Publish};
 use crate::names::UnitName;
+use crate::quadlet::shadowed::unsaid;
+use crate::quadlet::{Place, render};
 
 /// What gives way to the new generation.
 #[derive(Clone, Copy)]
@@ -178,6 +181,45 @@ async fn names(
             problems.push(format!(
                 "there is a unit {} already, from {source}; rename the component, or move that file away",
                 state.name
+            ));
+        }
+    }
+    shadowed(engine, aside, plan, problems).await
+}
+
+/// Refuses what would be written into a file of a network, a volume or an
+/// image, and another file that is read in its place does not say.
+async fn shadowed(
+    engine: &Engine,
+    aside: &Aside,
+    plan: &Plan,
+    problems: &mut Vec<String>,
+) -> Result<(), EngineError> {
+    let written: BTreeMap<UnitName, &str> = plan
+        .files
+        .iter()
+        .filter(|f| f.place == Place::Quadlet && f.kind != FileChangeKind::Removed)
+        .filter(|f| !f.name.ends_with(".container"))
+        .map(|f| (UnitName::from_systemd(render::unit_of(&f.name)), f.after.as_str()))
+        .collect();
+    let units: Vec<UnitName> = written.keys().cloned().collect();
+    let ours = [engine.tools().store.quadlet_root(), engine.trial().root()];
+    for state in engine.manager().unit_files(&units).await? {
+        let Some(source) = state.source_path.as_deref().map(Path::new) else { continue };
+        let is_told = aside.files.contains(source) || aside.stay.contains(source);
+        if is_told || ours.iter().any(|root| source.starts_with(root)) {
+            continue;
+        }
+        // What is gone by now is read no more.
+        let Ok(theirs) = std::fs::read_to_string(source) else { continue };
+        let text = written.get(&state.name).copied().unwrap_or_default();
+        let unsaid = unsaid(text, &theirs);
+        if !unsaid.is_empty() {
+            problems.push(format!(
+                "there is a unit {} already, from {}, which does not say {}; give what it makes another name here, or move that file away",
+                state.name,
+                source.display(),
+                unsaid.join(" and ")
             ));
         }
     }

@@ -76,6 +76,8 @@ pub struct Aside {
     pub ports: BTreeSet<(u16, bool)>,
     /// Unit files that are gone then.
     pub files: BTreeSet<PathBuf>,
+    /// Files of networks, volumes and images that stay, as is told.
+    pub stay: BTreeSet<PathBuf>,
 }
 
 impl Assumed {

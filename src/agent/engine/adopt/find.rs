@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::thing_files::ThingFiles;
 use crate::agent::engine::{Engine, EngineError};
 use crate::deployment::Image;
 use crate::import::containers::{Inspected, InspectedImage, Live, LiveUnit};
@@ -19,6 +20,8 @@ pub(super) struct Found {
     pub(super) left_alone: Vec<String>,
     /// The image of each.
     pub(super) images: Vec<Image>,
+    /// The files of their networks, volumes and images.
+    pub(super) files: ThingFiles,
 }
 
 /// A unit that somebody else wrote.
@@ -85,7 +88,8 @@ impl Engine {
             return Err(EngineError::Preflight { problems });
         }
         let left_alone = down.into_iter().map(|c| c.name).collect();
-        Ok(Found { live, left_alone, images: of_each })
+        let files = self.thing_files(&live).await?;
+        Ok(Found { live, left_alone, images: of_each, files })
     }
 
     /// Returns the units that look after containers, by container.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Predecessor;
+use super::thing_files::ThingFiles;
 use crate::agent::engine::EngineError;
 use crate::atomic_file;
 use crate::names::{ComponentName, ServiceName, UnitName};
@@ -17,7 +18,7 @@ use crate::units::foreign::{self, Foreign};
 pub(super) struct Journal {
     /// The containers, in the order in which they are started.
     pub(super) containers: Vec<Aside>,
-    /// Their unit files.
+    /// Their unit files, and those of what only they name.
     pub(super) files: Vec<Foreign>,
 }
 
@@ -43,10 +44,17 @@ pub(super) struct Aside {
 impl Journal {
     /// Takes down what is to be put aside. `links` is
     /// `~/.config/systemd/user`.
-    pub(super) fn new(all: &[Predecessor], links: &Path) -> Result<Self, EngineError> {
+    pub(super) fn new(
+        all: &[Predecessor],
+        things: &ThingFiles,
+        links: &Path,
+    ) -> Result<Self, EngineError> {
         let mut files = Vec::new();
         for unit in all.iter().filter_map(|p| p.live.unit.as_ref()) {
             files.extend(foreign::read(Path::new(&unit.path), &unit.name, links)?);
+        }
+        for thing in &things.aside {
+            files.extend(foreign::read(&thing.path, &thing.unit(), links)?);
         }
         let containers = all.iter().map(|p| {
             let host = &p.live.container.host_config;

@@ -16,6 +16,7 @@
 mod find;
 mod journal;
 mod put_aside;
+mod thing_files;
 mod things;
 
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ use crate::podman::predecessor;
 use crate::quadlet::proof;
 use find::Found;
 use journal::Journal;
+use thing_files::ThingFiles;
 
 /// The kind of the operation, for people.
 pub(super) const ADOPT: &str = "adopt";
@@ -50,6 +52,7 @@ pub struct Adoption {
     pub prepared: Prepared,
     /// Stands for all of it: another plan has another one.
     pub fingerprint: String,
+    files: ThingFiles,
 }
 
 /// A container that is taken over.
@@ -89,7 +92,7 @@ impl Engine {
             return Err(EngineError::IsOurs { service: service.clone() });
         }
         self.check_settled(service)?;
-        let Found { live, left_alone, images } = self.find_containers(service).await?;
+        let Found { live, left_alone, images, files } = self.find_containers(service).await?;
         if live.is_empty() {
             return Err(EngineError::NothingRuns { service: service.clone(), left_alone });
         }
@@ -119,7 +122,7 @@ impl Engine {
             .collect();
         // Whoever can stay up is known once it is known what would run.
         let all: Vec<&Predecessor> = predecessors.iter().collect();
-        let prepared = self.prepare_after(request.clone(), &assumed(&all, &all)).await?;
+        let prepared = self.prepare_after(request.clone(), &assumed(&all, &all, &files)).await?;
         for predecessor in &mut predecessors {
             predecessor.compare(&prepared)?;
         }
@@ -127,7 +130,7 @@ impl Engine {
             predecessors.iter().filter(|p| !p.restarts.is_empty()).collect();
         let all: Vec<&Predecessor> = predecessors.iter().collect();
         let prepared = if restarted.len() < all.len() {
-            self.prepare_after(request, &assumed(&restarted, &all)).await?
+            self.prepare_after(request, &assumed(&restarted, &all, &files)).await?
         } else {
             prepared
         };
@@ -141,9 +144,9 @@ impl Engine {
             predecessor.changes = changes;
         }
         in_order(&mut predecessors, &prepared.deployment);
-        let fingerprint = fingerprint(&predecessors, &prepared);
-        let notes = made.imported.notes;
-        Ok(Adoption { notes, predecessors, left_alone, prepared, fingerprint })
+        let fingerprint = fingerprint(&predecessors, &files, &prepared);
+        let notes = [made.imported.notes, files.notes(&prepared.set)].concat();
+        Ok(Adoption { notes, predecessors, left_alone, prepared, fingerprint, files })
     }
 
     /// Carries a takeover out that has been planned; its events come through
@@ -168,8 +171,8 @@ impl Engine {
             return Err(EngineError::Overtaken { service: service.clone() });
         }
         step.done().await;
-        let Adoption { predecessors, prepared, .. } = adoption;
-        let journal = Journal::new(&predecessors, self.tools().store.systemd_root())?;
+        let Adoption { predecessors, prepared, files, .. } = adoption;
+        let journal = Journal::new(&predecessors, &files, self.tools().store.systemd_root())?;
         self.reserve(&prepared.deployment)?;
         // Before the deploy begins: whatever undoes it has to know what was
         // there.
@@ -282,14 +285,17 @@ impl Predecessor {
 }
 
 /// Returns what is put aside: those that are stopped, and the files of all.
-fn assumed(stopped: &[&Predecessor], all: &[&Predecessor]) -> Assumed {
+fn assumed(stopped: &[&Predecessor], all: &[&Predecessor], things: &ThingFiles) -> Assumed {
+    let of_things = things.aside.iter().map(|thing| thing.path.clone());
     let aside = Aside {
         stopped: stopped.iter().filter_map(|p| p.unit.clone()).collect(),
         ports: stopped.iter().flat_map(|p| p.live.container.node_ports()).collect(),
         files: all
             .iter()
             .filter_map(|p| Some(PathBuf::from(&p.live.unit.as_ref()?.path)))
+            .chain(of_things)
             .collect(),
+        stay: things.stay.iter().map(|(thing, _)| thing.path.clone()).collect(),
     };
     Assumed { aside, ..Assumed::default() }
 }
@@ -306,7 +312,7 @@ fn in_order(predecessors: &mut [Predecessor], deployment: &Deployment) {
     predecessors.sort_by_key(|p| order.iter().position(|component| *component == p.component));
 }
 
-fn fingerprint(predecessors: &[Predecessor], prepared: &Prepared) -> String {
+fn fingerprint(predecessors: &[Predecessor], things: &ThingFiles, prepared: &Prepared) -> String {
     let mut hash = Sha256::new();
     let mut add = |text: &str| {
         hash.update(text.len().to_le_bytes());
@@ -322,6 +328,14 @@ fn fingerprint(predecessors: &[Predecessor], prepared: &Prepared) -> String {
             add(&unit.path);
             add(&unit.text);
         }
+    }
+    for thing in &things.aside {
+        add(&thing.path.to_string_lossy());
+        add(&thing.text);
+    }
+    for (thing, other) in &things.stay {
+        add(&thing.path.to_string_lossy());
+        add(&other.to_string_lossy());
     }
     let digest = hash.finalize();
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
