@@ -333,12 +333,12 @@ fn a_port_that_systemd_holds_is_no_reason_to_stop_systemd() {
     let node = machine();
     node.spoil();
     node.deploy(&web("port", "ports = [\"9000:8080\"]")).ok();
-    let take = r#"
+    let take = r"
         systemctl --user stop port
         systemd-run --user --unit thief --socket-property=ListenStream=9000 cat
         until ss -Hltn 'sport = 9000' | grep -q .; do :; done
         systemctl --user start --no-block port
-    "#;
+    ";
     node.as_mcp(take, "").ok();
     let port = explained(&node, "port", "port_taken").to_string();
     assert!(port.contains("a socket unit of the user's systemd"), "{port}");
