@@ -19,10 +19,10 @@ pub enum Kind {
 }
 
 /// The most names that are returned: some directories have millions.
-pub const MOST_NAMES: usize = 1000;
+const MOST_NAMES: usize = 1000;
 
 /// Returns the names in a directory below another that begin so and can be
-/// sent, sorted, [`MOST_NAMES`] at most; no link is followed.
+/// sent, sorted, a thousand at most; no link is followed.
 ///
 /// # Errors
 ///
