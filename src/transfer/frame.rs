@@ -1,5 +1,6 @@
 //! What goes over the wire.
 
+use super::error::TransferError;
 use super::path::TreePath;
 
 /// The most content in one frame, in bytes.
@@ -59,6 +60,34 @@ pub enum Frame {
 
 /// SHA-256 (FIPS 180-4).
 pub type Hash = [u8; 32];
+
+/// What the content of a file comes as.
+pub(super) enum Piece {
+    /// The next bytes.
+    Data(Vec<u8>),
+    /// It is over, and this is the hash of all of it.
+    End(Hash),
+}
+
+impl Piece {
+    /// Waits for the next one; anything else is an error.
+    pub(super) fn next(wire: &mut impl Wire) -> Result<Self, TransferError> {
+        match wire.receive()? {
+            Frame::Data(data) => Ok(Self::Data(data)),
+            Frame::End(hash) => Ok(Self::End(hash)),
+            Frame::Directory { .. }
+            | Frame::File { .. }
+            | Frame::Held { .. }
+            | Frame::From(_)
+            | Frame::Same
+            | Frame::LeftOut { .. }
+            | Frame::Done
+            | Frame::Received(_) => {
+                Err(TransferError::Protocol("the content of a file was to come"))
+            }
+        }
+    }
+}
 
 /// What became of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use sha2::{Digest as _, Sha256};
 
 use super::error::TransferError;
-use super::frame::{Frame, Summary, Wire};
+use super::frame::{Frame, Piece, Summary, Wire};
 use crate::ui::visible_lines;
 
 /// Receives one file up to [`Frame::Done`] and writes its content as it comes.
@@ -21,6 +21,9 @@ pub fn pour(to: &mut impl Write, wire: &mut impl Wire) -> Result<Summary, Transf
             Frame::File { asks, .. } if summary.files == 0 => {
                 if asks {
                     wire.send(Frame::Held { part: None, same: None })?;
+                    let Frame::From(0) = wire.receive()? else {
+                        return Err(TransferError::Protocol("all of a file was to come"));
+                    };
                 }
                 let Some(bytes) = content(to, wire)? else { return Ok(summary) };
                 summary = Summary { files: 1, bytes, ..summary };
@@ -48,27 +51,16 @@ pub fn pour(to: &mut impl Write, wire: &mut impl Wire) -> Result<Summary, Transf
 fn content(to: &mut impl Write, wire: &mut impl Wire) -> Result<Option<u64>, TransferError> {
     let (mut hash, mut bytes) = (Sha256::new(), 0);
     loop {
-        let written = match wire.receive()? {
-            Frame::From(0) => Ok(()),
-            Frame::Data(data) => {
+        let written = match Piece::next(wire)? {
+            Piece::Data(data) => {
                 hash.update(&data);
                 bytes += data.len() as u64;
                 to.write_all(&data)
             }
-            Frame::End(sent) if sent == <[u8; 32]>::from(hash.clone().finalize()) => {
+            Piece::End(sent) if sent == <[u8; 32]>::from(hash.finalize()) => {
                 return to.flush().map(|()| Some(bytes)).or_else(gone);
             }
-            Frame::End(_) => return Err(TransferError::Garbled),
-            Frame::Directory { .. }
-            | Frame::File { .. }
-            | Frame::Held { .. }
-            | Frame::From(_)
-            | Frame::Same
-            | Frame::LeftOut { .. }
-            | Frame::Done
-            | Frame::Received(_) => {
-                return Err(TransferError::Protocol("the content of a file was to come"));
-            }
+            Piece::End(_) => return Err(TransferError::Garbled),
         };
         if let Err(error) = written {
             return gone(error);

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use super::error::TransferError;
-use super::frame::{CHUNK, Frame, Hash, Summary, Wire};
+use super::frame::{CHUNK, Frame, Hash, Piece, Summary, Wire};
 use super::path::TreePath;
 use super::tree::{self, Owner, PERMISSIONS};
 
@@ -336,8 +336,8 @@ impl Target<'_> {
         self.reserve(part)?;
         let mut length = from;
         loop {
-            match wire.receive()? {
-                Frame::Data(data) => {
+            match Piece::next(wire)? {
+                Piece::Data(data) => {
                     length += data.len() as u64;
                     if length > self.file.size {
                         return Err(TransferError::Protocol("a file is longer than announced"));
@@ -345,22 +345,12 @@ impl Target<'_> {
                     hash.update(&data);
                     part.write_all(&data).map_err(failed())?;
                 }
-                Frame::End(announced) => {
+                Piece::End(announced) => {
                     let hash: Hash = hash.finalize().into();
                     if length != self.file.size || hash != announced {
                         return Err(TransferError::Damaged { path: self.file.path.to_string() });
                     }
                     return Ok(Filled::Whole { hash, resumed: from });
-                }
-                Frame::Directory { .. }
-                | Frame::File { .. }
-                | Frame::Held { .. }
-                | Frame::From(_)
-                | Frame::Same
-                | Frame::LeftOut { .. }
-                | Frame::Done
-                | Frame::Received(_) => {
-                    return Err(TransferError::Protocol("the content of a file was to come"));
                 }
             }
         }

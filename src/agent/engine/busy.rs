@@ -41,7 +41,7 @@ impl UnderWay {
     fn told(&self) -> Operation {
         Operation {
             word: self.operation,
-            starts: !ENDS.contains(&self.operation),
+            starts: !Engine::ends(self.operation),
             gives_way: self.gives_way.is_some(),
             since_ms: self.since_ms,
         }
@@ -137,17 +137,9 @@ impl Engine {
         gives_way.is_some_and(CancellationToken::is_cancelled)
     }
 
-    /// Returns the operation that has a service's units stop, if one does or
-    /// did by then.
-    pub fn stopping(
-        &self,
-        service: &ServiceName,
-        since: Option<SystemTime>,
-    ) -> Option<&'static str> {
-        if self.gives_way(service) {
-            return Some(lifecycle::STOP);
-        }
-        self.at_it(service, since).filter(|operation| ENDS.contains(operation))
+    /// Tells whether an operation is one that has nothing come up.
+    pub fn ends(operation: &'static str) -> bool {
+        ENDS.contains(&operation)
     }
 
     /// Waits for something that may be left at any moment, unless what is
@@ -202,8 +194,12 @@ impl Engine {
     }
 
     /// Returns the operation by which a unit of the service came into a state:
-    /// one that is under way, or that ended a moment ago and after that.
+    /// one that is under way, or that ended a moment ago and after that. What
+    /// gives way is at the stop that it gives way to.
     pub fn at_it(&self, service: &ServiceName, since: Option<SystemTime>) -> Option<&'static str> {
+        if self.gives_way(service) {
+            return Some(lifecycle::STOP);
+        }
         self.under_way(service).or_else(|| {
             let ended = self.inner.ended.lock().unwrap_or_else(PoisonError::into_inner);
             let (operation, at, then) = ended.get(service)?;

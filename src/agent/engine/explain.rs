@@ -108,7 +108,10 @@ impl Engine {
         status: &ServiceStatus,
     ) -> Result<ExplainedService, EngineError> {
         let service = &status.accepted.row.name;
-        let past = self.latest_of(service).await?.filter(|_| status.operation.is_none());
+        let past = match status.operation {
+            Some(_) => None,
+            None => self.latest_of(service).await?,
+        };
         let taken_back =
             past.and_then(|past| undeployed::rolled_back(service, &past, &self.owner()));
         let mut components = Vec::new();

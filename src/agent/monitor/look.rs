@@ -9,6 +9,7 @@ use super::flap::Verdict;
 use super::kind::EventKind;
 use super::seen::{self, ComponentState, Seen, Turn};
 use super::watch::Monitor;
+use crate::agent::engine::Engine;
 use crate::agent::engine::status::{component_state, how_it_ended};
 use crate::definition::service::Restart;
 use crate::names::{ComponentName, ServiceName, UnitName};
@@ -219,12 +220,11 @@ impl Monitor {
         // What systemd has not seen yet happens now.
         let seen = component_state(state) == now.state;
         let since = if seen { state.moved.or(state.since) } else { Some(SystemTime::now()) };
-        let stopping = self.tools.engine.stopping(&service, since);
-        if stopping.is_some() && turn.is_cut_off(now) {
+        let operation = self.tools.engine.at_it(&service, since);
+        if turn.is_cut_off(now) && operation.is_some_and(Engine::ends) {
             // That it is stopped is told next.
             return;
         }
-        let operation = stopping.or_else(|| self.tools.engine.at_it(&service, since));
         let verdict = if let Some(operation) = operation {
             if let Some(transitions) = self.flaps.begin_anew(unit) {
                 self.flapping_ended(unit, transitions, format!("mcp {operation} changed it")).await;
