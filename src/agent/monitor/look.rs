@@ -226,7 +226,9 @@ impl Monitor {
             return;
         }
         let verdict = if let Some(operation) = operation {
-            if let Some(transitions) = self.flaps.begin_anew(unit) {
+            // One more crash while the operation is at work is not its doing.
+            let changes = turn.kind != EventKind::Failed;
+            if let Some(transitions) = changes.then(|| self.flaps.begin_anew(unit)).flatten() {
                 self.flapping_ended(unit, transitions, format!("mcp {operation} changed it")).await;
             }
             Verdict::Tell
