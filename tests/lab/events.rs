@@ -25,14 +25,16 @@ alert_command = ["/bin/sh", "-c", "{ env | grep ^MCP_ | sort; cat; echo; } >>/sr
 "#;
 
 impl Machine {
-    /// Returns the events of a service, oldest first.
+    /// Returns the events of a service, oldest first, since the test has the
+    /// machine.
     #[track_caller]
     pub fn events(&self, about: &str, more: &[&str]) -> Vec<Value> {
         let mut args = vec!["events", "--json", "-n", "10000", about];
         args.retain(|word| !word.is_empty());
         args.extend(more);
         let answer = self.mcp(&args).ok();
-        answer.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let events = answer.out.lines().map(|line| serde_json::from_str(line).unwrap());
+        events.filter(|event| time(event) >= self.since.as_millisecond()).collect()
     }
 
     /// Returns the kinds of a service's events.
@@ -193,7 +195,9 @@ http.server.HTTPServer(("127.0.0.1", 8099), H).serve_forever()
 fn what_happens_without_the_agent_is_told_once_when_it_is_back() {
     let node = machine();
     node.deploy(PAIR).ok();
-    node.event("pair/front", |e| e["event"] == "started");
+    for component in ["pair/api", "pair/front"] {
+        node.event(component, |e| e["event"] == "started");
+    }
     let before = node.events("", &[]).last().unwrap()["id"].as_i64().unwrap();
     node.as_root("systemctl stop mcp-agent").ok();
     let start = node.invocations(&["pair-front.service"]);

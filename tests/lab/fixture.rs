@@ -8,6 +8,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::run::Answer;
 use crate::wait::{until, until_within};
 
@@ -123,7 +125,7 @@ pub fn machine() -> Machine {
 /// Returns a machine that has nothing of ours, not even the user.
 pub fn bare_machine() -> Machine {
     let kept = lab().take(1).remove(0);
-    let machine = Machine { name: kept.name, state: Cell::new(State::Spoiled), shared: true };
+    let machine = Machine::new(kept.name, State::Spoiled, true);
     if kept.state != State::Bare {
         lab_command(&["reset", machine.name]).ok();
     }
@@ -143,6 +145,8 @@ pub struct Machine {
     name: &'static str,
     state: Cell<State>,
     shared: bool,
+    /// Since when the test has it: what happened before is another's.
+    pub since: Timestamp,
 }
 
 impl Drop for Machine {
@@ -158,21 +162,26 @@ impl Drop for Machine {
 }
 
 impl Machine {
+    fn new(name: &'static str, state: State, shared: bool) -> Self {
+        Self { name, state: Cell::new(state), shared, since: Timestamp::now() }
+    }
+
     fn ready(kept: Kept) -> Self {
-        let machine = Self { name: kept.name, state: Cell::new(State::Spoiled), shared: true };
+        let mut machine = Self::new(kept.name, State::Spoiled, true);
         match kept.state {
             State::Bare => machine.install(),
             State::Known if machine.is_clean() => {}
             State::Known | State::Spoiled => machine.renew(),
         }
         machine.state.set(State::Known);
+        machine.since = Timestamp::now();
         machine
     }
 
     /// Returns the machine whose podman is too old.
     pub fn old() -> Self {
         lab();
-        let machine = Self { name: "old1", state: Cell::new(State::Bare), shared: false };
+        let machine = Self::new("old1", State::Bare, false);
         machine.install();
         machine
     }
