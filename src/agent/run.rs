@@ -351,14 +351,15 @@ async fn watch_registry(
     }
 }
 
-/// Feeds systemd's watchdog, thrice in its time and only while the registry
-/// answers: an agent that cannot remember is to be started anew.
+/// Feeds systemd's watchdog, twice in its time (`sd_watchdog_enabled(3)`) and
+/// only while the registry answers: an agent that cannot remember is to be
+/// started anew.
 async fn watchdog(registry: Registry, shutdown: CancellationToken) -> Result<(), RegistryError> {
     let Some(limit) = sd_notify::watchdog_enabled() else {
         shutdown.cancelled().await;
         return Ok(());
     };
-    let mut ticks = tokio::time::interval(limit / 3);
+    let mut ticks = tokio::time::interval(limit / 2);
     loop {
         // Both may be cancelled: they only wait.
         tokio::select! {

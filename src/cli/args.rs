@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::cli::commands;
 use crate::cli::completion;
-use crate::names::{ComponentName, NameError, NodeName, ServiceName};
+use crate::names::{ComponentName, ContainerName, NameError, NodeName, ServiceName, UnitName};
 use crate::ui::ColorChoice;
 
 /// Deploy and look after containers on a few Linux machines
@@ -156,4 +156,43 @@ impl fmt::Display for ServicePath {
             None => write!(f, "{}", self.service),
         }
     }
+}
+
+/// A component was named to a command that takes whole services.
+#[derive(Debug, thiserror::Error)]
+pub enum NotWhole {
+    /// It is no name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// One component was to be stopped.
+    #[error(
+        "only a whole service stays stopped; on its node, `systemctl --user stop {0}` stops this component until the next deploy, start or reboot"
+    )]
+    Stop(UnitName),
+    /// One component was to be started.
+    #[error("only a whole service is started; `mcp restart {0}` has this component run")]
+    Start(ServicePath),
+}
+
+/// Reads the service that is to stop.
+///
+/// # Errors
+///
+/// It is no name, or that of a component.
+pub fn to_stop(text: &str) -> Result<ServiceName, NotWhole> {
+    let path: ServicePath = text.parse()?;
+    match &path.component {
+        Some(component) => Err(NotWhole::Stop(ContainerName::new(&path.service, component).unit())),
+        None => Ok(path.service),
+    }
+}
+
+/// Reads the service that is to start.
+///
+/// # Errors
+///
+/// It is no name, or that of a component.
+pub fn to_start(text: &str) -> Result<ServiceName, NotWhole> {
+    let path: ServicePath = text.parse()?;
+    if path.component.is_some() { Err(NotWhole::Start(path)) } else { Ok(path.service) }
 }

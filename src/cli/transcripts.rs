@@ -383,6 +383,20 @@ fn refusals_and_failures_have_their_exit_codes() {
 }
 
 #[test]
+fn whole_services_are_stopped_and_started() {
+    let home = Home::new();
+    let stop = home.run("stop mcq/web");
+    assert!(
+        stop.contains("`systemctl --user stop mcq-web.service` stops this component"),
+        "{stop}"
+    );
+    let start = home.run("start mcq/web");
+    assert!(start.contains("`mcp restart mcq/web` has this component run"), "{start}");
+    let neither = home.run("stop mcq/");
+    assert!(neither.contains("component name is empty"), "{neither}");
+}
+
+#[test]
 fn stopping_a_service_says_so_in_its_file() {
     let home = Home::new();
     home.service(DEFINITION);

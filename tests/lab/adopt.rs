@@ -381,7 +381,8 @@ fn what_nothing_could_bring_back_is_refused_before_anything_is_touched() {
     // A second takeover does not meet what is left of the first.
     node.as_mcp("podman run -d --name again localhost/lab/web:v1", "").ok();
     node.mcp(&["adopt", "again", "--yes"]).ok();
-    node.mcp(&["undeploy", "again"]).ok();
+    let file = "again.toml    # or `mcp sync` deploys it again";
+    node.mcp(&["undeploy", "again"]).ok().says(file);
     node.as_mcp(
         "rm ~/.config/mcp/services/again.toml; podman run -d --name again localhost/lab/web:v1",
         "",

@@ -60,7 +60,7 @@ fn impatient(node: &Machine) {
     node.spoil();
     node.as_root(
         "mkdir -p /etc/systemd/system/mcp-agent.service.d
-        printf '[Service]\nTimeoutStartSec=15\nWatchdogSec=12\nRestartSec=100ms\n' \
+        printf '[Service]\nTimeoutStartSec=15\nWatchdogSec=16\nRestartSec=100ms\n' \
             >/etc/systemd/system/mcp-agent.service.d/impatient.conf
         systemctl daemon-reload; systemctl restart mcp-agent",
     )

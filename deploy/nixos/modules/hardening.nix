@@ -11,7 +11,7 @@
   Restart = "always";
   RestartSec = 2;
   RestartPreventExitStatus = 78;
-  WatchdogSec = 90;
+  WatchdogSec = 120;
   TimeoutStartSec = 120;
   TimeoutStopSec = 20;
   KillMode = "process";

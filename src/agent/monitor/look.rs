@@ -300,8 +300,8 @@ impl Monitor {
         self.tools.events.record(event).await;
     }
 
-    /// Looks at what signals may have missed: the list of units, the
-    /// containers, and at times the files.
+    /// Looks at what signals may have missed: the list of units, and at times
+    /// the files and podman's list of containers.
     pub(super) async fn sweep(&mut self, with_files: bool) -> Result<(), SystemdError> {
         let units: Vec<UnitName> = self.tracked.keys().cloned().collect();
         let rows = self.tools.engine.manager().listed(&units).await?;
@@ -317,13 +317,8 @@ impl Monitor {
             for service in self.stamps_changed().await {
                 self.due.service(service);
             }
-        }
-        if self.is_settling() {
             self.strangers_due();
-            return Ok(());
         }
-        // At once: another point in time would be another few wake-ups.
-        self.find_strangers().await;
         Ok(())
     }
 

@@ -81,7 +81,7 @@ pub(super) struct Due {
     /// ...at this time.
     at: Option<Instant>,
     sweep: Instant,
-    /// Sweeps that do without a look at the files, before one that does not.
+    /// Sweeps that do without a look at files, before one that does not.
     without_files: u32,
 }
 
@@ -92,8 +92,9 @@ impl Due {
         self.soon();
     }
 
-    /// Tells whether this sweep looks at the files, which is most of its work.
-    /// inotify tells of them, and tells when it could not.
+    /// Tells whether this sweep looks at the files and podman's list as well,
+    /// which is most of its work. inotify tells of them, and tells when it could
+    /// not.
     fn is_with_files(&mut self, files: Option<&Files>) -> bool {
         let told = files.is_some_and(|files| !files.misses_some());
         let now = self.without_files == 0 || !told;
@@ -274,11 +275,6 @@ impl Monitor {
     pub(super) fn strangers_due(&mut self) {
         self.due.strangers = true;
         self.due.soon();
-    }
-
-    /// Tells whether something has changed that is soon looked at.
-    pub(super) fn is_settling(&self) -> bool {
-        self.due.at.is_some()
     }
 
     /// Returns the time since the monitor began, which only goes forward.

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::cli::args::NodeArgs;
+use crate::cli::args::{self, NodeArgs};
 use crate::cli::completion;
 use crate::cli::context::{Context, Exit};
 use crate::cli::error::CliError;
@@ -17,7 +17,7 @@ use crate::rpc::agent_v1 as proto;
 #[command(after_help = "Example:\n  mcp start mcq")]
 pub struct StartArgs {
     /// The service
-    #[arg(add = completion::services())]
+    #[arg(value_parser = args::to_start, add = completion::services())]
     pub service: ServiceName,
     /// Where it is
     #[command(flatten)]

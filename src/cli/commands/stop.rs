@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::cli::args::NodeArgs;
+use crate::cli::args::{self, NodeArgs};
 use crate::cli::completion;
 use crate::cli::context::{Context, Exit};
 use crate::cli::error::CliError;
@@ -18,7 +18,7 @@ use crate::rpc::agent_v1 as proto;
 #[command(after_help = "Example:\n  mcp stop mcq")]
 pub struct StopArgs {
     /// The service
-    #[arg(add = completion::services())]
+    #[arg(value_parser = args::to_stop, add = completion::services())]
     pub service: ServiceName,
     /// Where it is
     #[command(flatten)]

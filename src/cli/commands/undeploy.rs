@@ -52,7 +52,14 @@ pub async fn run(context: &Context<'_>, args: &UndeployArgs) -> Result<Exit, Cli
         proto::UndeployRequest { service: args.service.to_string(), purge_data: args.purge_data };
     let node = &target.node.name;
     let answer = target.client.undeploy(request).await.map_err(|s| status::error(node, &s))?;
-    progress::follow(context, (node, &args.service), answer.into_inner()).await
+    let followed = (node, &args.service);
+    let view = progress::shown(context, followed, answer.into_inner()).await?;
+    let Some(view) = view else { return Ok(progress::INTERRUPTED) };
+    if let Some(local) = target.local.as_ref().filter(|_| view.succeeded()) {
+        let hint = format!("rm {}    # or `mcp sync` deploys it again", local.path.display());
+        context.ui.hint(&hint);
+    }
+    Ok(progress::end(context, &view))
 }
 
 fn confirm(context: &Context<'_>, service: &ServiceName) -> Result<(), CliError> {
