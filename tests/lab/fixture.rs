@@ -326,9 +326,10 @@ impl Machine {
         };
         let old = pid(self);
         self.as_root("systemctl kill -s KILL --kill-whom=main mcp-agent").ok();
+        // In this order: before it is noticed, the old one is active.
         until("the agent is another one", || {
-            let up = self.as_root("systemctl is-active -q mcp-agent").code == 0;
-            (up && pid(self) != old).then_some(())
+            (pid(self) != old && self.as_root("systemctl is-active -q mcp-agent").code == 0)
+                .then_some(())
         });
     }
 

@@ -27,10 +27,17 @@ fn make_small(node: &Machine, directory: &str, mib: u32) {
     .ok();
 }
 
-/// Fills what is left.
+/// Fills what is left. The kernel counts more for what is not on the disk yet
+/// than it then takes: what it gives back is filled as well.
 fn fill(node: &Machine, directory: &str) {
     node.as_root(&format!(
-        "head -c 100M /dev/zero >{directory}/filler 2>/dev/null || true; chown mcp: {directory}/filler"
+        "cd {directory}; last=none; touch filler
+        while size=$(stat -c %s filler) && [ $size != $last ]; do
+            last=$size
+            head -c 100M /dev/zero >>filler 2>/dev/null || true
+            sync -f filler
+        done
+        chown mcp: filler"
     ))
     .ok();
 }
