@@ -72,8 +72,9 @@ impl Lab {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.script);
         command.args(args);
-        // A lab of its own, beside those that people play with.
-        for (key, default) in [("LAB_NAME", "mcptests"), ("LAB_NET", "10.79.0")] {
+        // A lab of its own, beside those that people play with, and patient.
+        let own = [("LAB_NAME", "mcptests"), ("LAB_NET", "10.79.0"), ("LAB_TIMEOUT", "240")];
+        for (key, default) in own {
             if std::env::var_os(key).is_none() {
                 command.env(key, default);
             }

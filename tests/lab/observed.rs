@@ -1,6 +1,7 @@
 //! What systemd, podman and the registry say of a machine.
 
 use crate::fixture::Machine;
+use crate::run::Answer;
 use crate::wait::until;
 
 /// Units that run, by the invocation that they are.
@@ -36,7 +37,7 @@ impl Machine {
 
     /// Fetches a page on the machine.
     pub fn get(&self, port: u16, path: &str) -> Option<String> {
-        let script = format!("curl -fsS -m 3 http://127.0.0.1:{port}{path}");
+        let script = format!("curl -fsS -m 20 http://127.0.0.1:{port}{path}");
         let answer = self.as_mcp(&script, "");
         (answer.code == 0).then(|| answer.text().to_owned())
     }
@@ -82,11 +83,56 @@ impl Machine {
         (!text.is_empty()).then(|| text.parse().unwrap())
     }
 
-    /// Asks the agent's registry.
+    /// Asks the agent's registry, also while an agent takes it up.
     #[track_caller]
     pub fn sql(&self, query: &str) -> String {
-        let answer = self.as_mcp("exec sqlite3 -readonly /srv/mcp/mcp.db", query).ok();
+        let ask = "exec sqlite3 -readonly -cmd '.timeout 60000' /srv/mcp/mcp.db";
+        let answer = self.as_mcp(ask, query).ok();
         answer.text().to_owned()
+    }
+
+    /// Changes the agent's registry, also while the agent writes.
+    #[track_caller]
+    pub fn change_registry(&self, statement: &str) {
+        self.as_mcp("exec sqlite3 -cmd '.timeout 60000' /srv/mcp/mcp.db", statement).ok();
+    }
+
+    /// Does something to a service as soon as nobody else is at it: an agent
+    /// that has just begun may have it for a moment.
+    #[track_caller]
+    pub fn when_free(&self, act: impl Fn() -> Answer) -> Answer {
+        until("nobody else has the service", || {
+            let answer = act();
+            let busy = answer.code == 1 && format!("{answer:?}").contains("is under way;");
+            (!busy).then_some(answer)
+        })
+    }
+
+    /// Deploys what is in force once more, and demands that there is nothing
+    /// to do.
+    #[track_caller]
+    pub fn has_nothing_to_deploy(&self, service: &str) {
+        self.when_free(|| self.mcp(&["deploy", service])).ok().says("nothing to do");
+    }
+
+    /// Waits until a command tells what a container wrote: journald may be
+    /// late.
+    #[track_caller]
+    pub fn until_logged(&self, args: &[&str], texts: &[&str]) -> Answer {
+        until(&format!("{args:?} has {texts:?}"), || {
+            let answer = self.mcp(args);
+            let all = texts.iter().all(|text| answer.out.contains(text));
+            (answer.code == 0 && all).then_some(answer)
+        })
+    }
+
+    /// Waits until the journal has something of the agent's.
+    #[track_caller]
+    pub fn until_agent_said(&self, text: &str) {
+        until(&format!("the agent has said {text:?}"), || {
+            let journal = self.as_root("journalctl -u mcp-agent -n 30 -o cat").ok();
+            journal.out.contains(text).then_some(())
+        });
     }
 
     /// Holds the registry and the files of service `pair` to one generation:

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::run::last_answer;
 
 /// The one deadline: far beyond what anything needs, also on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(180);
+const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Looks again and again until there is something to see.
 #[track_caller]

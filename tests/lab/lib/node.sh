@@ -41,9 +41,9 @@ cgroup_kill() {
     while read -r p; do kill -KILL "$p" 2>/dev/null || true; done \
       < <(find "$dir" -name cgroup.procs -exec cat {} +)
   fi
-  wait_for 10 cgroup_empty "$dir" || die "processes in $dir do not die"
+  wait_for 60 cgroup_empty "$dir" || die "processes in $dir do not die"
   # A cgroup is briefly busy after its last process went.
-  wait_for 5 cgroup_remove "$dir" || die "cannot remove $dir"
+  wait_for 30 cgroup_remove "$dir" || die "cannot remove $dir"
 }
 cgroup_empty() { grep -qx 'populated 0' "$1/cgroup.events"; }
 cgroup_remove() {
@@ -196,7 +196,7 @@ node_boot() {
         mkdir "$cgroup/machine"
         status=0
         (boot) || status=$?
-        for ((i = 0; i < 100; i++)); do
+        for ((i = 0; i < 600; i++)); do
           find "$cgroup/machine" -depth -type d -exec rmdir {} + && break
           sleep 0.05
         done
@@ -206,7 +206,7 @@ node_boot() {
       "/run/netns/$(ns "$name")" "$MCP_HOME" \
       "/sys/fs/cgroup/$LAB_NAME/$name"
   ) </dev/null >>"$dir/console.log" 2>&1 &
-  wait_for 10 is_populated "$name" || die "$name does not start"
+  wait_for 60 is_populated "$name" || die "$name does not start"
 }
 
 # Ready: the system finished booting and, once there is a user mcp, its manager
