@@ -31,7 +31,7 @@ fn a_mistake_in_the_configuration_names_the_key_and_takes_nothing_down() {
     assert_eq!(list["nodes"][0]["agent"]["node"], "first");
     let problems = list["nodes"][0]["agent"]["problems"].to_string();
     assert!(problems.contains("port_rang:"), "{problems}");
-    node.mcp(&["deploy", "lone"]).ok().says("nothing to do");
+    node.has_nothing_to_deploy("lone");
     assert_eq!(node.invocations(&["lone.service"]), containers);
 
     // Corrected, it is taken.
@@ -49,7 +49,7 @@ fn without_a_configuration_that_was_ever_good_the_agent_ends_with_its_mistake() 
     node.as_root("systemctl stop mcp-agent; rm -f /srv/mcp/mcp-agent.last-good.toml").ok();
     node.write_as_mcp(FILE, "[server]\ngrpc_addr = 9444\n\n[agnet]\n");
     assert_ne!(node.as_root("systemctl start mcp-agent").code, 0);
-    node.as_root("journalctl -u mcp-agent -o cat -n 20").ok().says("did you mean \"agent\"?");
+    node.until_agent_said("did you mean \"agent\"?");
     let state = node.as_root("systemctl show -P NRestarts -P ExecMainStatus mcp-agent").ok();
     assert_eq!(state.text(), "0\n78");
     node.as_root(&format!("rm {FILE}; systemctl start mcp-agent")).ok();

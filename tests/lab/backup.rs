@@ -138,7 +138,7 @@ fn what_another_start_cannot_cure_ends_with_its_reason() {
             "systemctl show -P ActiveState mcp-agent; systemctl show -P NRestarts mcp-agent";
         let state = node.as_root(state).ok();
         assert_eq!(state.text(), "failed\n0", "{reason}: it is not tried again");
-        node.as_root("journalctl -u mcp-agent -n 15 -o cat").ok().says(reason);
+        node.until_agent_said(reason);
         node.as_root("systemctl reset-failed mcp-agent").ok();
     }
     node.as_root("cp -a /srv/mcp/good /srv/mcp/mcp.db; systemctl start mcp-agent").ok();

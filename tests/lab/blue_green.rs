@@ -14,7 +14,7 @@ const PAGE: &str = r#"name = "page"
 
 [deploy]
 strategy = "blue-green"
-drain = "8s"
+drain = "20s"
 
 [[components]]
 name = "web"
@@ -107,7 +107,7 @@ fn five_deploys_fail_no_request_and_recreate_is_measured_beside() {
     assert!(pages.versions.iter().any(|v| v == "v1") && pages.versions.iter().any(|v| v == "v2"));
     settled(&node);
 
-    let recreate = with(&page(), "strategy = \"blue-green\"\ndrain = \"8s\"\n", "");
+    let recreate = with(&page(), "strategy = \"blue-green\"\ndrain = \"20s\"\n", "");
     node.deploy(&recreate).ok();
     let pages = Load::of_pages(address(&node, 8080), 6);
     pages.goes_on(50);
@@ -120,8 +120,9 @@ fn five_deploys_fail_no_request_and_recreate_is_measured_beside() {
 #[test]
 fn a_release_that_is_never_ready_leaves_the_old_one_alone() {
     let node = machine();
+    node.deploy(&page()).ok();
+    // What is good has its time; only what is bad is given up soon.
     let page = with(&page(), "start_period = \"20s\"", "start_period = \"1s\", retries = 1");
-    node.deploy(&page).ok();
     let before = node.invocations(&["page-web.service", "page-web-forward.service"]);
     let load = Load::of_pages(address(&node, 8080), 4);
     load.goes_on(50);
@@ -210,7 +211,7 @@ fn a_killed_agent_finishes_the_hand_over_when_it_is_back() {
         let accepted = accepted["services"][0]["components"][0]["version"].clone();
         assert_eq!(fetch(address(&node, 8080)).unwrap(), accepted, "{moment}");
         load.goes_on(50);
-        node.deploy(&next).ok();
+        node.when_free(|| node.deploy(&next)).ok();
         tell(&format!("killed in moment {moment:?}: {accepted} is in force"));
     }
     let tally = load.end();
@@ -288,7 +289,7 @@ fn ports_and_strategies_change_and_a_stopped_service_lets_go_of_them() {
     let listening =
         |port: u16| node.as_root(&format!("ss -Hltn 'sport = {port}' | grep -q .")).code == 0;
     let blue = page();
-    let plain = with(&blue, "strategy = \"blue-green\"\ndrain = \"8s\"\n", "");
+    let plain = with(&blue, "strategy = \"blue-green\"\ndrain = \"20s\"\n", "");
     let moved = with(&blue, "8080:8080\"", "8081:8080\", \"8082:8080\"");
     let moved = with(&moved, "http = \"/health\"", "http = { port = 8080, path = \"/health\" }");
     for (definition, open, closed) in [
@@ -301,7 +302,9 @@ fn ports_and_strategies_change_and_a_stopped_service_lets_go_of_them() {
         for port in open {
             assert_eq!(fetch(address(&node, *port)).unwrap(), "v1");
         }
-        assert!(!closed.iter().any(|port| listening(*port)), "{closed:?}");
+        until(&format!("{closed:?} are let go of"), || {
+            (!closed.iter().any(|port| listening(*port))).then_some(())
+        });
     }
     // A generation whose port cannot be had gives way to the one before.
     let taken = node.in_background("exec busybox nc -ll -p 8083 -e cat");
@@ -317,13 +320,13 @@ fn ports_and_strategies_change_and_a_stopped_service_lets_go_of_them() {
     node.mcp(&["start", "page"]).ok();
     assert_eq!(fetch(address(&node, 8080)).unwrap(), "v1");
     node.mcp(&["stop", "page"]).ok();
-    assert!(!listening(8080));
+    until("the port is let go of", || (!listening(8080)).then_some(()));
     node.mcp(&["start", "page"]).ok();
     assert_eq!(fetch(address(&node, 8080)).unwrap(), "v1");
     node.lab("reboot");
     let back = until("it is back", || fetch(address(&node, 8080)).ok());
     assert_eq!(back, "v1");
-    node.mcp(&["undeploy", "page", "--yes"]).ok();
-    assert!(!listening(8080));
+    node.when_free(|| node.mcp(&["undeploy", "page", "--yes"])).ok();
+    until("the port is let go of", || (!listening(8080)).then_some(()));
     node.as_mcp("! ls ~/.config/systemd/user | grep page", "").ok();
 }

@@ -54,9 +54,13 @@ fn what_would_wait_for_itself_is_refused_with_its_path_and_what_was_in_force_sta
     node.mcp(&["deploy", "names"]).ok();
     // What it can be again, it is, without another reload.
     node.deploy(&web("mid", &[])).ok();
-    node.mcp(&["node", "list"]).ok().does_not_say("not in force");
-    let now = node.as_mcp(units, "").ok().out;
-    assert!(!now.contains("After="), "{now}");
+    until("it is in force", || {
+        let told = format!("{:?}", node.mcp(&["node", "list"]).ok());
+        (!told.contains("not in force")).then_some(())
+    });
+    until("no stage is before it", || {
+        (!node.as_mcp(units, "").ok().out.contains("After=")).then_some(())
+    });
 }
 
 #[test]

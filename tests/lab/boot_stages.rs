@@ -54,9 +54,11 @@ fn a_required_stage_that_fails_holds_the_boot_until_it_is_mended_and_then_lets_g
         let plan = node.mcp(&["boot", "plan", "--json"]);
         (plan.code == 0 && plan.json()["nodes"][0]["stages"][0]["state"] == "late").then_some(())
     });
-    node.mcp(&["node", "list"])
-        .ok()
-        .says("The boot stage foundation is not ready after 5 s and what comes after it waits");
+    until("the problem is told", || {
+        let told = "The boot stage foundation is not ready after 5 s and what comes after it waits";
+        let list = node.mcp(&["node", "list"]).ok();
+        (list.out.contains(told) || list.err.contains(told)).then_some(())
+    });
     node.mcp(&["status", "last"]).ok().says("starting").does_not_say("should run");
     let changed = with_component(&web("last", &[]), "last", &[("env", "{ A = \"b\" }")]);
     node.deploy(&changed)
@@ -143,7 +145,12 @@ fn stopping_or_restarting_a_service_or_a_stage_leaves_later_stages_alone() {
     by_hand("systemctl --user restart base.target");
     by_hand("systemctl --user restart base.service");
     by_hand("systemctl --user stop base.target; systemctl --user start base.target");
+    let killed = node.invocations(&units[..1]);
     by_hand("podman kill base >/dev/null");
+    until("systemd has started it again", || {
+        let is_another = node.invocations(&units[..1]) != killed;
+        (is_another && node.states(&units[..1]) == ["active"]).then_some(())
+    });
     by_hand("mcp -q restart base");
     by_hand("mcp -q stop base; mcp -q start base");
     by_hand("systemctl --user stop mcp-one.target mcp-one-check.service mid-gate.target");
@@ -201,7 +208,9 @@ fn new_stages_rewrite_gates_and_touch_neither_what_runs_nor_generations() {
     assert_eq!(node.unit_files(), before);
     node.reload_with("");
     until("the gate is empty", || (!gate("last").contains("After=")).then_some(()));
-    let left = node.as_mcp("ls -a /srv/mcp/.config/systemd/user", "").ok();
-    assert!(!left.out.contains("mcp-one"), "{left:?}");
+    until("nothing of the stage is left", || {
+        let left = node.as_mcp("ls -a /srv/mcp/.config/systemd/user", "").ok();
+        (!left.out.contains("mcp-one")).then_some(())
+    });
     assert_eq!(node.invocations(&units[1..]), runs[1..]);
 }

@@ -52,7 +52,7 @@ fn units_and_targets_do_what_a_person_expects_without_the_agent() {
     // The agent takes things as they are.
     let hand = node.invocations(&PAIR_UNITS);
     node.as_root("systemctl start mcp-agent").ok();
-    node.mcp(&["deploy", "pair"]).ok().says("nothing to do");
+    node.has_nothing_to_deploy("pair");
     assert_eq!(node.invocations(&PAIR_UNITS), hand);
 }
 

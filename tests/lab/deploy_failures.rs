@@ -164,7 +164,7 @@ fn a_first_deploy_that_fails_leaves_nothing() {
     assert_eq!(all(&node), before);
     assert_eq!(node.generation("lone"), None);
     // As the hint of the failed deploy says.
-    node.mcp(&["logs", "lone/lone"]).ok().says("exit with 1");
+    node.until_logged(&["logs", "lone/lone"], &["exit with 1"]);
     node.mcp(&["list"]).ok().does_not_say("lone");
     node.deploy(LONE).ok();
 }
@@ -178,7 +178,7 @@ fn what_is_tried_touches_no_file_that_a_boot_reads() {
     node.write_as_mcp(drop_in, "[Container]\nEnvironment=MINE=1\n");
     node.as_mcp("systemctl --user daemon-reload", "").ok();
     let before = Before::of(&node);
-    let health = "{ http = \"/health\", start_period = \"10s\", interval = \"2s\", timeout = \"1s\", retries = 1 }";
+    let health = "{ http = \"/health\", start_period = \"40s\", interval = \"2s\", timeout = \"1s\", retries = 1 }";
     let keys = [("image", "\"localhost/lab/web:bad\""), ("health", health)];
     node.write_as_mcp("/tmp/cut.toml", &with_component(PAIR, "api", &keys));
     let started = std::time::Instant::now();
@@ -193,9 +193,9 @@ fn what_is_tried_touches_no_file_that_a_boot_reads() {
     assert_eq!(status["services"][0]["operation"], "deploy");
     assert_eq!(deploy.end(), 1);
     // The start may take 30 s, and the check as long as the definition says;
-    // the rest is stopping one and starting the other.
+    // the rest is stopping one and starting the other, on a slow machine.
     let told = started.elapsed();
-    assert!(told < std::time::Duration::from_secs(120), "{told:?}");
+    assert!(told < std::time::Duration::from_secs(300), "{told:?}");
     let source = node.property(PAIR_UNITS[0], "SourcePath");
     assert_eq!(source, "/srv/mcp/.config/containers/systemd/mcp/pair/pair-api.container");
     assert_eq!(node.property(PAIR_UNITS[0], "NeedDaemonReload"), "no");

@@ -8,7 +8,7 @@ use crate::definitions::{LONE, PAIR, with};
 use crate::fixture::{Machine, machine};
 use crate::wait::{pause, until};
 
-/// A component that ends a second after each start.
+/// A component that ends a few seconds after each start.
 const CRASHING: &str = r#"name = "crash"
 
 [[components]]
@@ -64,8 +64,11 @@ fn time(event: &Value) -> i64 {
     event["at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond()
 }
 
+/// Tells whether an event is the end of a container that was killed. An agent
+/// that was held up finds it running again, and does not know how it ended.
 fn is_killed(event: &Value) -> bool {
-    event["reason"].as_str().unwrap().contains("exit code 137")
+    let reason = event["reason"].as_str().unwrap();
+    reason.contains("exit code 137") || reason.contains("it ended between two looks")
 }
 
 #[test]
@@ -105,13 +108,15 @@ fn a_containers_end_is_told_at_once_and_its_return_as_well() {
 #[test]
 fn a_crash_loop_is_one_flapping_and_one_end() {
     let node = machine();
-    node.configure("[monitor]\nflap_threshold = 3\nflap_window = \"25s\"\n");
-    node.deploy(&with(CRASHING, "v1\"", "v1\"\nenv = { EXIT_AFTER = \"1\" }")).ok();
+    node.configure("[monitor]\nflap_threshold = 3\nflap_window = \"2m\"\n");
+    node.deploy(&with(CRASHING, "v1\"", "v1\"\nenv = { EXIT_AFTER = \"3\" }")).ok();
     let flapping = node.event("crash", |e| e["event"] == "flapping");
     assert_eq!(flapping["count"], 4);
     pause(Duration::from_secs(10));
-    let told = node.kinds("crash");
-    let count = |kind: &str| told.iter().filter(|k| *k == kind).count();
+    let told = node.events("crash", &[]);
+    // What happens during the deploy is told as the deploy's, each time.
+    let own = |e: &&Value| !e["reason"].as_str().unwrap().contains("mcp deploy");
+    let count = |kind: &str| told.iter().filter(|e| e["event"] == kind).filter(own).count();
     assert_eq!(count("flapping"), 1, "{told:?}");
     assert!(count("failed") + count("restarted") <= 3, "{told:?}");
     node.deploy(CRASHING).ok();
@@ -125,11 +130,9 @@ fn the_alert_command_gets_the_event_and_once_within_the_cooldown() {
     node.configure(ALERTS);
     node.deploy(LONE).ok();
     node.kill_container("lone");
-    node.event("lone", |e| e["event"] == "restarted");
+    let back = node.event("lone", |e| e["event"] == "restarted")["id"].as_i64().unwrap();
     node.kill_container("lone");
-    until("both ends are recorded", || {
-        (node.events("lone", &["--kind", "failed"]).len() == 2).then_some(())
-    });
+    node.event("lone", |e| e["event"] == "failed" && e["id"].as_i64().unwrap() > back);
     let told = until("the command has run", || {
         let text = node.as_mcp("cat /srv/mcp/alerts", "").out;
         text.contains("\"event\":\"failed\"").then_some(text)
@@ -165,9 +168,9 @@ fn a_webhook_that_fails_at_first_gets_the_event() {
     node.deploy(LONE).ok();
     let got = until("the third attempt gets through", || {
         let text = node.as_mcp("cat /srv/mcp/hook.got", "").out;
-        (text.lines().count() == 3).then_some(text)
+        (text.lines().count() >= 3).then_some(text)
     });
-    let last: Value = serde_json::from_str(got.lines().last().unwrap()).unwrap();
+    let last: Value = serde_json::from_str(got.lines().nth(2).unwrap()).unwrap();
     assert_eq!(last["path"], "/x?y=1");
     assert_eq!(last["authorization"], "Bearer secret-token");
     assert_eq!(last["body"]["event"], "deployed");
@@ -228,8 +231,7 @@ fn events_go_on_after_the_user_manager_was_restarted() {
     };
     node.event("lone", |e| since(e, &["started", "restarted"]));
     node.kill_container("lone");
-    let failed = node.event("lone", |e| since(e, &["failed"]));
-    assert!(failed["reason"].as_str().unwrap().contains("exit code 137"), "{failed}");
+    node.event("lone", |e| since(e, &["failed"]) && is_killed(e));
     // Going down with the user manager is nobody's stop.
     assert!(node.events("lone", &["--kind", "drift"]).is_empty());
     let of_node = node.kinds("");
@@ -240,6 +242,7 @@ fn events_go_on_after_the_user_manager_was_restarted() {
 fn who_follows_is_taken_up_again_when_the_agent_is_back() {
     let node = machine();
     node.deploy(LONE).ok();
+    node.event("lone", |e| e["event"] == "started");
     let mut follow = node.in_background("exec mcp events -f -n 1 --json");
     let mut lines = follow.lines();
     lines.next();

@@ -71,18 +71,25 @@ fn a_deploy_onto_a_full_disk_leaves_the_old_generation_serving() {
     node.mcp(&["doctor"]).ok();
 }
 
-/// Begins a deploy that takes a while, fills the disk while it is being tried,
-/// and returns how it ended.
+/// Begins a deploy that is ready when it is told to, fills the disk while it
+/// is being tried, and returns how it ended.
 fn fill_during_a_deploy(node: &Machine, directory: &str) -> i32 {
+    node.as_root("rm -f /srv/mcq/open").ok();
+    let gate = "{ cmd = \"test -e /gate/open\", interval = \"2s\", start_period = \"2m\" }";
     let slow = with_component(
         LONE,
         "lone",
-        &[("image", "\"localhost/lab/slow:v1\""), ("env", "{ DELAY = \"6\" }")],
+        &[
+            ("image", "\"localhost/lab/slow:v1\""),
+            ("volumes", "[\"/srv/mcq:/gate\"]"),
+            ("health", gate),
+        ],
     );
     node.write_as_mcp("/tmp/cut.toml", &slow);
     let deploy = node.in_background("exec mcp -q deploy lone -f /tmp/cut.toml >/tmp/told 2>&1");
     until("it is being tried", || (node.states(&["lone.service"]) == ["activating"]).then_some(()));
     fill(node, directory);
+    node.as_root("touch /srv/mcq/open").ok();
     deploy.end()
 }
 
@@ -118,7 +125,8 @@ fn a_registry_and_a_copy_on_a_full_disk() {
     node.as_root("install -d -o mcp -g mcp /srv/mcp/state /srv/mcp/state/backups").ok();
     make_small(&node, "/srv/mcp/state", 3);
     let sql = |query: &str| {
-        node.as_mcp("exec sqlite3 -readonly /srv/mcp/state/mcp.db", query).ok().text().to_owned()
+        let ask = "exec sqlite3 -readonly -cmd '.timeout 60000' /srv/mcp/state/mcp.db";
+        node.as_mcp(ask, query).ok().text().to_owned()
     };
     node.deploy(LONE).ok();
     let copy = node.as_root("mcp-agent snapshot").ok().text().to_owned();
@@ -162,5 +170,5 @@ fn a_registry_and_a_copy_on_a_full_disk() {
     node.as_mcp(image, "").ok().says(accepted);
     assert!(code == 0 || told.contains("full"), "it is told why: {told}");
     assert_eq!(node.states(&["lone.service"]), ["active"]);
-    node.mcp(&["deploy", "lone"]).ok().says("nothing to do");
+    node.has_nothing_to_deploy("lone");
 }

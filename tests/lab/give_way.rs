@@ -118,8 +118,7 @@ fn a_pull_is_given_up_with_what_waits_for_it() {
     node.mcp(&["stop", "lone"]).ok().says("stays down after a reboot");
     assert_eq!(deploy.end(), 1);
     let units = ["lone.service", "lone-image.service"];
-    let down = |units: Vec<String>| units.iter().all(|state| state == "inactive");
-    assert!(down(node.states(&units)), "{:?}", node.states(&units));
+    until("both are down", || (node.states(&units) == ["inactive"; 2]).then_some(()));
 
     // A start gets what is gone, and is given up as well.
     node.as_mcp(&format!("podman rmi {REGISTRY}/lab/web:v1"), "").ok();
@@ -202,7 +201,11 @@ fn a_stop_of_a_deploy_that_cannot_be_undone_says_so_and_is_kept_to() {
     not_undone(&node);
     keep_trials(&node, false);
     settled(&node);
-    node.mcp(&["stop", "late"]).code(1).says("not deployed");
+    // That it is settled is written down a moment before it is free.
+    until("nothing of it is known", || {
+        let stop = node.mcp(&["stop", "late"]).code(1);
+        format!("{stop:?}").contains("not deployed").then_some(())
+    });
     assert!(!node.podman_things().contains("late"));
 
     // What was in force is not brought back only to run.

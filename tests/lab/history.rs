@@ -2,6 +2,7 @@
 
 use crate::definitions::{LONE, PAIR, PAIR_UNITS, with};
 use crate::fixture::machine;
+use crate::recover::nothing_is_missing;
 use crate::wait::until;
 
 #[test]
@@ -36,7 +37,8 @@ fn a_lost_registry_is_made_again_and_nothing_is_restarted() {
         let list = node.mcp(&["list"]).out;
         (list.contains("pair") && list.contains("lone")).then_some(())
     });
-    node.mcp(&["deploy", "pair"]).ok().says("nothing to do");
+    nothing_is_missing(&node);
+    node.has_nothing_to_deploy("pair");
     let after =
         (node.invocations(&PAIR_UNITS), node.port("pair", "api"), node.port("pair", "front"));
     assert_eq!(after, before);

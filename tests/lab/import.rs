@@ -13,7 +13,7 @@ use crate::run::Answer;
 const COMPOSE: &str = r#"
 x-check: &check
   interval: 2s
-  timeout: 2s
+  timeout: 10s
   retries: 5
 
 services:

@@ -12,15 +12,18 @@ use crate::wait::{pause, until};
 /// systemd had been asked for nothing.
 fn deploy_and_kill(node: &Machine, definition: &str, after: Duration) {
     node.write_as_mcp("/tmp/cut.toml", definition);
-    let deploy = node.in_background("exec mcp -q deploy pair -f /tmp/cut.toml 2>/dev/null");
-    pause(after);
     // RestartSec= would bring it back by itself; here it stays dead until all
     // that systemd was asked for has been done.
     node.as_root(
-        "systemctl kill -s KILL --kill-whom=main mcp-agent
-        mkdir -p /run/systemd/system/mcp-agent.service.d
+        "mkdir -p /run/systemd/system/mcp-agent.service.d
         printf '[Service]\\nRestart=no\\n' >/run/systemd/system/mcp-agent.service.d/dead.conf
-        systemctl daemon-reload
+        systemctl daemon-reload",
+    )
+    .ok();
+    let deploy = node.in_background("exec mcp -q deploy pair -f /tmp/cut.toml 2>/dev/null");
+    pause(after);
+    node.as_root(
+        "systemctl kill -s KILL --kill-whom=main mcp-agent
         systemctl stop mcp-agent",
     )
     .ok();
@@ -54,9 +57,11 @@ pub fn whole(node: &Machine) -> String {
     let (api, front) = (node.served("pair", "api"), node.served("pair", "front"));
     assert_eq!(api, front, "the two are of one generation");
     node.has_accepted_pair(&api);
-    let status = node.mcp(&["status", "pair", "--json"]).ok().json();
-    assert_eq!(status["services"][0]["operation"], serde_json::Value::Null);
-    node.mcp(&["deploy", "pair"]).ok().says("nothing to do");
+    until("nothing is under way", || {
+        let status = node.mcp(&["status", "pair", "--json"]).ok().json();
+        status["services"][0]["operation"].is_null().then_some(())
+    });
+    node.has_nothing_to_deploy("pair");
     api
 }
 

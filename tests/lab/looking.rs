@@ -8,8 +8,8 @@ use crate::wait::until;
 fn logs_are_those_of_the_containers() {
     let node = machine();
     node.deploy(PAIR).ok();
-    let all = node.mcp(&["logs", "pair"]).ok();
-    all.says("api: start: mode=web version=v1").says("front: start: mode=web");
+    let both = ["api: start: mode=web version=v1", "front: start: mode=web"];
+    node.until_logged(&["logs", "pair"], &both);
     let one = node.mcp(&["logs", "pair/api"]).ok();
     one.says("start: mode=web").does_not_say("front");
 
@@ -87,11 +87,13 @@ fn tables_for_people_and_json_for_programs_say_the_same() {
 #[test]
 fn crashes_and_sickness_show() {
     let node = machine();
-    let health = "{ cmd = [\"/bin/health\"], interval = \"2s\", retries = 1, timeout = \"1s\", start_period = \"1s\" }";
+    let health =
+        "{ cmd = [\"/bin/health\"], interval = \"2s\", retries = 1, start_period = \"15s\" }";
     let watched = with_component(LONE, "lone", &[("health", health)]);
     let crash = with(LONE, "lone", "crash").replace("health = { http = \"/health\" }\n", "");
     node.deploy(&watched).ok();
-    node.deploy(&with(&crash, "web:v1", "crash:v1")).ok();
+    let crash = with(&crash, "web:v1\"", "crash:v1\"\nenv = { EXIT_AFTER = \"5\" }");
+    node.deploy(&crash).ok();
     node.as_mcp("podman exec lone rm /tmp/www/health", "").ok();
     until("both are told", || {
         let ps = node.mcp(&["ps", "--json"]).ok().json();

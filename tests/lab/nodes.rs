@@ -3,6 +3,7 @@
 use crate::definitions::LONE;
 use crate::fixture::{Machine, lab_command, two_machines, workstation};
 use crate::run::Answer;
+use crate::wait::until;
 
 /// Somebody at the workstation, with a home.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub fn two_known_machines(role: &str) -> (Machine, Machine, Person) {
     // One person, one token: the second node gets to know the same.
     let row =
         one.as_mcp("sqlite3 /srv/mcp/mcp.db '.mode insert tokens' 'SELECT * FROM tokens'", "");
-    two.as_mcp("sqlite3 /srv/mcp/mcp.db", row.ok().text()).ok();
+    two.change_registry(row.ok().text());
     person.run(&format!("mcp node add one {}:9444 --fingerprint {pin}", one.name())).ok();
     person.run(&format!("mcp node add two {}:9444 --fingerprint {other_pin}", two.name())).ok();
     person.run(&format!("echo {token} | mcp login -n one --token-file -")).ok();
@@ -43,7 +44,9 @@ fn a_node_that_is_down_or_cut_off_does_not_hide_the_others() {
     person("mcp deploy lone -f lone.toml").code(2).says("it is not clear which node is meant");
     person("mcp -n one deploy lone -f lone.toml").ok();
     person("mcp ps").ok().says("lone");
-    person("mcp -n one logs lone").ok().says("start:");
+    until("what it wrote is told", || {
+        person("mcp -n one logs lone").ok().out.contains("start:").then_some(())
+    });
 
     two.lab("kill");
     for command in ["ps", "list", "status"] {

@@ -49,12 +49,12 @@ fn what_depends_on_a_oneshot_waits_for_its_end_also_at_boot() {
 
     // What is done is well, for everybody who asks.
     assert_eq!((state(&node, 0), state(&node, 1)), ("done".to_owned(), "running".to_owned()));
-    node.mcp(&["wait", "trip", "--ready", "--timeout", "30s"]).ok();
+    node.mcp(&["wait", "trip", "--ready"]).ok();
     node.mcp(&["explain", "trip/migrate"]).ok().says("It has done its work");
     let status = node.mcp(&["status", "trip", "--json"]).ok().json();
     assert_eq!(status["services"][0]["components"][0]["drifts"], serde_json::json!([]));
     node.mcp(&["boot", "verify"]).ok();
-    let said = node.mcp(&["logs", "trip/migrate"]).ok().out;
+    let said = node.until_logged(&["logs", "trip/migrate"], &["at work"]).out;
     assert_eq!(said.matches("at work").count(), 1, "{said}");
 
     // It is not done again for what does not change it.
@@ -78,8 +78,9 @@ fn what_depends_on_a_oneshot_waits_for_its_end_also_at_boot() {
     // One that fails at boot is what is told of the one that waits for it.
     node.as_mcp("rm /srv/mcq/open", "").ok();
     node.lab("reboot");
-    until("it has failed", || (state(&node, 0) == "failed").then_some(()));
-    assert_eq!(state(&node, 1), "stopped");
+    until("it has failed, and what waits for it is not started", || {
+        (state(&node, 0) == "failed" && state(&node, 1) == "stopped").then_some(())
+    });
     node.mcp(&["explain", "trip/serve"]).says("it needs trip/migrate, which is failed");
     node.mcp(&["wait", "trip", "--ready", "--timeout", "1s"]).code(5);
     node.as_mcp("touch /srv/mcq/open", "").ok();

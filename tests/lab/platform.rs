@@ -3,6 +3,7 @@
 use crate::definitions::with_component;
 use crate::fixture::Machine;
 use crate::fixture::machine;
+use crate::wait::until;
 
 /// The definitions, and the service that each describes.
 const DEFINITIONS: [(&str, &str); 5] = [
@@ -53,8 +54,9 @@ fn every_definition_of_the_platform_deploys_serves_and_shows_in_systemctl() {
     assert_eq!(node.served("metacrypt", "web"), "v1");
     assert_eq!(node.served("mcr", "web"), "v1");
     for (address, port) in [("127.0.0.1", 18443), ("127.0.0.1", 38443), ("127.0.0.1", 7443)] {
-        let url = format!("curl -fsS -m 3 http://{address}:{port}/version");
-        assert_eq!(node.as_mcp(&url, "").ok().text(), "v1");
+        let url = format!("curl -fsS -m 20 http://{address}:{port}/version");
+        // Not all of them have a check: they may not listen yet.
+        until(&url, || (node.as_mcp(&url, "").text() == "v1").then_some(()));
     }
     let listening = node.as_root("ss -Hlntu | awk '{print $1, $5}'").ok();
     for address in ["192.168.88.181:53", "100.95.252.120:53"] {

@@ -57,7 +57,7 @@ fn a_port_is_published_on_the_address_of_the_node() {
     node.deploy(LONE).ok();
     let port = node.port("lone", "lone");
     assert!((20_000..20_010).contains(&port));
-    let page = node.as_mcp(&format!("curl -fsS -m 3 http://{address}:{port}/version"), "");
+    let page = node.as_mcp(&format!("curl -fsS -m 20 http://{address}:{port}/version"), "");
     assert_eq!(page.ok().text(), "v1");
 }
 

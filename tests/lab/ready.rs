@@ -96,6 +96,9 @@ fn the_users_manager_may_be_restarted_and_read_anew() {
     node.deploy(LONE).ok();
     let before = node.invocations(&["lone.service"]);
     node.as_mcp("systemctl --user daemon-reexec", "").ok();
+    crate::wait::until("the agent finds it again", || {
+        (node.mcp(&["ps", "lone"]).code == 0).then_some(())
+    });
     assert_eq!(node.invocations(&["lone.service"]), before);
     node.mcp(&["deploy", "lone"]).ok().says("nothing to do");
 

@@ -34,7 +34,10 @@ fn a_released_service_runs_on_survives_a_reboot_and_is_nobodys_of_ours() {
         let column = if table == "services" { "name" } else { "service" };
         assert_eq!(node.as_mcp(&format!("{rows}{column})\""), "").ok().text(), "0", "{table}");
     }
-    node.as_mcp("! podman secret ls --format '{{.Name}}' | grep pair", "").ok();
+    until("podman's record of it is gone", || {
+        let gone = "! podman secret ls --format '{{.Name}}' | grep pair";
+        (node.as_mcp(gone, "").code == 0).then_some(())
+    });
     node.mcp(&["status"]).ok().does_not_say("pair");
     node.mcp(&["agent", "recover", "--dry-run"]).ok().does_not_say("pair");
     // Its names are taken.
@@ -68,7 +71,8 @@ fn a_release_that_is_cut_off_is_finished_by_the_next_agent() {
     node.as_root("systemctl start mcp-agent").ok();
     until("the release is finished", || {
         let listed = node.mcp(&["list", "--json"]).ok().json();
-        listed["services"].as_array().unwrap().is_empty().then_some(())
+        let open = node.sql("SELECT count(*) FROM operations WHERE outcome IS NULL");
+        (listed["services"].as_array().unwrap().is_empty() && open == "0").then_some(())
     });
     node.as_mcp("head -n1 ~/.config/containers/systemd/lone/lone.container", "")
         .ok()

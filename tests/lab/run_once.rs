@@ -49,7 +49,7 @@ fn a_one_off_has_the_spec_of_its_component_and_leaves_nothing() {
     node.mcp(&ends("exit 255")).code(255);
     node.mcp(&["run", "--rm", "pair", "--", "x"]).code(2).says("pair/api, pair/front");
     assert_eq!(node.invocations(&[API]), before);
-    assert!(!node.podman_things().contains("-run-"));
+    until("none is left", || (!node.podman_things().contains("-run-")).then_some(()));
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn jobs_are_listed_while_they_run() {
     let one_off = until("the one-off is listed", || of("run"));
     for job in [&scheduled, &one_off] {
         assert_eq!((&job["service"], &job["component"]), (&json!("lone"), &json!("lone")));
-        assert!(job["uptime_s"].as_u64().unwrap() < 180, "{job}");
+        assert!(job["uptime_s"].as_u64().unwrap() < 600, "{job}");
     }
     assert_eq!(scheduled["schedule"], "slow");
     assert_eq!(one_off["schedule"], Value::Null);

@@ -110,6 +110,12 @@ fn fifty_services_become_what_the_directory_says_and_an_interrupted_sync_ends_ri
     until("some of it is done", || made(2));
     drop(interrupted);
     node.as_mcp("pkill -KILL -x mcp || true", "").ok();
+    // What the agent had begun goes on, and has its service.
+    until("nothing is under way", || {
+        let status = node.mcp(&["status", "--json"]).ok().json();
+        let services = status["services"].as_array().unwrap();
+        services.iter().all(|service| service["operation"].is_null()).then_some(())
+    });
     let rest = node.mcp(&["sync", "--prune", "--yes", "--json"]).code(2).json();
     assert_eq!(rest["summary"]["failed"], 0, "{rest}");
     for state in ["changed", "new", "absent"] {

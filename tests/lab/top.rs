@@ -27,6 +27,7 @@ fn component(sample: &Value, name: &str) -> Value {
 fn who_works_uses_more_than_who_waits_and_what_cannot_be_told_is_named() {
     let node = machine();
     node.deploy(SERVICE).ok();
+    node.event("load/busy", |e| e["event"] == "started");
     let once = node.mcp(&["top", "load", "--once", "--json"]).ok().json();
     let sample = &once["nodes"][0];
     let cpu = |name: &str| component(sample, name)["cpu"].as_f64();

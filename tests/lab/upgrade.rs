@@ -184,8 +184,7 @@ fn a_registry_that_was_changed_in_a_trial_is_put_back() {
     node.as_root("systemctl stop mcp-agent; rm -r /srv/mcp/upgrade").ok();
     node.as_mcp("sqlite3 /srv/mcp/mcp.db 'PRAGMA user_version = 99'", "").ok();
     assert_ne!(node.as_root("systemctl start mcp-agent").code, 0);
-    let log = node.as_root("journalctl -u mcp-agent -o cat -n 20").ok();
-    log.says("has schema 99, this program knows 3; install the newer mcp-agent again");
+    node.until_agent_said("has schema 99, this program knows 3; install the newer mcp-agent again");
     let state = node.as_root("systemctl show -P ExecMainStatus mcp-agent").ok();
     assert_eq!(state.text(), "78");
     assert_eq!(node.get(port, "/version").as_deref(), Some("v1"));
@@ -258,7 +257,8 @@ fn an_upgrade_that_is_cut_off_ends_with_one_whole_program() {
     let kill = "kill -9 $(systemctl show -P MainPID mcp-agent)";
     node.as_mcp(&format!("{upgrade} & {comes_in}; {kill}; ! wait $!"), "").ok();
     until("the agent is back", || (node.mcp(&["list"]).code == 0).then_some(()));
-    assert_eq!((kept(&node), status(&node)), (String::new(), expect(OWN, "package", "none")));
+    until("what came is removed", || kept(&node).is_empty().then_some(()));
+    assert_eq!(status(&node), expect(OWN, "package", "none"));
 
     // Power is lost between the replacement and the restart: the trial is at
     // the boot.

@@ -27,7 +27,10 @@ fn an_ordinary_user_has_an_agent_with_one_command_and_no_configuration() {
     let deploy = "cat >pair.toml; mcp deploy pair -f pair.toml";
     node.as_alice(deploy, PAIR).ok().says("generation 1");
     node.as_alice("mcp ps", "").ok().says("pair").says("healthy");
-    node.as_alice("mcp logs pair/api", "").ok().says("start: mode=web");
+    until("what it wrote is told", || {
+        let logs = node.as_alice("mcp logs pair/api", "").ok();
+        logs.out.contains("start: mode=web").then_some(())
+    });
     // Neither sees the other's.
     node.mcp(&["ps"]).ok().does_not_say("pair");
     node.as_mcp("systemctl --user is-active pair-api.service", "").code(4);

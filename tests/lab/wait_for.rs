@@ -62,11 +62,11 @@ fn a_job_that_has_done_its_work_is_well_and_is_not_done_again() {
     let file = "/srv/mcp/.config/mcp/services/trip.toml";
     node.write_as_mcp(file, JOB);
     node.mcp(&["deploy", "trip"]).ok();
-    node.mcp(&["wait", "trip", "--ready", "--timeout", "30s"]).ok();
+    node.mcp(&["wait", "trip", "--ready"]).ok();
     until("the job has ended", || {
         (node.states(&["trip-prepare.service"]) == ["inactive"]).then_some(())
     });
-    node.mcp(&["wait", "trip", "--ready", "--timeout", "5s"]).ok();
+    node.mcp(&["wait", "trip", "--ready"]).ok();
     node.mcp(&["explain", "trip"]).ok();
     let status = node.mcp(&["status", "trip", "--json"]).ok().json();
     assert_eq!(status["services"][0]["components"][0]["drifts"], serde_json::json!([]));
