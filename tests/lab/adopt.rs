@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::fixture::{Machine, machine};
+use crate::observed::when_free;
 use crate::wait::{pause, until};
 
 /// Ten containers, made in ten ways; one of them does not run.
@@ -457,7 +458,7 @@ fn a_takeover_cut_off_at_any_moment_is_finished_or_undone() {
     for moment in 0..12_u32 {
         if node.mcp(&["status", "trio"]).code == 0 {
             // From the beginning, with what it has by now.
-            node.when_free(|| node.mcp(&["undeploy", "trio"])).ok();
+            when_free(|| node.mcp(&["undeploy", "trio"])).ok();
             node.as_mcp(
                 "rm -f ~/.config/mcp/services/trio.toml; podman rm -f trio-before-mcp trio-anon-before-mcp trio trio-anon; podman volume rm -f trio-anon-data",
                 "",

@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::definitions::with;
 use crate::fixture::{Machine, machine};
 use crate::load::{Load, fetch, tell};
+use crate::observed::when_free;
 use crate::wait::until;
 
 /// A page, and an echo whose connections last.
@@ -211,7 +212,7 @@ fn a_killed_agent_finishes_the_hand_over_when_it_is_back() {
         let accepted = accepted["services"][0]["components"][0]["version"].clone();
         assert_eq!(fetch(address(&node, 8080)).unwrap(), accepted, "{moment}");
         load.goes_on(50);
-        node.when_free(|| node.deploy(&next)).ok();
+        when_free(|| node.deploy(&next)).ok();
         tell(&format!("killed in moment {moment:?}: {accepted} is in force"));
     }
     let tally = load.end();
@@ -326,7 +327,7 @@ fn ports_and_strategies_change_and_a_stopped_service_lets_go_of_them() {
     node.lab("reboot");
     let back = until("it is back", || fetch(address(&node, 8080)).ok());
     assert_eq!(back, "v1");
-    node.when_free(|| node.mcp(&["undeploy", "page", "--yes"])).ok();
+    when_free(|| node.mcp(&["undeploy", "page", "--yes"])).ok();
     until("the port is let go of", || (!listening(8080)).then_some(()));
     node.as_mcp("! ls ~/.config/systemd/user | grep page", "").ok();
 }

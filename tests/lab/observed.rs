@@ -7,6 +7,17 @@ use crate::wait::until;
 /// Units that run, by the invocation that they are.
 pub type Invocations = Vec<(String, String)>;
 
+/// Does something to a service as soon as nobody else is at it: an agent that
+/// has just begun may have it for a moment.
+#[track_caller]
+pub fn when_free(act: impl Fn() -> Answer) -> Answer {
+    until("nobody else has the service", || {
+        let answer = act();
+        let busy = answer.code == 1 && format!("{answer:?}").contains("is under way;");
+        (!busy).then_some(answer)
+    })
+}
+
 impl Machine {
     /// Returns a property of a unit of the agent's user.
     #[track_caller]
@@ -97,22 +108,11 @@ impl Machine {
         self.as_mcp("exec sqlite3 -cmd '.timeout 60000' /srv/mcp/mcp.db", statement).ok();
     }
 
-    /// Does something to a service as soon as nobody else is at it: an agent
-    /// that has just begun may have it for a moment.
-    #[track_caller]
-    pub fn when_free(&self, act: impl Fn() -> Answer) -> Answer {
-        until("nobody else has the service", || {
-            let answer = act();
-            let busy = answer.code == 1 && format!("{answer:?}").contains("is under way;");
-            (!busy).then_some(answer)
-        })
-    }
-
     /// Deploys what is in force once more, and demands that there is nothing
     /// to do.
     #[track_caller]
     pub fn has_nothing_to_deploy(&self, service: &str) {
-        self.when_free(|| self.mcp(&["deploy", service])).ok().says("nothing to do");
+        when_free(|| self.mcp(&["deploy", service])).ok().says("nothing to do");
     }
 
     /// Waits until a command tells what a container wrote: journald may be

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::definitions::{LONE, PAIR, PAIR_UNITS, with};
 use crate::fixture::{Machine, machine};
+use crate::observed::when_free;
 use crate::wait::{pause, until};
 
 /// How many moments are tried unless `MCP_LAB_MOMENTS` says otherwise.
@@ -135,7 +136,7 @@ fn lose_power_at_moments(agent: bool) {
         }
         // Deploying goes on as if nothing had been.
         let next = &versions[usize::from(now == "v1")];
-        node.when_free(|| node.deploy(next)).ok();
+        when_free(|| node.deploy(next)).ok();
         now = agrees(&node, ports);
         assert_eq!(node.states(&["lone.service"]), ["active"]);
     }

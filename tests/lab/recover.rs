@@ -3,6 +3,7 @@
 
 use crate::boot_node::BOOT;
 use crate::fixture::{Machine, lab_command, machine};
+use crate::observed::when_free;
 use crate::wait::{until, until_within};
 use std::time::Duration;
 
@@ -236,7 +237,7 @@ fn an_image_that_only_this_node_had_is_named_and_what_depends_on_nothing_else_ru
         .then_some(())
     });
     node.as_mcp("podman load -q -i /srv/mcp/web.tar", "").ok();
-    node.when_free(|| node.mcp(&["start", "own"])).ok();
+    when_free(|| node.mcp(&["start", "own"])).ok();
     assert_eq!(node.states(&["own.service"]), ["active"]);
     node.mcp(&["agent", "recover"]).ok().says("nothing to do");
 }
