@@ -33,13 +33,16 @@ struct File {
     path: String,
     place: Place,
     is_required: bool,
+    /// Whether its values are taken as they are, quotes and all.
+    is_raw: bool,
 }
 
 fn files_of(node: &Node) -> Vec<File> {
     let one = |node: &Node| -> Option<File> {
         let path = node.get("path").unwrap_or(node).text()?.to_owned();
         let is_required = node.get("required").and_then(Node::truth) != Some(false);
-        Some(File { path, place: node.place.clone(), is_required })
+        let is_raw = node.get("format").and_then(Node::text) == Some("raw");
+        Some(File { path, place: node.place.clone(), is_required, is_raw })
     };
     match node.list() {
         Some(items) => items.iter().filter_map(one).collect(),
@@ -78,7 +81,12 @@ fn env_files(
         if !scope.read.contains(&file.path) {
             scope.read.push(file.path.clone());
         }
-        match dotenv::parse(&text, scope.variables) {
+        let lines = if file.is_raw {
+            dotenv::parse_raw(&text, scope.variables)
+        } else {
+            dotenv::parse(&text, scope.variables)
+        };
+        match lines {
             Ok(lines) => found.push((file, Some(lines))),
             Err(bad) => {
                 let message = format!("{}:{}: {}", file.path, bad.number, bad.message);

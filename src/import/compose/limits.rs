@@ -144,7 +144,8 @@ fn deploy_resources(scope: &mut Scope<'_>, part: &mut Part, node: &Node) {
             },
             "devices" => {
                 for device in value.list().unwrap_or_default() {
-                    gpu(scope, part, device, &key.place);
+                    let what = "deploy.resources.reservations.devices";
+                    gpu(scope, part, device, (&key.place, what));
                 }
             }
             other => {
@@ -156,9 +157,9 @@ fn deploy_resources(scope: &mut Scope<'_>, part: &mut Part, node: &Node) {
     }
 }
 
-fn gpu(scope: &mut Scope<'_>, part: &mut Part, device: &Node, place: &Place) {
+/// Adds devices of a driver; those that are only called `all` are all of them.
+pub(super) fn gpu(scope: &mut Scope<'_>, part: &mut Part, device: &Node, at: (&Place, &str)) {
     let driver = device.get("driver").and_then(Node::text).unwrap_or("nvidia");
-    let at = (place, "deploy.resources.reservations.devices");
     if driver != "nvidia" {
         scope.tell(part, Lost, at, format!("devices of the driver {driver} are not known"));
         return;

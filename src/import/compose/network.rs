@@ -126,11 +126,20 @@ fn networks(
     let is_one = wanted.len() == 1;
     let mut fixed: Vec<(String, Vec<String>)> = Vec::new();
     for (name, options, place) in wanted {
-        let network = network_name(scope, part, &name, &place);
+        let foreign = foreign(scope, &name);
+        let is_one = is_one && foreign.is_none();
         let own = options.map(|own| options_of(scope, part, (&name, &own, is_one), &mut aliases));
         let own = own.unwrap_or_default();
+        if let Some(podmans) = foreign {
+            let message = format!("podman must know the network: podman network create {podmans}");
+            scope.tell(part, Todo, (&place, &format!("networks.{name}")), message);
+            fixed.push((podmans, own));
+            continue;
+        }
+        let network = network_name(scope, part, &name, &place);
         if !own.is_empty() {
-            fixed.push((network, own));
+            scope.things.network(&network);
+            fixed.push((format!("{network}.network"), own));
         } else if !names.contains(&network) {
             names.push(network);
         }
@@ -144,8 +153,8 @@ fn networks(
         let also = aliases.iter().filter(|_| names.is_empty());
         let also = also.map(|name| format!("alias={name}"));
         let own: Vec<String> = own.into_iter().chain(also).collect();
-        part.extra(Section::Container, "Network", format!("{network}.network:{}", own.join(",")));
-        scope.things.network(&network);
+        let own = if own.is_empty() { String::new() } else { format!(":{}", own.join(",")) };
+        part.extra(Section::Container, "Network", format!("{network}{own}"));
     }
     aliases.retain(|_| !names.is_empty());
     part.component.aliases = (!aliases.is_empty()).then_some(aliases);
@@ -197,6 +206,16 @@ fn is_address(text: &str) -> bool {
 
 fn is_alias(text: &str) -> bool {
     !text.starts_with('-') && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+}
+
+/// Returns podman's name of a network that somebody else makes, if a definition
+/// has no such names.
+fn foreign(scope: &Scope<'_>, name: &str) -> Option<String> {
+    let (is_external, named) = things::origin(scope.top("networks", name));
+    let podmans = named.unwrap_or(name);
+    let is_sayable = podmans.parse::<NetworkName>().is_ok();
+    (is_external && !is_sayable && !podmans.is_empty() && is_alias(podmans))
+        .then(|| podmans.to_owned())
 }
 
 /// Returns what a network of the project is called, and tells of its options.
