@@ -16,16 +16,35 @@ pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, node: &Node) {
     if let Some(files) = node.get("env_file") {
         env_files(scope, part, files, &mut env);
     }
+    let mut unset: Vec<(String, Place)> = Vec::new();
     for (name, value, place) in node.get("environment").map(Node::pairs).unwrap_or_default() {
         let value = value.or_else(|| scope.variables.get(&name).map(str::to_owned));
         if let Some(value) = value {
             env.insert(name, value);
         } else {
-            let message = "it is passed on from the shell, where it is not set";
-            scope.tell(part, Lost, (&place, &format!("environment.{name}")), message);
+            unset.push((name, place));
         }
     }
+    not_passed_on(scope, part, &unset);
     add_env(part, env);
+}
+
+/// Tells of variables without a value, all of a component at once: there are
+/// files with hundreds of them.
+fn not_passed_on(scope: &mut Scope<'_>, part: &mut Part, unset: &[(String, Place)]) {
+    match unset {
+        [] => {}
+        [(name, place)] => {
+            let message = "it is passed on from the shell, where it is not set";
+            scope.tell(part, Lost, (place, &format!("environment.{name}")), message);
+        }
+        [(_, place), ..] => {
+            let names: Vec<&str> = unset.iter().map(|(name, _)| name.as_str()).collect();
+            let message =
+                format!("passed on from the shell, where they are not set: {}", names.join(", "));
+            scope.tell(part, Lost, (place, "environment"), message);
+        }
+    }
 }
 
 /// One file of `env_file`.

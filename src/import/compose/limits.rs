@@ -41,10 +41,11 @@ pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, node: &Node) {
 fn limit(scope: &mut Scope<'_>, part: &mut Part, key: &str, value: &Node) {
     let text = value.text().unwrap_or_default();
     let is_set = match key {
+        // No limit.
+        _ if text.parse::<f64>() == Ok(0.0) => true,
         "mem_limit" => size(text).is_some_and(|size| resources(part, |r| r.memory = Some(size))),
         "cpus" => cpus(text).is_some_and(|cpus| resources(part, |r| r.cpus = Some(cpus))),
         _ => match text.parse::<i64>() {
-            // No limit.
             Ok(..=0) => true,
             Ok(pids) => {
                 u32::try_from(pids).is_ok_and(|pids| resources(part, |r| r.pids = Some(pids)))
@@ -52,7 +53,7 @@ fn limit(scope: &mut Scope<'_>, part: &mut Part, key: &str, value: &Node) {
             Err(_) => false,
         },
     };
-    if !is_set && text != "0" {
+    if !is_set {
         scope.tell(part, Lost, (&value.place, key), format!("{text:?} is no limit"));
     }
 }

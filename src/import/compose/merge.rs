@@ -147,7 +147,8 @@ mod tests {
     #[test]
     fn one_text_is_a_list_and_another_driver_another_logging() {
         let base = "dns: 1.1.1.1\nenv_file: a\nextra_hosts: {a: 1.1.1.1}\nlogging: {driver: syslog, options: {a: b}}\n";
-        let over = "dns: [8.8.8.8]\nenv_file: b\nextra_hosts: ['b:2.2.2.2']\nlogging: {driver: none}\n";
+        let over =
+            "dns: [8.8.8.8]\nenv_file: b\nextra_hosts: ['b:2.2.2.2']\nlogging: {driver: none}\n";
         let merged = merge("", parse("base", base).unwrap(), parse("over", over).unwrap());
         let texts = |key: &str| -> Vec<String> {
             merged.get(key).unwrap().texts().iter().map(|(t, _)| (*t).to_owned()).collect()

@@ -40,7 +40,8 @@ pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, node: &Node) {
 fn short(scope: &mut Scope<'_>, part: &mut Part, place: &Place, text: &str) {
     let parts: Vec<&str> = text.split(':').collect();
     match parts.as_slice() {
-        [target] => anonymous(scope, part, place, target),
+        // A variable that is not set: the data is to outlive the container.
+        ["", target] | ["", target, _] | [target] => anonymous(scope, part, place, target),
         [source, target] => mount(scope, part, place, (source, target, "")),
         [source, target, options] => mount(scope, part, place, (source, target, options)),
         _ => scope.tell(part, Lost, (place, "volumes"), format!("{text:?} has too many parts")),

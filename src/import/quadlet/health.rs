@@ -41,8 +41,7 @@ pub(super) fn is_own(unit: &Unit, key: &str) -> bool {
 /// Reads the check of a unit that is ready when its check says so. Any other
 /// check stays as it is: podman makes it, and nobody waits for it.
 pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) {
-    let get =
-        |key: &str| unit.last("Container", key).and_then(|line| plain(unquoted(&line.value)));
+    let get = |key: &str| unit.last("Container", key).and_then(|line| plain(unquoted(&line.value)));
     if let Some(line) = unit.last("Container", "Notify").cloned() {
         match line.value.as_str() {
             "healthy" if waits(unit) => {}

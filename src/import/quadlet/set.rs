@@ -179,7 +179,8 @@ pub(super) fn convert(
             names.insert((*stem).to_owned(), name);
         }
     }
-    let mut scope = Scope { set, files, notes, things: Things::default(), service, names, before: Vec::new() };
+    let mut scope =
+        Scope { set, files, notes, things: Things::default(), service, names, before: Vec::new() };
     let mut sheet = Sheet::default();
     for unit in &containers {
         let Some(name) = scope.names.get(&unit.stem).map(ToString::to_string) else { continue };
