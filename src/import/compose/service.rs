@@ -4,7 +4,7 @@ use super::convert::Scope;
 use super::yaml::{Key, Node};
 use crate::definition::model::{Capabilities, Log, Scalar};
 use crate::import::note::NoteKind::{Changed, Lost, Needless, Todo};
-use crate::import::options::security;
+use crate::import::options::{hostname, security};
 use crate::import::sheet::{Part, Section, push};
 use crate::import::values::{duration, duration_text, image, shell_words};
 use crate::quadlet::escape::{raw, word};
@@ -119,16 +119,6 @@ fn simple(scope: &mut Scope<'_>, part: &mut Part, key: &Key, value: &Node) -> bo
         }
     }
     true
-}
-
-/// Sets the host name; one that a definition does not take, such as `app_db`,
-/// goes into the unit as it is.
-fn hostname(part: &mut Part, text: String) {
-    if text.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c)) {
-        part.component.hostname = Some(text);
-    } else {
-        lines(part, "HostName", vec![text]);
-    }
 }
 
 /// Keys of what is run, and in which namespaces.
