@@ -93,24 +93,25 @@ fn network_mode(scope: &mut Scope<'_>, part: &mut Part, mode: &Node) -> bool {
     true
 }
 
+/// Returns the networks that a service names, with what it says of each.
+fn wanted(part: &Part, node: &Node) -> Vec<(String, Option<Node>, Place)> {
+    let Some(list) = node.get("networks") else {
+        return vec![("default".to_owned(), None, part.place.clone())];
+    };
+    let plain = list.list().map(|_| list.texts()).unwrap_or_default();
+    let plain = plain.into_iter().map(|(text, place)| (text.to_owned(), None, place.clone()));
+    let said = list.map().unwrap_or_default().iter();
+    let said = said.map(|(key, own)| (key.text.clone(), Some(own.clone()), key.place.clone()));
+    plain.chain(said).collect()
+}
+
 fn networks(
     scope: &mut Scope<'_>,
     part: &mut Part,
     (service, node): (&str, &Node),
     is_alone: bool,
 ) {
-    let mut wanted: Vec<(String, Option<Node>, Place)> = Vec::new();
-    match node.get("networks") {
-        None => wanted.push(("default".to_owned(), None, part.place.clone())),
-        Some(list) => {
-            for (text, place) in list.list().map(|_| list.texts()).unwrap_or_default() {
-                wanted.push((text.to_owned(), None, place.clone()));
-            }
-            for (key, node) in list.map().unwrap_or_default() {
-                wanted.push((key.text.clone(), Some(node.clone()), key.place.clone()));
-            }
-        }
-    }
+    let wanted = wanted(part, node);
     let is_default = wanted.len() == 1
         && wanted.iter().all(|(name, ..)| name == "default")
         && scope.top("networks", "default").is_none();
