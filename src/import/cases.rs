@@ -59,6 +59,10 @@ fn quadlet_files_become_what_is_recorded() {
     let blog = ["app", "db", "cache"].map(|part| format!("/project/quadlet/blog-{part}.container"));
     let (imported, read) = quadlet::import(&blog, &mut Cases, None).unwrap();
     insta::assert_snapshot!("a_pod_of_three", shown(&imported, &read));
+    let shop =
+        ["core", "jobs", "web"].map(|part| format!("/project/quadlet/shop-{part}.container"));
+    let (imported, read) = quadlet::import(&shop, &mut Cases, None).unwrap();
+    insta::assert_snapshot!("an_order_that_the_first_says", shown(&imported, &read));
 }
 
 #[test]

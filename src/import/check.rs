@@ -53,17 +53,21 @@ pub(super) fn health(command: Command, times: &Times) -> Health {
 }
 
 /// Reads a command of a check as podman does: a list in JSON, or a line for a
-/// shell.
+/// shell; `CMD` before it is one that no shell sees.
 pub(super) fn check_words(command: &str) -> Command {
     let list: Vec<String> = serde_json::from_str(command).unwrap_or_default();
     match list.split_first() {
         Some((first, rest)) if first == "CMD" && !rest.is_empty() => Command::Words(rest.to_vec()),
         Some((first, rest)) if first == "CMD-SHELL" => Command::Shell(rest.join(" ")),
+        Some((line, [])) => Command::Shell(line.clone()),
         Some(_) => Command::Words(list),
-        None => {
-            let line = command.strip_prefix("CMD-SHELL ").unwrap_or(command);
-            Command::Shell(line.to_owned())
-        }
+        None => match command.split_once(' ') {
+            Some(("CMD-SHELL", line)) => Command::Shell(line.to_owned()),
+            Some(("CMD", line)) if !line.trim().is_empty() => {
+                Command::Words(line.split_whitespace().map(str::to_owned).collect())
+            }
+            _ => Command::Shell(command.to_owned()),
+        },
     }
 }
 
@@ -80,5 +84,28 @@ pub(super) fn on_failure(action: Option<&str>) -> Option<String> {
         "restart" | "kill" => Some("restart".to_owned()),
         "stop" => Some("stop".to_owned()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_read_as_podman_reads_them() {
+        let words = |words: &[&str]| Command::Words(words.iter().map(|w| (*w).into()).collect());
+        let shell = |line: &str| Command::Shell(line.to_owned());
+        for (command, is) in [
+            (r#"["CMD", "/agent", "health"]"#, words(&["/agent", "health"])),
+            (r#"["/agent", "health"]"#, words(&["/agent", "health"])),
+            (r#"["CMD-SHELL", "a | b"]"#, shell("a | b")),
+            (r#"["a | b"]"#, shell("a | b")),
+            ("CMD /agent  health", words(&["/agent", "health"])),
+            ("CMD-SHELL a || exit 1", shell("a || exit 1")),
+            ("CMDS a", shell("CMDS a")),
+            ("curl -f http://x", shell("curl -f http://x")),
+        ] {
+            assert_eq!(check_words(command), is, "{command}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::sheet::{Part, Section};
 use crate::definition::model::Cpus;
-use crate::quadlet::escape::raw;
+use crate::quadlet::escape::{raw, word};
 
 /// Reads an option of `--security-opt`, with `:` or `=` behind its name.
 pub(super) fn security(part: &mut Part, option: &str) {
@@ -35,4 +35,29 @@ pub(super) fn cpus(text: &str) -> Option<Cpus> {
         Ok(whole) => Some(Cpus::Whole(whole)),
         Err(_) => text.parse::<f64>().ok().filter(|n| n.is_finite() && *n > 0.0).map(Cpus::Part),
     }
+}
+
+/// Sets the host name; one that a definition does not take, such as `app_db`,
+/// goes into the unit as it is.
+pub(super) fn hostname(part: &mut Part, name: String) {
+    if name.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c)) {
+        part.component.hostname = Some(name);
+    } else {
+        part.extra(Section::Container, "HostName", raw(&name).unwrap_or_else(|_| word(&name)));
+    }
+}
+
+/// Where docker listens; podman's own socket takes its place.
+const DOCKER_SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/docker.sock"];
+/// What is left to do for it.
+pub(super) const SOCKET: &str =
+    "it is podman's own socket now: systemctl --user enable --now podman.socket";
+
+/// Mounts podman's socket where docker's is meant; tells whether it is.
+pub(super) fn socket(part: &mut Part, source: &str, target: &str) -> bool {
+    let is_it = DOCKER_SOCKETS.contains(&source);
+    if is_it {
+        part.extra(Section::Container, "Volume", format!("%t/podman/podman.sock:{target}"));
+    }
+    is_it
 }

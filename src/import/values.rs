@@ -55,10 +55,10 @@ pub(super) fn size(text: &str) -> Option<String> {
     let (number, unit) = lower.split_at_checked(digits)?;
     let shift = match unit.trim() {
         "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        "t" | "tb" | "tib" => 40,
+        "k" | "kb" | "ki" | "kib" => 10,
+        "m" | "mb" | "mi" | "mib" => 20,
+        "g" | "gb" | "gi" | "gib" => 30,
+        "t" | "tb" | "ti" | "tib" => 40,
         _ => return None,
     };
     let bytes = match number.split_once('.') {
@@ -254,6 +254,7 @@ mod tests {
             ("1gb", "1g"),
             ("1.5g", "1536m"),
             ("64MiB", "64m"),
+            ("1Gi", "1g"),
             ("1073741824", "1g"),
             ("1000", "1000"),
             ("0.5k", "512"),

@@ -8,7 +8,7 @@ pub struct Directive {
     pub section: String,
     /// Its key.
     pub key: String,
-    /// Its value, continuation lines joined by a blank.
+    /// Its value in one line.
     pub value: String,
     /// The line that it begins on, from 1.
     pub line: usize,
@@ -20,6 +20,11 @@ impl PartialEq for Directive {
         (section, key, value) == (&other.section, &other.key, &other.value)
     }
 }
+
+/// Sections that podman's generator reads: it puts nothing in the place of a
+/// backslash at the end of a line, where systemd puts a blank.
+const OF_PODMAN: &[&str] =
+    &["Artifact", "Build", "Container", "Image", "Kube", "Network", "Pod", "Quadlet", "Volume"];
 
 /// What systemd takes for a blank; other blanks of Unicode are text.
 fn is_blank(c: char) -> bool {
@@ -64,7 +69,9 @@ pub fn directives(text: &str) -> Vec<Directive> {
                     line.push('\\');
                 }
                 Some(next) => {
-                    line.push(' ');
+                    if !OF_PODMAN.contains(&section.as_str()) {
+                        line.push(' ');
+                    }
                     line.push_str(next.trim_matches(is_blank));
                 }
                 None => break,
@@ -117,6 +124,8 @@ mod tests {
         let shown: Vec<_> =
             found.iter().map(|d| (d.section.as_str(), d.key.as_str(), d.value.as_str())).collect();
         assert_eq!(shown, [("Unit", "A", "1"), ("Unit", "B", "x  y"), ("Service", "A", "")]);
+        let podmans = directives("[Container]\nA=x \\\n  y\\\n# c\n  z\n");
+        assert_eq!(podmans[0].value, "x yz");
         let wide = directives("[Service]\nA= x\u{2028}\u{a0} \n");
         assert_eq!(wide[0].value, "x\u{2028}\u{a0}");
         assert_eq!(values(&found, "Unit", "A").collect::<Vec<_>>(), ["1"]);

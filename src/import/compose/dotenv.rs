@@ -47,7 +47,7 @@ pub(super) fn parse(text: &str, outer: &Variables) -> Result<Vec<Line>, BadLine>
             None => (body.trim(), None),
             Some(at) => (body.get(..at).unwrap_or_default().trim(), body.get(at + 1..)),
         };
-        let good = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        let good = |c: char| c.is_ascii_alphanumeric() || "_.-[]".contains(c);
         if name.is_empty() || !name.chars().all(good) {
             return Err(bad("the line is not NAME=value"));
         }
@@ -74,6 +74,32 @@ pub(super) fn parse(text: &str, outer: &Variables) -> Result<Vec<Line>, BadLine>
         lines.push(Line { number: first, name: name.to_owned(), value, is_plain });
     }
     Ok(lines)
+}
+
+/// Reads the lines of a file of the format `raw`: what is behind the equals
+/// sign is the value.
+///
+/// # Errors
+///
+/// [`BadLine`], the first of them.
+pub(super) fn parse_raw(text: &str, outer: &Variables) -> Result<Vec<Line>, BadLine> {
+    let lines = text.lines().zip(1..).filter(|(line, _)| {
+        let line = line.trim_start();
+        !line.is_empty() && !line.starts_with('#')
+    });
+    let read = |(line, number): (&str, usize)| {
+        let (name, value) = match line.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (line.trim(), outer.get(line.trim()).map(str::to_owned)),
+        };
+        let name = name.trim_start();
+        if name.is_empty() || name.contains(char::is_whitespace) {
+            let message = "the line is not NAME=value".to_owned();
+            return Err(BadLine { number, message });
+        }
+        Ok(Line { number, name: name.to_owned(), value, is_plain: !line.contains('\t') })
+    };
+    lines.map(read).collect()
 }
 
 /// Reads a value; returns how many of the lines that follow it takes as well.
@@ -105,9 +131,13 @@ fn value(raw: &str, following: &str, known: &Variables) -> Result<(String, usize
                 Some('t') => text.push('\t'),
                 // Left for what fills variables in.
                 Some('$') => text.push_str("$$"),
-                Some(c) => text.push(c),
+                Some(c @ ('"' | '\\')) => text.push(c),
+                Some(c) => text.extend(['\\', c]),
                 None => break,
             },
+            '\\' if chars.as_str().starts_with('\'') => {
+                text.extend(chars.next());
+            }
             '\n' => {
                 lines += 1;
                 text.push('\n');
@@ -158,6 +188,16 @@ mod tests {
                 "I=\"$\" true",
             ]
         );
+    }
+
+    #[test]
+    fn what_is_no_escape_stays() {
+        let found = read("A=\"^\\d+\\\\$\"\nB='let\\'s go\\n'\nC[0]=c\n");
+        let values: Vec<&str> = found.iter().map(|(_, value, _)| value.as_str()).collect();
+        assert_eq!(values, ["^\\d+\\$", "let's go\\n", "c"]);
+        let raw = parse_raw("# c\nA=\"$B\"  \n\nC\n", &Variables::default()).unwrap();
+        let raw: Vec<_> = raw.iter().map(|line| (line.number, line.value.as_deref())).collect();
+        assert_eq!(raw, [(2, Some("\"$B\"  ")), (4, None)]);
     }
 
     #[test]

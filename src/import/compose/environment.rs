@@ -16,16 +16,35 @@ pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, node: &Node) {
     if let Some(files) = node.get("env_file") {
         env_files(scope, part, files, &mut env);
     }
+    let mut unset: Vec<(String, Place)> = Vec::new();
     for (name, value, place) in node.get("environment").map(Node::pairs).unwrap_or_default() {
         let value = value.or_else(|| scope.variables.get(&name).map(str::to_owned));
         if let Some(value) = value {
             env.insert(name, value);
         } else {
-            let message = "it is passed on from the shell, where it is not set";
-            scope.tell(part, Lost, (&place, &format!("environment.{name}")), message);
+            unset.push((name, place));
         }
     }
+    not_passed_on(scope, part, &unset);
     add_env(part, env);
+}
+
+/// Tells of variables without a value, all of a component at once: there are
+/// files with hundreds of them.
+fn not_passed_on(scope: &mut Scope<'_>, part: &mut Part, unset: &[(String, Place)]) {
+    match unset {
+        [] => {}
+        [(name, place)] => {
+            let message = "it is passed on from the shell, where it is not set";
+            scope.tell(part, Lost, (place, &format!("environment.{name}")), message);
+        }
+        [(_, place), ..] => {
+            let names: Vec<&str> = unset.iter().map(|(name, _)| name.as_str()).collect();
+            let message =
+                format!("passed on from the shell, where they are not set: {}", names.join(", "));
+            scope.tell(part, Lost, (place, "environment"), message);
+        }
+    }
 }
 
 /// One file of `env_file`.
@@ -33,13 +52,16 @@ struct File {
     path: String,
     place: Place,
     is_required: bool,
+    /// Whether its values are taken as they are, quotes and all.
+    is_raw: bool,
 }
 
 fn files_of(node: &Node) -> Vec<File> {
     let one = |node: &Node| -> Option<File> {
         let path = node.get("path").unwrap_or(node).text()?.to_owned();
         let is_required = node.get("required").and_then(Node::truth) != Some(false);
-        Some(File { path, place: node.place.clone(), is_required })
+        let is_raw = node.get("format").and_then(Node::text) == Some("raw");
+        Some(File { path, place: node.place.clone(), is_required, is_raw })
     };
     match node.list() {
         Some(items) => items.iter().filter_map(one).collect(),
@@ -78,7 +100,12 @@ fn env_files(
         if !scope.read.contains(&file.path) {
             scope.read.push(file.path.clone());
         }
-        match dotenv::parse(&text, scope.variables) {
+        let lines = if file.is_raw {
+            dotenv::parse_raw(&text, scope.variables)
+        } else {
+            dotenv::parse(&text, scope.variables)
+        };
+        match lines {
             Ok(lines) => found.push((file, Some(lines))),
             Err(bad) => {
                 let message = format!("{}:{}: {}", file.path, bad.number, bad.message);

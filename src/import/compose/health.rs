@@ -66,6 +66,10 @@ pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, node: &Node) {
     let times = Times { interval, timeout, retries, start_period: time("start_period") };
     part.component.health = Some(health(command, &times));
     part.remark("health", times.remark());
+    if let Some(value) = check.get("start_interval") {
+        let message = "until it is ready, a component is checked every 2 seconds";
+        scope.tell(part, Changed, (&value.place, "healthcheck.start_interval"), message);
+    }
     for (key, least) in [("interval", 2), ("timeout", 1)] {
         if time(key).is_some_and(|time| time < Duration::from_secs(least)) {
             let key = format!("healthcheck.{key}");

@@ -70,9 +70,10 @@ impl Filler<'_> {
             } else {
                 let name = name_of(after);
                 if name.is_empty() {
-                    return Err(format!(
-                        "{text:?} has a $ that names no variable; write $$ for a dollar sign"
-                    ));
+                    // Compose leaves it as it is: `$(date)`, `^(a|b)$`.
+                    out.push('$');
+                    rest = after;
+                    continue;
                 }
                 out.push_str(&self.plain(name));
                 rest = after.get(name.len()..).unwrap_or_default();
@@ -123,13 +124,13 @@ impl Filler<'_> {
     }
 }
 
-/// Returns where the brace closes that was opened before a text.
+/// Returns where the brace closes that was opened before a text; a default may
+/// hold others (`${A:-^\d{4}$}`).
 fn closing(text: &str) -> Option<usize> {
     let mut depth = 0;
-    let mut chars = text.char_indices().peekable();
-    while let Some((at, c)) = chars.next() {
+    for (at, c) in text.char_indices() {
         match c {
-            '$' if chars.next_if(|(_, next)| *next == '{').is_some() => depth += 1,
+            '{' => depth += 1,
             '}' if depth == 0 => return Some(at),
             '}' => depth -= 1,
             _ => {}
@@ -174,6 +175,10 @@ mod tests {
             ("${NONE-}", ""),
             ("no variables", "no variables"),
             ("${NONE:-:x}", ":x"),
+            ("for i in $(seq 1 60)", "for i in $(seq 1 60)"),
+            ("^(a|b)$", "^(a|b)$"),
+            ("$1 $ a", "$1 $ a"),
+            ("${NONE:-^(\\d{4})$}", "^(\\d{4})$"),
         ] {
             assert_eq!(filled(text), value, "{text}");
         }
@@ -184,7 +189,7 @@ mod tests {
 
     #[test]
     fn what_compose_refuses_is_refused() {
-        for bad in ["$", "a$ b", "${", "${A", "${}", "${A!x}", "${1A}", "$1", &"${A:+".repeat(99)] {
+        for bad in ["${", "${A", "${}", "${A!x}", "${1A}", "${ A}", &"${A:+".repeat(99)] {
             assert!(fill(bad, &variables()).is_err(), "{bad}");
         }
     }

@@ -41,10 +41,11 @@ pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, node: &Node) {
 fn limit(scope: &mut Scope<'_>, part: &mut Part, key: &str, value: &Node) {
     let text = value.text().unwrap_or_default();
     let is_set = match key {
+        // No limit.
+        _ if text.parse::<f64>() == Ok(0.0) => true,
         "mem_limit" => size(text).is_some_and(|size| resources(part, |r| r.memory = Some(size))),
         "cpus" => cpus(text).is_some_and(|cpus| resources(part, |r| r.cpus = Some(cpus))),
         _ => match text.parse::<i64>() {
-            // No limit.
             Ok(..=0) => true,
             Ok(pids) => {
                 u32::try_from(pids).is_ok_and(|pids| resources(part, |r| r.pids = Some(pids)))
@@ -52,7 +53,7 @@ fn limit(scope: &mut Scope<'_>, part: &mut Part, key: &str, value: &Node) {
             Err(_) => false,
         },
     };
-    if !is_set && text != "0" {
+    if !is_set {
         scope.tell(part, Lost, (&value.place, key), format!("{text:?} is no limit"));
     }
 }
@@ -144,7 +145,8 @@ fn deploy_resources(scope: &mut Scope<'_>, part: &mut Part, node: &Node) {
             },
             "devices" => {
                 for device in value.list().unwrap_or_default() {
-                    gpu(scope, part, device, &key.place);
+                    let what = "deploy.resources.reservations.devices";
+                    gpu(scope, part, device, (&key.place, what));
                 }
             }
             other => {
@@ -156,9 +158,9 @@ fn deploy_resources(scope: &mut Scope<'_>, part: &mut Part, node: &Node) {
     }
 }
 
-fn gpu(scope: &mut Scope<'_>, part: &mut Part, device: &Node, place: &Place) {
+/// Adds devices of a driver; those that are only called `all` are all of them.
+pub(super) fn gpu(scope: &mut Scope<'_>, part: &mut Part, device: &Node, at: (&Place, &str)) {
     let driver = device.get("driver").and_then(Node::text).unwrap_or("nvidia");
-    let at = (place, "deploy.resources.reservations.devices");
     if driver != "nvidia" {
         scope.tell(part, Lost, at, format!("devices of the driver {driver} are not known"));
         return;

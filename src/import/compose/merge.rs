@@ -9,6 +9,8 @@ const REPLACED: &[&str] = &["command", "entrypoint", "test"];
 const PAIRS: &[&str] = &["environment", "labels", "annotations", "sysctls"];
 /// Keys that hold names, as a mapping or as a list.
 const NAMES: &[&str] = &["depends_on", "networks"];
+/// Keys that hold one text or a list of them.
+const SEQUENCES: &[&str] = &["dns", "dns_opt", "dns_search", "env_file", "tmpfs"];
 /// Keys whose items are known by where they come to stand.
 const TARGETS: &[&str] = &["volumes", "devices", "secrets", "configs"];
 
@@ -21,6 +23,10 @@ pub(super) fn merge(key: &str, base: Node, over: Node) -> Node {
         (pairs_as_map(base), pairs_as_map(over))
     } else if NAMES.contains(&key) {
         (names_as_map(base), names_as_map(over))
+    } else if SEQUENCES.contains(&key) || key == "extra_hosts" && is_mixed(&base, &over) {
+        (as_list(base), as_list(over))
+    } else if key == "logging" && has_other_driver(&base, &over) {
+        return over;
     } else {
         (base, over)
     };
@@ -30,6 +36,33 @@ pub(super) fn merge(key: &str, base: Node, over: Node) -> Node {
         (_, over) => over,
     };
     Node { place: over.place, mark: None, value }
+}
+
+fn is_mixed(base: &Node, over: &Node) -> bool {
+    base.list().is_some() != over.list().is_some()
+}
+
+/// Tells whether both name a driver of logging, and not the same.
+fn has_other_driver(base: &Node, over: &Node) -> bool {
+    let driver = |node: &Node| node.get("driver").and_then(Node::text).map(str::to_owned);
+    driver(base).zip(driver(over)).is_some_and(|(base, over)| base != over)
+}
+
+/// Makes a list of one text, or of pairs.
+fn as_list(node: Node) -> Node {
+    let items = match &node.value {
+        Value::List(_) => return node,
+        Value::Scalar { .. } if node.is_null() => Vec::new(),
+        Value::Map(_) if node.get("path").is_none() => node
+            .pairs()
+            .into_iter()
+            .map(|(name, value, place)| {
+                Node::scalar(format!("{name}={}", value.unwrap_or_default()), place)
+            })
+            .collect(),
+        Value::Scalar { .. } | Value::Map(_) => vec![node.clone()],
+    };
+    Node { value: Value::List(items), ..node }
 }
 
 fn merge_maps(mut base: Vec<(Key, Node)>, over: Vec<(Key, Node)>) -> Vec<(Key, Node)> {
@@ -110,6 +143,21 @@ fn nothing(place: &crate::import::note::Place) -> Node {
 mod tests {
     use super::super::yaml::parse;
     use super::*;
+
+    #[test]
+    fn one_text_is_a_list_and_another_driver_another_logging() {
+        let base = "dns: 1.1.1.1\nenv_file: a\nextra_hosts: {a: 1.1.1.1}\nlogging: {driver: syslog, options: {a: b}}\n";
+        let over =
+            "dns: [8.8.8.8]\nenv_file: b\nextra_hosts: ['b:2.2.2.2']\nlogging: {driver: none}\n";
+        let merged = merge("", parse("base", base).unwrap(), parse("over", over).unwrap());
+        let texts = |key: &str| -> Vec<String> {
+            merged.get(key).unwrap().texts().iter().map(|(t, _)| (*t).to_owned()).collect()
+        };
+        assert_eq!(texts("dns"), ["1.1.1.1", "8.8.8.8"]);
+        assert_eq!(texts("env_file"), ["a", "b"]);
+        assert_eq!(texts("extra_hosts"), ["a=1.1.1.1", "b:2.2.2.2"]);
+        assert!(merged.get("logging").unwrap().get("options").is_none());
+    }
 
     #[test]
     fn an_override_is_laid_over_a_base() {

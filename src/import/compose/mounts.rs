@@ -7,12 +7,10 @@ use crate::definition::is_mount_option;
 use crate::import::files::{absolute, directory};
 use crate::import::note::NoteKind::{Changed, Lost, Needless, Todo};
 use crate::import::note::Place;
+use crate::import::options::{SOCKET, socket};
 use crate::import::sheet::{Part, Section, push};
 use crate::import::values::{label, size, untaken};
 use crate::quadlet::escape::raw;
-
-/// Where docker listens; podman's own socket takes its place.
-const DOCKER_SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/docker.sock"];
 
 /// Reads these keys.
 pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, node: &Node) {
@@ -40,7 +38,8 @@ pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, node: &Node) {
 fn short(scope: &mut Scope<'_>, part: &mut Part, place: &Place, text: &str) {
     let parts: Vec<&str> = text.split(':').collect();
     match parts.as_slice() {
-        [target] => anonymous(scope, part, place, target),
+        // A variable that is not set: the data is to outlive the container.
+        ["", target] | ["", target, _] | [target] => anonymous(scope, part, place, target),
         [source, target] => mount(scope, part, place, (source, target, "")),
         [source, target, options] => mount(scope, part, place, (source, target, options)),
         _ => scope.tell(part, Lost, (place, "volumes"), format!("{text:?} has too many parts")),
@@ -79,11 +78,8 @@ pub(super) fn mount(
     let options = if kept.is_empty() { String::new() } else { format!(":{}", kept.join(",")) };
     let target = target.trim_end_matches('/');
     let target = if target.is_empty() { "/" } else { target };
-    if DOCKER_SOCKETS.contains(&source) {
-        let value = format!("%t/podman/podman.sock:{target}{options}");
-        part.extra(Section::Container, "Volume", value);
-        let message = "it is podman's own socket now: systemctl --user enable --now podman.socket";
-        scope.tell(part, Todo, at, message);
+    if socket(part, source, &format!("{target}{options}")) {
+        scope.tell(part, Todo, at, SOCKET);
     } else if source.starts_with('/') {
         if !scope.files.exists(source) {
             let quoted = shlex::try_quote(source).unwrap_or_default();

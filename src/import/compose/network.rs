@@ -93,24 +93,25 @@ fn network_mode(scope: &mut Scope<'_>, part: &mut Part, mode: &Node) -> bool {
     true
 }
 
+/// Returns the networks that a service names, with what it says of each.
+fn wanted(part: &Part, node: &Node) -> Vec<(String, Option<Node>, Place)> {
+    let Some(list) = node.get("networks") else {
+        return vec![("default".to_owned(), None, part.place.clone())];
+    };
+    let plain = list.list().map(|_| list.texts()).unwrap_or_default();
+    let plain = plain.into_iter().map(|(text, place)| (text.to_owned(), None, place.clone()));
+    let said = list.map().unwrap_or_default().iter();
+    let said = said.map(|(key, own)| (key.text.clone(), Some(own.clone()), key.place.clone()));
+    plain.chain(said).collect()
+}
+
 fn networks(
     scope: &mut Scope<'_>,
     part: &mut Part,
     (service, node): (&str, &Node),
     is_alone: bool,
 ) {
-    let mut wanted: Vec<(String, Option<Node>, Place)> = Vec::new();
-    match node.get("networks") {
-        None => wanted.push(("default".to_owned(), None, part.place.clone())),
-        Some(list) => {
-            for (text, place) in list.list().map(|_| list.texts()).unwrap_or_default() {
-                wanted.push((text.to_owned(), None, place.clone()));
-            }
-            for (key, node) in list.map().unwrap_or_default() {
-                wanted.push((key.text.clone(), Some(node.clone()), key.place.clone()));
-            }
-        }
-    }
+    let wanted = wanted(part, node);
     let is_default = wanted.len() == 1
         && wanted.iter().all(|(name, ..)| name == "default")
         && scope.top("networks", "default").is_none();
@@ -126,11 +127,20 @@ fn networks(
     let is_one = wanted.len() == 1;
     let mut fixed: Vec<(String, Vec<String>)> = Vec::new();
     for (name, options, place) in wanted {
-        let network = network_name(scope, part, &name, &place);
+        let foreign = foreign(scope, &name);
+        let is_one = is_one && foreign.is_none();
         let own = options.map(|own| options_of(scope, part, (&name, &own, is_one), &mut aliases));
         let own = own.unwrap_or_default();
+        if let Some(podmans) = foreign {
+            let message = format!("podman must know the network: podman network create {podmans}");
+            scope.tell(part, Todo, (&place, &format!("networks.{name}")), message);
+            fixed.push((podmans, own));
+            continue;
+        }
+        let network = network_name(scope, part, &name, &place);
         if !own.is_empty() {
-            fixed.push((network, own));
+            scope.things.network(&network);
+            fixed.push((format!("{network}.network"), own));
         } else if !names.contains(&network) {
             names.push(network);
         }
@@ -144,8 +154,8 @@ fn networks(
         let also = aliases.iter().filter(|_| names.is_empty());
         let also = also.map(|name| format!("alias={name}"));
         let own: Vec<String> = own.into_iter().chain(also).collect();
-        part.extra(Section::Container, "Network", format!("{network}.network:{}", own.join(",")));
-        scope.things.network(&network);
+        let own = if own.is_empty() { String::new() } else { format!(":{}", own.join(",")) };
+        part.extra(Section::Container, "Network", format!("{network}{own}"));
     }
     aliases.retain(|_| !names.is_empty());
     part.component.aliases = (!aliases.is_empty()).then_some(aliases);
@@ -197,6 +207,16 @@ fn is_address(text: &str) -> bool {
 
 fn is_alias(text: &str) -> bool {
     !text.starts_with('-') && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+}
+
+/// Returns podman's name of a network that somebody else makes, if a definition
+/// has no such names.
+fn foreign(scope: &Scope<'_>, name: &str) -> Option<String> {
+    let (is_external, named) = things::origin(scope.top("networks", name));
+    let podmans = named.unwrap_or(name);
+    let is_sayable = podmans.parse::<NetworkName>().is_ok();
+    (is_external && !is_sayable && !podmans.is_empty() && is_alias(podmans))
+        .then(|| podmans.to_owned())
 }
 
 /// Returns what a network of the project is called, and tells of its options.

@@ -141,23 +141,25 @@ impl Loader<'_> {
             [] => (&dotenv[..], false),
             paths => (paths, true),
         };
-        let mut from_files = Variables::default();
+        self.env_files(paths, named)?;
+        self.variables.known.extend(options.set.clone());
+        Ok(())
+    }
+
+    /// Adds the variables of files that are not known yet.
+    fn env_files(&mut self, paths: &[String], named: bool) -> Result<(), ComposeError> {
+        let mut from_files = BTreeMap::new();
         for path in paths {
             let Some(text) = self.text(path, named)? else { continue };
             let lines = dotenv::parse(&text, &self.variables).map_err(|bad| {
                 let place = Place { file: path.as_str().into(), line: bad.number, column: 1 };
                 wrong(&place, bad.message)
             })?;
-            for line in lines {
-                if let Some(value) = line.value {
-                    from_files.known.insert(line.name, value);
-                }
-            }
+            from_files.extend(lines.into_iter().filter_map(|line| Some((line.name, line.value?))));
         }
-        for (name, value) in from_files.known {
+        for (name, value) in from_files {
             self.variables.known.entry(name).or_insert(value);
         }
-        self.variables.known.extend(options.set.clone());
         Ok(())
     }
 
@@ -198,14 +200,14 @@ impl Loader<'_> {
         };
         let mut root: Option<Node> = None;
         for item in included.iter().flat_map(|node| node.list().unwrap_or_default()) {
-            let paths = item.get("path").unwrap_or(item).texts();
-            for (relative, place) in paths {
+            let before = self.variables.clone();
+            let own = self.enter(item, directory)?;
+            for (relative, place) in item.get("path").unwrap_or(item).texts() {
                 let path = absolute(directory, self.home, relative);
                 if stack.contains(&path) || stack.len() >= MAX_DEPTH {
                     return Err(wrong(place, format!("{path} is included within itself")));
                 }
                 stack.push(path.clone());
-                let own = self::directory(&path).to_owned();
                 let tree = self.file(&path, &own, stack)?;
                 stack.pop();
                 root = Some(match root {
@@ -213,11 +215,32 @@ impl Loader<'_> {
                     Some(base) => merge("", base, tree),
                 });
             }
+            self.variables = before;
         }
         Ok(match root {
             None => tree,
             Some(base) => merge("", base, tree),
         })
+    }
+
+    /// Returns the directory of a project that is included, and has its own
+    /// variables known as well.
+    fn enter(&mut self, item: &Node, directory: &str) -> Result<String, ComposeError> {
+        let here = |path: &str| absolute(directory, self.home, path);
+        let paths = item.get("path").unwrap_or(item).texts();
+        let first = paths.first().map(|(path, _)| here(path));
+        let own = match item.get("project_directory").and_then(Node::text) {
+            Some(named) => here(named),
+            None => self::directory(first.as_deref().unwrap_or_default()).to_owned(),
+        };
+        match item.get("env_file").map(Node::texts) {
+            Some(named) => {
+                let named: Vec<String> = named.iter().map(|(path, _)| here(path)).collect();
+                self.env_files(&named, true)?;
+            }
+            None => self.env_files(&[format!("{own}/.env")], false)?,
+        }
+        Ok(own)
     }
 
     /// Reads one file, fills its variables in and makes its paths absolute.

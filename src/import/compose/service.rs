@@ -4,7 +4,7 @@ use super::convert::Scope;
 use super::yaml::{Key, Node};
 use crate::definition::model::{Capabilities, Log, Scalar};
 use crate::import::note::NoteKind::{Changed, Lost, Needless, Todo};
-use crate::import::options::security;
+use crate::import::options::{hostname, security};
 use crate::import::sheet::{Part, Section, push};
 use crate::import::values::{duration, duration_text, image, shell_words};
 use crate::quadlet::escape::{raw, word};
@@ -87,7 +87,7 @@ fn simple(scope: &mut Scope<'_>, part: &mut Part, key: &Key, value: &Node) -> bo
         "image" => c.image = text.as_deref().map(image),
         "user" => c.user = text,
         "working_dir" => c.working_dir = text,
-        "hostname" => c.hostname = text,
+        "hostname" => hostname(part, text.unwrap_or_default()),
         "userns_mode" => c.userns = text,
         "stop_signal" => c.stop_signal = text,
         "init" => c.init = value.truth(),
@@ -158,14 +158,36 @@ fn words(scope: &mut Scope<'_>, part: &mut Part, key: &Key, value: &Node) -> Opt
     if value.list().is_some() {
         return Some(value.texts().into_iter().map(|(text, _)| text.to_owned()).collect());
     }
-    match shell_words(value.text()?) {
-        Ok(words) if words.is_empty() => None,
+    match shell_words(&without_comments(value.text()?)) {
+        // An empty entrypoint takes that of the image away.
+        Ok(words) if words.is_empty() && key.text == "command" => None,
         Ok(words) => Some(words),
         Err(why) => {
             scope.tell(part, Lost, (&key.place, &key.text), why);
             None
         }
     }
+}
+
+/// Has a line split without comments: compose takes `#` for a text.
+fn without_comments(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    let (mut quote, mut before, mut is_escaped) = (None, ' ', false);
+    for c in line.chars() {
+        if c == '#' && quote.is_none() && before.is_whitespace() {
+            out.push('\\');
+        }
+        out.push(c);
+        quote = match (quote, c) {
+            _ if is_escaped => quote,
+            (None, '"' | '\'') => Some(c),
+            (Some(own), c) if own == c => None,
+            _ => quote,
+        };
+        is_escaped = c == '\\' && !is_escaped && quote != Some('\'');
+        before = c;
+    }
+    out
 }
 
 fn logging(scope: &mut Scope<'_>, part: &mut Part, key: &Key, value: &Node) {
@@ -216,8 +238,8 @@ fn lists(scope: &mut Scope<'_>, part: &mut Part, key: &Key, value: &Node) -> boo
             }
         }
         "devices" => {
-            for device in own {
-                self::device(scope, part, key, &device);
+            for item in value.list().unwrap_or_default() {
+                device(scope, part, key, &device_text(item));
             }
         }
         "labels" | "annotations" => pairs(part, &key.text, value),
@@ -234,6 +256,15 @@ fn lines(part: &mut Part, key: &str, values: Vec<String>) {
             Err(_) => part.extra(Section::Container, key, word(&value)),
         }
     }
+}
+
+/// Writes the long form of a device as the short one.
+fn device_text(item: &Node) -> String {
+    let get = |key: &str| item.get(key).and_then(Node::text);
+    let source = item.text().or(get("source")).unwrap_or_default().to_owned();
+    let target = get("target").or(get("permissions").map(|_| source.as_str()));
+    let rest = [target, get("permissions")].into_iter().flatten();
+    rest.fold(source.clone(), |text, part| format!("{text}:{part}"))
 }
 
 fn device(scope: &mut Scope<'_>, part: &mut Part, key: &Key, device: &str) {
@@ -339,9 +370,10 @@ fn told(
             scope.tell(part, Needless, at, "it is about the terminal of compose");
         }
         "gpus" => {
-            lines(part, "AddDevice", vec!["nvidia.com/gpu=all".to_owned()]);
-            let message = "the node needs the Container Device Interface for its GPUs";
-            scope.tell(part, Todo, at, message);
+            let all = [value.clone()];
+            for gpu in value.list().unwrap_or(&all) {
+                super::limits::gpu(scope, part, gpu, (&key.place, "gpus"));
+            }
         }
         "domainname" => scope.tell(part, Lost, at, "podman sets no domain; write it into hostname"),
         "platform" => scope.tell(part, Lost, at, "the image is pulled for the node's own platform"),

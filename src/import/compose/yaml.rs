@@ -126,7 +126,7 @@ impl Node {
                 .iter()
                 .map(|(key, node)| {
                     let nothing = (node.mark == Some(Mark::Filled)).then(String::new);
-                    let value = node.text().map(str::to_owned).or(nothing);
+                    let value = node.text().map(|text| node.written(text)).or(nothing);
                     (key.text.clone(), value, key.place.clone())
                 })
                 .collect(),
@@ -145,6 +145,14 @@ impl Node {
         }
     }
 
+    /// Returns a text as compose hands it on: plain truth values and numbers
+    /// are values to it, which it writes its own way.
+    fn written(&self, text: &str) -> String {
+        let is_value = matches!(&self.value, Value::Scalar { plain: true, .. });
+        let own = (is_value && self.mark.is_none()).then(|| value_of(text)).flatten();
+        own.unwrap_or_else(|| text.to_owned())
+    }
+
     fn size(&self) -> usize {
         match &self.value {
             Value::Scalar { .. } => 1,
@@ -152,6 +160,38 @@ impl Node {
             Value::Map(pairs) => 1 + pairs.iter().map(|(_, node)| 1 + node.size()).sum::<usize>(),
         }
     }
+}
+
+/// Writes a truth value or a number as Go does (YAML 1.2, with the octal
+/// numbers of 1.1); `None` for any other text.
+fn value_of(text: &str) -> Option<String> {
+    match text {
+        "True" | "TRUE" => return Some("true".to_owned()),
+        "False" | "FALSE" => return Some("false".to_owned()),
+        _ => {}
+    }
+    let plain = text.replace('_', "");
+    let (sign, digits) = match plain.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", plain.strip_prefix('+').unwrap_or(&plain)),
+    };
+    if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+        return None;
+    }
+    let based = [("0x", 16), ("0o", 8), ("0b", 2), ("0", 8), ("", 10)].into_iter().find_map(
+        |(prefix, radix)| {
+            let rest = digits.strip_prefix(prefix).filter(|rest| !rest.is_empty())?;
+            let is_number = rest.chars().all(|c| c.is_digit(radix));
+            is_number.then(|| i64::from_str_radix(rest, radix).ok()).flatten()
+        },
+    );
+    if let Some(number) = based {
+        return Some(format!("{sign}{number}"));
+    }
+    let is_float = digits.chars().all(|c| c.is_ascii_digit() || ".eE+-".contains(c));
+    let number = digits.parse::<f64>().ok().filter(|_| is_float)?;
+    let is_short = number == 0.0 || (1e-4..1e21).contains(&number);
+    is_short.then(|| format!("{sign}{number}"))
 }
 
 /// Reads the first document of a text.

@@ -1,7 +1,7 @@
 //! `[Container]`.
 
 use super::set::Scope;
-use super::unit::{Line, Unit, near_words, plain, truth, words};
+use super::unit::{Line, Unit, near_words, plain, truth, unquoted, words};
 use super::{health, mounts, network};
 use crate::definition::model::{Limit, Log, Scalar};
 use crate::import::env::add_env;
@@ -86,16 +86,17 @@ fn refused(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, line: &Line) -> 
 }
 
 fn image(scope: &mut Scope<'_>, part: &mut Part, line: &Line) {
-    let name = if line.value.strip_suffix(".image").is_some() {
-        let own = scope.set.units.get(&line.value).and_then(|unit| unit.last("Image", "Image"));
-        own.and_then(|line| plain(&line.value))
-    } else if line.value.strip_suffix(".build").is_some() {
-        let own = scope.set.units.get(&line.value).and_then(|unit| unit.last("Build", "ImageTag"));
+    let value = unquoted(&line.value);
+    let name = if value.strip_suffix(".image").is_some() {
+        let own = scope.set.units.get(value).and_then(|unit| unit.last("Image", "Image"));
+        own.and_then(|line| plain(unquoted(&line.value)))
+    } else if value.strip_suffix(".build").is_some() {
+        let own = scope.set.units.get(value).and_then(|unit| unit.last("Build", "ImageTag"));
         let tag = own.and_then(|line| plain(&line.value));
         scope.tell(part, Todo, line, "nothing is built; build the image yourself");
         Some(tag.unwrap_or_else(|| format!("localhost/{}:latest", part.name())))
     } else {
-        plain(&line.value)
+        plain(value)
     };
     match name {
         Some(name) if name.parse::<crate::names::ImageRef>().is_ok() => {

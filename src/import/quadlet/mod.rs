@@ -89,6 +89,7 @@ pub(super) fn surroundings(
         things: Things::default(),
         service: around.service.clone(),
         names: around.names.clone(),
+        before: Vec::new(),
     };
     systemd::convert(&mut scope, part, &unit, service, around.is_alone);
     scope.notes

@@ -31,6 +31,8 @@ pub(super) struct Scope<'a> {
     pub(super) service: ServiceName,
     /// The components by the stems of their files.
     pub(super) names: BTreeMap<String, ComponentName>,
+    /// Components that depend on others because those say so (`Before=`).
+    pub(super) before: Vec<(String, String)>,
 }
 
 impl Scope<'_> {
@@ -177,7 +179,8 @@ pub(super) fn convert(
             names.insert((*stem).to_owned(), name);
         }
     }
-    let mut scope = Scope { set, files, notes, things: Things::default(), service, names };
+    let mut scope =
+        Scope { set, files, notes, things: Things::default(), service, names, before: Vec::new() };
     let mut sheet = Sheet::default();
     for unit in &containers {
         let Some(name) = scope.names.get(&unit.stem).map(ToString::to_string) else { continue };
@@ -188,6 +191,11 @@ pub(super) fn convert(
         systemd::convert(&mut scope, &mut part, unit, &mut sheet.service, containers.len() == 1);
         renamed(&mut scope, &mut part, unit);
         sheet.parts.push(part);
+    }
+    for (part, first) in &scope.before {
+        for part in sheet.parts.iter_mut().filter(|own| own.name() == part) {
+            part.depend(first);
+        }
     }
     things::convert(&mut scope);
     sheet.service.name = Some(scope.service.to_string());

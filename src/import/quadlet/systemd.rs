@@ -90,6 +90,19 @@ pub(super) fn unit_section(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) 
     }
 }
 
+/// Tells whether the container of another file starts after the one of a unit.
+fn is_after(scope: &Scope<'_>, unit: &Unit, other: &str) -> bool {
+    let names = |unit: &Unit, key: &str, stem: &str| {
+        let lines = unit.section("Unit").into_iter().filter(|line| line.key == key);
+        let mut names = lines.flat_map(|line| line.value.split_whitespace());
+        names.any(|name| {
+            name.strip_suffix(".service").or(name.strip_suffix(".container")) == Some(stem)
+        })
+    };
+    let file = scope.set.units.get(&format!("{other}.container"));
+    names(unit, "Before", other) || file.is_some_and(|own| names(own, "After", &unit.stem))
+}
+
 /// Reads a list of units: those of imported containers become components.
 fn dependency(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, line: &Line) {
     let mut rest: Vec<&str> = Vec::new();
@@ -102,7 +115,16 @@ fn dependency(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, line: &Line) 
             stem.is_some_and(|stem| scope.set.units.contains_key(&format!("{stem}.{kind}")))
         }) || scope.set.units.contains_key(name);
         match own {
-            Some(other) if line.key != "Before" => {
+            Some(other) if line.key == "Before" => {
+                let message = format!("{other} depends on it, and does not start without it");
+                scope.tell(part, Changed, line, message);
+                scope.before.push((other, part.name().to_owned()));
+            }
+            Some(other) if is_after(scope, unit, stem.unwrap_or_default()) => {
+                let message = format!("{other} starts after it, with the service");
+                scope.tell(part, Changed, line, message);
+            }
+            Some(other) => {
                 let is_required = ["Requires", "BindsTo", "Requisite"].iter().any(|key| {
                     unit.section("Unit").iter().any(|line| {
                         line.key == *key && line.value.split_whitespace().any(|n| n == name)
@@ -117,10 +139,6 @@ fn dependency(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, line: &Line) 
                     scope.tell(part, Changed, line, message);
                 }
                 part.depend(&other);
-            }
-            Some(other) => {
-                let message = format!("write depends_on into {other} instead");
-                scope.tell(part, Lost, line, message);
             }
             None if is_thing => {
                 scope.tell(part, Needless, line, "podman's generator sees to it");

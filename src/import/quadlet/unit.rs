@@ -81,6 +81,12 @@ pub(super) fn plain(value: &str) -> Option<String> {
     Some(out)
 }
 
+/// Returns a value of one word without the quotes around it, as podman's
+/// generator takes it.
+pub(super) fn unquoted(value: &str) -> &str {
+    value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
+}
+
 /// Returns the words that a value is split into; `None` when systemd puts
 /// something in the place of a part of them.
 pub(super) fn words(value: &str) -> Option<Vec<String>> {
@@ -119,7 +125,7 @@ mod tests {
             .iter()
             .map(|line| format!("{}={} {}", line.key, line.value, line.place.line))
             .collect();
-        assert_eq!(lines, ["Environment=B=2  C=3 5", "Image=x 7"]);
+        assert_eq!(lines, ["Environment=B=2 C=3 5", "Image=x 7"]);
         assert_eq!((unit.stem.as_str(), unit.kind.as_str()), ("web", "container"));
     }
 

@@ -9,7 +9,7 @@ use crate::definition::model::{Limit, Log, Scalar};
 use crate::import::env::add_env;
 use crate::import::files::absolute;
 use crate::import::note::NoteKind::{Changed, Lost, Needless, Todo};
-use crate::import::options::{cpus, security};
+use crate::import::options::{SOCKET, cpus, hostname, security, socket};
 use crate::import::sheet::{Part, Section, push};
 use crate::import::values::{as_volume, image, label, names_registry, size};
 use crate::quadlet::escape::{raw, word};
@@ -117,7 +117,8 @@ pub(in crate::import) fn apply(scope: &mut Scope<'_>, part: &mut Part, run: &Run
     let is_json =
         driver.map_or(scope.is_docker, |flag| matches!(flag.value.as_str(), "json-file" | "local"));
     for flag in &run.flags {
-        if !run.is_split && flag.value.contains(['$', '`']) && !begins_here(&flag.value) {
+        let is_told = flag.name == "volume" && !flag.value.starts_with(['/', '.', '~']);
+        if !run.is_split && is_filled_in(flag) && !is_told {
             let message = "what the shell fills in is plain text now";
             scope.tell(part, Changed, (&flag.place, &format!("--{}", flag.name)), message);
         }
@@ -153,7 +154,7 @@ fn simple(part: &mut Part, flag: &Flag) -> bool {
     match flag.name.as_str() {
         // What the container is called was read before.
         "name" => {}
-        "hostname" => c.hostname = Some(value),
+        "hostname" => hostname(part, value),
         "user" => c.user = Some(value),
         "userns" => c.userns = Some(value),
         "workdir" => c.working_dir = Some(value),
@@ -344,6 +345,11 @@ pub(super) fn line(
     }
 }
 
+/// Tells whether a shell would put something into the value.
+fn is_filled_in(flag: &Flag) -> bool {
+    flag.value.contains(['$', '`']) && !begins_here(&flag.value)
+}
+
 fn volume(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) {
     let at = (&flag.place, "--volume");
     let text = here(scope, &flag.value);
@@ -363,6 +369,9 @@ fn volume(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) {
     };
     let is_known = options.is_empty() || options.split(',').all(is_mount_option);
     let options = if options.is_empty() { String::new() } else { format!(":{options}") };
+    if scope.is_docker && socket(part, source, &format!("{target}{options}")) {
+        return scope.tell(part, Todo, at, SOCKET);
+    }
     if source.starts_with(['/', '.', '~']) {
         let path = absolute(&scope.options.directory, &scope.options.home, source);
         if !scope.files.exists(&path) {
@@ -387,6 +396,10 @@ fn volume(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) {
         // The volume that there is, with what is in it.
         Some(_) | None => scope.things.volume(&scope.service, source),
     };
+    if let Some(name) = name.as_ref().filter(|_| is_filled_in(flag)) {
+        let message = format!("the volume {name} stands for {source}; write the path");
+        scope.tell(part, Todo, at, message);
+    }
     match name {
         Some(name) if is_known => {
             push(&mut part.component.volumes, format!("{name}:{target}{options}"));

@@ -13,3 +13,4 @@ docker run --detach --rm=false --name=shop-web --net shop --net-alias www -p 808
   --log-driver json-file --log-opt max-size=1m --add-host=host.docker.internal:host-gateway --env-file ./web.env \
   --label "traefik.http.routers.x.rule=Host(\`a\`)" --entrypoint nginx --restart unless-stopped --link shop-db:db \
   --platform linux/amd64 -it --privileged --hostname w nginx -g 'daemon off;' && echo started
+docker run -d --name shop-watch -v /var/run/docker.sock:/var/run/docker.sock:ro -v $SHOP_HOME/conf:/conf -h shop_watch watcher:1
