@@ -16,7 +16,7 @@ use crate::systemd::{BusAddress, Manager};
 use crate::units::UnitStore;
 
 /// An engine with an empty registry, and no systemd.
-async fn engine(dir: &std::path::Path) -> Engine {
+pub(in crate::agent::engine) async fn engine(dir: &std::path::Path) -> Engine {
     let registry = Registry::open(&dir.join("mcp.db")).unwrap();
     let node = NodeSettings {
         name: "node".parse().unwrap(),

@@ -51,6 +51,7 @@ mod surroundings;
 mod switch;
 pub mod sync;
 mod things;
+mod told;
 pub mod toolchain;
 pub mod top;
 mod trial;
@@ -152,6 +153,8 @@ struct Inner {
     taken_back: Mutex<BTreeMap<ServiceName, Deployment>>,
     /// Who asked to stop what could not be undone yet, by service.
     stops: Mutex<BTreeMap<ServiceName, String>>,
+    /// How it was told that a deploy could not be undone yet, by service.
+    unsettled: Mutex<BTreeMap<ServiceName, String>>,
     /// Held while podman's record of a service is written.
     records: tokio::sync::Mutex<()>,
     /// Whether the registry knew no service when it was opened.
@@ -194,6 +197,7 @@ impl Engine {
             coming: Mutex::new(BTreeMap::new()),
             taken_back: Mutex::new(BTreeMap::new()),
             stops: Mutex::new(BTreeMap::new()),
+            unsettled: Mutex::new(BTreeMap::new()),
             records: tokio::sync::Mutex::new(()),
             was_empty: accepted.is_empty(),
             stuck: Notify::new(),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::agent::deploy_state::{DeployEvent, DeployState, Trial};
 use crate::agent::plan::ImageState;
-use crate::agent::progress::Progress;
+use crate::agent::progress::{OutcomeKind, Progress};
 use crate::deployment::Container;
 use crate::names::ServiceName;
 use crate::quadlet::Place;
@@ -164,6 +164,7 @@ impl Engine {
         let Some(new) = accepted::stored(self.registry(), &row.service, row.to).await? else {
             // Committed or discarded: only the last line was not written.
             self.registry().finish_operation(row.id, "done".to_owned(), now_ms()).await?;
+            self.tell_settled(&row.service, Some(row.started_at_ms), Some(row.to)).await;
             return Ok(());
         };
         let accepted = self.find(&row.service);
@@ -203,12 +204,17 @@ impl Engine {
             return Ok(());
         }
         if matches!(deploy.state, DeployState::Planned | DeployState::Pulling) {
-            // Nothing that runs was touched: as if it had not been asked for.
+            // Nothing that runs was touched: as if it had not been asked for,
+            // unless it has been told already that this cannot be undone.
             deploy.cut_off = Some(Cut::Early);
             let outcome = self.back(&mut deploy, Vec::new(), &progress).await;
             let outcome = self.settle_adoption(outcome, &progress).await;
             tracing::info!(service = %deploy.service, "the deploy is undone: {}", outcome.message);
             drop(busy);
+            let told = self.told_unsettled(&deploy.service, Some(row.started_at_ms)).await;
+            if told.is_some() || outcome.kind == OutcomeKind::Unsettled {
+                self.record_outcome(&outcome, &deploy).await;
+            }
             return Ok(());
         }
         self.finish(deploy, busy, progress).await;
