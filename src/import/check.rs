@@ -60,6 +60,10 @@ pub(super) fn check_words(command: &str) -> Command {
         Some((first, rest)) if first == "CMD" && !rest.is_empty() => Command::Words(rest.to_vec()),
         Some((first, rest)) if first == "CMD-SHELL" => Command::Shell(rest.join(" ")),
         Some(_) => Command::Words(list),
+        // What follows is one word.
+        None if command.starts_with("CMD ") => {
+            Command::Words(vec![command.split_at(4).1.to_owned()])
+        }
         None => {
             let line = command.strip_prefix("CMD-SHELL ").unwrap_or(command);
             Command::Shell(line.to_owned())
