@@ -57,6 +57,7 @@ pub mod top;
 mod trial;
 mod unchanged;
 pub mod undeploy;
+mod wishes;
 
 mod preflight;
 pub mod session;
@@ -185,6 +186,7 @@ impl Engine {
         tokio::task::spawn_blocking(clean).await.map_err(EngineError::Lost)??;
         let accepted = accepted::load_all(&tools.registry).await?;
         let boot = boot::BootOrder::load(&tools).await?;
+        let stops = wishes::load(&tools.state_dir);
         let inner = Inner {
             boot: Mutex::new(boot),
             tools,
@@ -196,7 +198,7 @@ impl Engine {
             reload_owed: AtomicBool::new(true),
             coming: Mutex::new(BTreeMap::new()),
             taken_back: Mutex::new(BTreeMap::new()),
-            stops: Mutex::new(BTreeMap::new()),
+            stops: Mutex::new(stops),
             unsettled: Mutex::new(BTreeMap::new()),
             records: tokio::sync::Mutex::new(()),
             was_empty: accepted.is_empty(),

@@ -53,6 +53,18 @@ async fn told(engine: &Engine) -> Vec<String> {
     events.into_iter().map(|row| format!("{} {}", row.kind, row.reason)).collect()
 }
 
+#[tokio::test]
+async fn what_is_recovered_is_known_until_it_is_settled() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = engine(dir.path()).await;
+    cut_off(&engine, r#"{"state":"pulling"}"#).await;
+    assert_eq!(engine.deployments().len(), 0);
+    let found = engine.cut_off().await.unwrap();
+    assert_eq!(engine.deployments()[0].service, shop());
+    drop(found);
+    assert_eq!(engine.deployments().len(), 0);
+}
+
 async fn tried(engine: &Engine) {
     engine.recover(engine.cut_off().await.unwrap()).await;
 }
