@@ -52,6 +52,8 @@ pub enum OutcomeKind {
     RolledBack,
     /// It failed.
     Failed,
+    /// It failed and could not be undone yet: the agent goes on trying.
+    Unsettled,
 }
 
 /// The end of an operation.

@@ -110,6 +110,17 @@ pub fn error(node: &NodeName, status: &Status) -> CliError {
     }
 }
 
+/// As [`error`], for what was asked about a generation of a service: where
+/// there is none such, the history says which there are.
+pub fn of_generation(node: &NodeName, service: &ServiceName, status: &Status) -> CliError {
+    if status.code() != Code::OutOfRange {
+        return error(node, status);
+    }
+    let message = status.message().to_owned();
+    let refused = AgentError::Failed { node: node.clone(), message };
+    CliError::failed(refused).hint(format!("mcp history {service}"))
+}
+
 /// Takes an answer about one service, which this node need not have.
 ///
 /// # Errors
@@ -182,6 +193,9 @@ mod tests {
             assert!(error.message().eq_ignore_ascii_case(message), "{}", error.message());
             assert_eq!(error.hints.first().map(String::as_str), hint);
         }
+        let missing = Status::out_of_range("generation 9 of mcq is not kept; there are 2, 1");
+        let missing = of_generation(&node, &"mcq".parse().unwrap(), &missing);
+        assert_eq!((missing.kind.exit_code(), missing.hints[0].as_str()), (1, "mcp history mcq"));
         let denied = error(&node, &Status::permission_denied("viewers may not deploy"));
         assert_eq!(denied.kind, ErrorKind::NotAllowed);
     }

@@ -16,6 +16,11 @@ use crate::names::{
     ServiceName, UnitName, VolumeName,
 };
 
+/// How long podman may take to make a container.
+pub const CREATION: Duration = Duration::from_secs(30);
+/// Seconds that systemd waits longer for an end than podman.
+pub const STOP_MARGIN: u64 = 15;
+
 /// What resolving needs to know of the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeFacts {
@@ -178,7 +183,6 @@ impl Container {
     /// Returns how long a start may take before it has failed: making the
     /// container, then the whole time its check allows.
     pub fn start_timeout(&self) -> Duration {
-        const CREATION: Duration = Duration::from_secs(30);
         CREATION
             + match &self.readiness {
                 Readiness::Started => Duration::from_secs(30),
@@ -291,7 +295,7 @@ impl Container {
     /// Returns how long a stop may take: podman kills after `stop_timeout`,
     /// and removing the container needs a while more.
     pub fn stop_timeout(&self) -> Duration {
-        self.spec.stop_timeout + Duration::from_secs(15)
+        self.spec.stop_timeout + Duration::from_secs(STOP_MARGIN)
     }
 }
 

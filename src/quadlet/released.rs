@@ -1,11 +1,14 @@
 //! Unit files as they are handed over to a person.
 
+use std::time::Duration;
+
+use crate::deployment::model::{CREATION, STOP_MARGIN};
 use crate::names::{ServiceName, UnitName};
 
-use super::checks;
 use super::render::node_units;
-use super::unit_file::body;
+use super::unit_file::{self, body};
 use super::unit_set::{Place, UnitSet};
+use super::{checks, command_line};
 
 /// How every file of ours begins.
 const OURS: &str = "# Made by MCP";
@@ -46,6 +49,79 @@ pub fn released(text: &str, service: &ServiceName) -> String {
         }
     }
     result
+}
+
+/// Tells whether a file is one of ours, or was until it was released.
+pub fn is_ours(text: &str) -> bool {
+    text.starts_with(OURS)
+}
+
+/// Returns the words that a line of `[Service]` gives to the agent's `command`,
+/// such as `probe`.
+pub fn agent_words(line: &str, command: &str) -> Option<Vec<String>> {
+    let mut words = command_line::words(line).ok()?;
+    let is_agent = words.first()?.ends_with("mcp-agent") && words.get(1)? == command;
+    is_agent.then(|| words.split_off(2))
+}
+
+/// Returns the file of a released container without what MCP writes into each
+/// of them with these very values; the lines stay where they are. Without
+/// `check` go the lines that wait for it, or have it checked.
+pub fn essence(text: &str, container: &str, start_timeout: Duration, check: Checked) -> String {
+    let directives = unit_file::directives(text);
+    let last = |section, key| unit_file::values(&directives, section, key).last();
+    let is_oneshot = last("Service", "Type") == Some("oneshot");
+    let stop = last("Container", "StopTimeout").and_then(|t| t.parse::<u64>().ok()).unwrap_or(10);
+    let podman = UnitName::podman_ready();
+    let env = "-/usr/bin/env podman rm";
+    let is_made = |key: &str, value: &str| match key {
+        "Wants" | "After" => value == podman.as_str(),
+        "StartLimitIntervalSec" => value == "0",
+        "RestartMode" => value == "direct",
+        "RestartSec" => value == "1",
+        "RestartSteps" => value == "6",
+        "RestartMaxDelaySec" => value == "60",
+        "TimeoutStopSec" => value.parse() == Ok(stop + STOP_MARGIN),
+        "TimeoutStartSec" => !is_oneshot && value.parse() == Ok(start_timeout.as_secs()),
+        "Upholds" => check == Checked::Otherwise && value == format!("{container}-check.timer"),
+        "ExecStartPost" => check == Checked::Otherwise && agent_words(value, "probe").is_some(),
+        "ExecStopPost" => value == format!("{env} --volumes --force --ignore {container}"),
+        "ExecStartPre" => value == format!("{env} --depend --force --time 0 --ignore {container}"),
+        "KillSignal" => is_oneshot && last("Container", "StopSignal") == Some(value),
+        "Description" => value.starts_with(&format!("{container}, component ")),
+        _ => false,
+    };
+    let mut result = String::new();
+    for line in text.lines() {
+        match line.split_once('=') {
+            Some((key, value)) if is_made(key, value) => {}
+            Some(("Description", value)) => {
+                let own = value.strip_prefix(&format!("{container}: ")).unwrap_or(value);
+                result.extend(["Description=", own]);
+            }
+            // What podman takes to make it is on top of its own time.
+            Some(("TimeoutStartSec", value)) if is_oneshot => {
+                let own = value.parse::<u64>().map(|t| t.saturating_sub(CREATION.as_secs()));
+                result.extend([
+                    "TimeoutStartSec=".to_owned(),
+                    own.map_or_else(|_| value.to_owned(), |own| own.to_string()),
+                ]);
+            }
+            Some(_) | None => result.push_str(line),
+        }
+        result.push('\n');
+    }
+    result
+}
+
+/// Whether something else says how a component is checked than the lines of
+/// its unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checked {
+    /// It does.
+    Otherwise,
+    /// Only those lines do.
+    ByItsLines,
 }
 
 /// Why a set cannot do without the agent's program.

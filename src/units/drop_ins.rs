@@ -41,8 +41,9 @@ impl UnitStore {
         Ok(found)
     }
 
-    /// Returns a number that differs when a file of a service, or a drop-in of
-    /// these units, has come, gone or been written since.
+    /// Returns a number that differs when a file of a service, a drop-in of
+    /// these units, or what podman's generator reads before them, has come,
+    /// gone or been written since.
     ///
     /// # Errors
     ///
@@ -54,6 +55,9 @@ impl UnitStore {
         for directory in paths.clone().iter().filter(|path| path.is_dir()) {
             paths.extend(children(directory)?);
         }
+        // Some of a person's may be read in the place of ours.
+        let beside = children(self.search_root())?;
+        paths.extend(beside.into_iter().filter(|path| path != self.quadlet_root()));
         for name in super::store::targets(service) {
             paths.push(self.systemd_root().join(name));
         }

@@ -1,7 +1,7 @@
 //! The directories in which podman's generator looks, and a copy of them with
 //! one service's files exchanged.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::symlink;
@@ -95,6 +95,29 @@ impl SearchPath {
         Self { set_root, empty_root: None, live_root, directories, left_out }
     }
 
+    /// Returns the files that podman's generator reads in the place of ours
+    /// with these names: the first of each name that it comes by before it
+    /// comes to `ours`. In a directory come its files, then what is below it,
+    /// by name.
+    ///
+    /// # Errors
+    ///
+    /// A directory cannot be listed.
+    pub fn before(
+        &self,
+        ours: &[&Path],
+        names: &BTreeSet<&str>,
+    ) -> io::Result<BTreeMap<String, PathBuf>> {
+        let mut found = BTreeMap::new();
+        for (directory, _) in &self.directories {
+            first_of(directory, (ours, names), &mut found, DEPTH)?;
+            if *directory == self.live_root {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
     /// Fills the empty directory `scratch` with a copy of the search path;
     /// the service of `set` has the files of `set`.
     pub(super) fn copy(&self, set: Option<&UnitSet>, scratch: &Path) -> io::Result<Copied> {
@@ -140,6 +163,35 @@ impl Copied {
             message.replace(&directory(copy), &directory(real))
         })
     }
+}
+
+/// Adds the first file of each name below a directory to those found; tells
+/// whether it came to ours.
+fn first_of(
+    directory: &Path,
+    (ours, names): (&[&Path], &BTreeSet<&str>),
+    found: &mut BTreeMap<String, PathBuf>,
+    depth: u32,
+) -> io::Result<bool> {
+    let mut entries = list(directory)?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    let (directories, files): (Vec<PathBuf>, Vec<PathBuf>) =
+        entries.iter().map(fs::DirEntry::path).partition(|path| path.is_dir());
+    for path in files {
+        let name = path.file_name().and_then(|name| name.to_str());
+        if let Some(name) = name.filter(|name| names.contains(name)) {
+            found.entry(name.to_owned()).or_insert(path);
+        }
+    }
+    for path in directories {
+        if ours.contains(&path.as_path()) {
+            return Ok(true);
+        }
+        if depth > 0 && first_of(&path, (ours, names), found, depth - 1)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Writes the set's Quadlet files.
@@ -298,6 +350,35 @@ mod tests {
         for read in [&after as &dyn Fn(&str) -> Option<String>, &tried] {
             assert_eq!(read("1/mcp/web/web.container.d/x.conf").as_deref(), Some("drop-in"));
         }
+    }
+
+    #[test]
+    fn what_is_read_in_the_place_of_ours_is_what_comes_before_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (live, run) = (dir.path().join("live"), dir.path().join("run"));
+        let ours = live.join("mcp");
+        write(&ours.join("web/net.network"), "ours");
+        let mut path = SearchPath::only(&live);
+        path.directories.insert(0, (run.clone(), Scope::Own));
+        let trial = run.join("mcp");
+        let found = || {
+            let names = ["net.network", "data.volume"].into();
+            path.before(&[&ours, &trial], &names).unwrap().into_iter().collect::<Vec<_>>()
+        };
+        write(&live.join("z/net.network"), "after");
+        write(&live.join("other.network"), "another");
+        write(&trial.join("web/net.network"), "ours, being tried");
+        assert_eq!(found(), []);
+        write(&live.join("a/b/net.network"), "before");
+        assert_eq!(found(), [("net.network".to_owned(), live.join("a/b/net.network"))]);
+        write(&live.join("net.network"), "before that");
+        write(&live.join("data.volume"), "before");
+        let (net, data) = ("net.network".to_owned(), "data.volume".to_owned());
+        let all =
+            [(data.clone(), live.join("data.volume")), (net.clone(), live.join("net.network"))];
+        assert_eq!(found(), all);
+        write(&run.join("net.network"), "first of all");
+        assert_eq!(found(), [(data, live.join("data.volume")), (net, run.join("net.network"))]);
     }
 
     #[test]

@@ -50,7 +50,7 @@ fn every_kind_of_drift_is_seen_within_a_second_and_settled() {
     for (deed, kind) in KINDS {
         // Whatever else the machine is busy with delays it, but not each time.
         until(&format!("{kind} is seen within a second"), || {
-            let took = drifts_and_is_settled(&node, deed, kind);
+            let took = drifts_and_is_settled(&node, ("lone", FILE), deed, kind);
             (took < 1000).then_some(())
         });
     }
@@ -60,10 +60,15 @@ fn every_kind_of_drift_is_seen_within_a_second_and_settled() {
 /// the command that is named; returns how long it took until it was told, in
 /// milliseconds.
 #[track_caller]
-fn drifts_and_is_settled(node: &Machine, deed: &str, kind: &str) -> i64 {
+fn drifts_and_is_settled(
+    node: &Machine,
+    (service, file): (&str, &str),
+    deed: &str,
+    kind: &str,
+) -> i64 {
     let last = node.events("", &[]).last().map_or(0, |e| e["id"].as_i64().unwrap());
     let new = |e: &Value| e["drift"] == kind && e["id"].as_i64().unwrap() > last;
-    let script = format!("{}; date +%s%3N", deed.replace("FILE", FILE));
+    let script = format!("{}; date +%s%3N", deed.replace("FILE", file));
     let answer = node.as_mcp(&script, "").ok();
     let done: i64 = answer.out.lines().last().unwrap().parse().unwrap();
     let event = node.event("", |e| e["event"] == "drift" && new(e));
@@ -78,10 +83,70 @@ fn drifts_and_is_settled(node: &Machine, deed: &str, kind: &str) -> i64 {
         mend => mend,
     };
     node.as_mcp(mend, "").ok();
-    node.mcp(&["reconcile", "lone"]).ok();
+    node.mcp(&["reconcile", service]).ok();
     until("nothing drifts any more", || node.drifts().is_empty().then_some(()));
     node.event("", |e| e["event"] == "drift_settled" && new(e));
     at.as_millisecond() - done
+}
+
+/// A component in a network that reaches nothing outside, with a volume.
+const KEPT: &str = r#"name = "kept"
+
+[[components]]
+name = "kept"
+image = "localhost/lab/web:v1"
+network = "keptnet"
+volumes = ["data:/data"]
+
+[networks.keptnet]
+internal = true
+"#;
+
+#[test]
+fn the_files_of_networks_and_volumes_drift_as_others_do() {
+    let node = machine();
+    node.configure("[monitor]\ninterval = \"24h\"\nflap_threshold = 1000\n");
+    node.deploy(KEPT).ok();
+    let ours = "~/.config/containers/systemd/mcp/kept";
+    let (network, volume) = (format!("{ours}/keptnet.network"), format!("{ours}/kept-data.volume"));
+    let texts = || node.as_mcp(&format!("sha256sum {ours}/*"), "").ok().out;
+    let before = texts();
+    let deeds = [
+        ("sed -i /Internal/d FILE", &network, "file_edited"),
+        ("rm FILE; systemctl --user daemon-reload", &network, "file_removed"),
+        ("echo Label=by=hand >>FILE", &volume, "file_edited"),
+        ("rm FILE", &volume, "file_removed"),
+        // What podman reads in the place of ours, also below another directory.
+        (
+            "printf '[Network]\\nNetworkName=keptnet\\n' >~/.config/containers/systemd/keptnet.network",
+            &network,
+            "shadowed",
+        ),
+        (
+            "mkdir -p ~/.config/containers/systemd/a; sed s/kept-data/other/ FILE >~/.config/containers/systemd/a/kept-data.volume",
+            &volume,
+            "shadowed",
+        ),
+    ];
+    for (deed, file, kind) in deeds {
+        until(&format!("{kind} is seen within a second"), || {
+            let took = drifts_and_is_settled(&node, ("kept", file), deed, kind);
+            eprintln!("{kind} of {file}: {took} ms");
+            (took < 1000).then_some(())
+        });
+        assert_eq!(texts(), before, "{deed}");
+    }
+    // One that says the same is none, and neither is one that is not read.
+    let script = format!(
+        "cp {network} ~/.config/containers/systemd/; mkdir -p ~/.config/containers/systemd/z
+        printf '[Network]\\nNetworkName=z\\n' >~/.config/containers/systemd/z/keptnet.network
+        systemctl --user stop kept.service"
+    );
+    node.as_mcp(&script, "").ok();
+    node.event("kept", |e| e["drift"] == "stopped_by_hand");
+    let kinds: Vec<Value> = node.drifts().iter().map(|drift| drift["kind"].clone()).collect();
+    assert_eq!(kinds, ["stopped_by_hand"]);
+    node.as_mcp("cd ~/.config/containers/systemd; rm -r keptnet.network a z *.away", "");
 }
 
 #[test]
@@ -92,7 +157,7 @@ fn what_should_be_down_and_runs_is_drift_and_is_stopped() {
     node.mcp(&["stop", "lone"]).ok();
     let start = "systemctl --user start lone.service";
     until("it is seen within a second", || {
-        (drifts_and_is_settled(&node, start, "up") < 1000).then_some(())
+        (drifts_and_is_settled(&node, ("lone", FILE), start, "up") < 1000).then_some(())
     });
     assert_eq!(node.states(&["lone.service"]), ["inactive"]);
     node.as_mcp(start, "").ok();

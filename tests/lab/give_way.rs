@@ -199,8 +199,21 @@ fn a_stop_of_a_deploy_that_cannot_be_undone_says_so_and_is_kept_to() {
     let (told, code) = ended(deploy);
     assert!(told.contains("it could not be undone") && code == 1, "{told}");
     not_undone(&node);
+    // It is tried over and over, and told once; so is its end.
+    until("it was tried a few times", || {
+        let tries = node.as_root("journalctl -u mcp-agent | grep -c 'late.*an operation was cut off\\|an operation was cut off.*late'");
+        (tries.text().parse::<u32>().unwrap_or(0) >= 3).then_some(())
+    });
+    let told = |node: &Machine| -> Vec<String> {
+        let of_deploys = ["deploy_failed", "rolled_back", "given_up"];
+        let events =
+            node.events("late", &[]).into_iter().map(|e| e["event"].as_str().unwrap().to_owned());
+        events.filter(|kind| of_deploys.contains(&kind.as_str())).collect()
+    };
+    assert_eq!(told(&node), ["deploy_failed"]);
     keep_trials(&node, false);
     settled(&node);
+    until("its end is told", || (told(&node) == ["deploy_failed", "given_up"]).then_some(()));
     // That it is settled is written down a moment before it is free.
     until("nothing of it is known", || {
         let stop = node.mcp(&["stop", "late"]).code(1);
@@ -218,6 +231,8 @@ fn a_stop_of_a_deploy_that_cannot_be_undone_says_so_and_is_kept_to() {
     keep_trials(&node, true);
     not_undone(&node);
     assert_eq!(ended(deploy).1, 1);
+    // The agent that was asked is not the one that does it.
+    node.as_root("systemctl kill -s KILL mcp-agent").ok();
     keep_trials(&node, false);
     until("it is stopped", || {
         let status = node.mcp(&["status", "late", "--json"]).json();

@@ -111,3 +111,65 @@ fn what_is_exported_is_what_was_deployed() {
     node.mcp(&["deploy", "pair"]).ok().says("nothing to do");
     node.as_mcp(&format!("rm {file}"), "").ok();
 }
+
+/// Of every kind of check, with what else a unit says of it.
+const KINDS: &str = r#"name = "kinds"
+
+[[components]]
+name = "db"
+image = "localhost/lab/web:v1"
+ports = ["8133:8080"]
+stop_timeout = "20s"
+health = { cmd = ["/bin/health"], on_failure = "restart" }
+
+[[components]]
+name = "plain"
+image = "localhost/lab/web:v1"
+
+[[components]]
+name = "tcp"
+image = "localhost/lab/web:v1"
+depends_on = ["db"]
+ports = ["8134:8080"]
+health = { tcp = 8080, interval = "7s" }
+
+[[components]]
+name = "web"
+image = "localhost/lab/web:v1"
+network = "kindsnet"
+ports = ["8135:8080"]
+volumes = ["data:/data"]
+health = { http = "/health" }
+"#;
+
+#[test]
+fn what_is_released_and_adopted_is_as_it_was() {
+    let node = machine();
+    node.spoil();
+    node.deploy(KINDS).ok();
+    let script = "cat ~/.config/containers/systemd/mcp/kinds/*.container ~/.config/systemd/user/kinds-*-check.* | grep -v '^#'";
+    let files = || node.as_mcp(script, "").ok().out;
+    let units =
+        ["kinds-db.service", "kinds-plain.service", "kinds-tcp.service", "kinds-web.service"];
+    let before = (files(), node.invocations(&units));
+    for _ in 0..2 {
+        node.mcp(&["release", "kinds"]).ok();
+        node.as_mcp("rm -f ~/.config/mcp/services/kinds.toml", "").ok();
+        let adopted = node.mcp(&["adopt", "kinds", "--yes"]).ok();
+        adopted.says("nothing had to be restarted").does_not_say("unchecked");
+        let text = node.as_mcp("cat ~/.config/mcp/services/kinds.toml", "").ok().out;
+        assert!(!text.contains("extra"), "{text}");
+        let lines =
+            |text: &str| text.lines().filter(|l| !l.starts_with('#') && !l.is_empty()).count();
+        // A check has a table of its own.
+        assert!(lines(&text) <= lines(KINDS) + 4, "{text}");
+        assert_eq!((files(), node.invocations(&units)), before, "{text}");
+    }
+    let timers = ["kinds-tcp-check.timer", "kinds-web-check.timer"];
+    until("what checks them goes on", || (node.states(&timers) == ["active"; 2]).then_some(()));
+    until("nothing drifts", || {
+        let status = node.mcp(&["status", "kinds", "--json"]).ok().json();
+        (status["services"][0]["drifts"] == serde_json::json!([])).then_some(())
+    });
+    node.mcp(&["undeploy", "kinds", "--purge-data", "--yes"]).ok();
+}

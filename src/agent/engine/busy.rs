@@ -225,4 +225,4 @@ impl Drop for Busy {
 
 #[cfg(test)]
 #[path = "busy_tests.rs"]
-mod tests;
+pub(super) mod tests;

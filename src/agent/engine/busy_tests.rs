@@ -16,7 +16,7 @@ use crate::systemd::{BusAddress, Manager};
 use crate::units::UnitStore;
 
 /// An engine with an empty registry, and no systemd.
-async fn engine(dir: &std::path::Path) -> Engine {
+pub(in crate::agent::engine) async fn engine(dir: &std::path::Path) -> Engine {
     let registry = Registry::open(&dir.join("mcp.db")).unwrap();
     let node = NodeSettings {
         name: "node".parse().unwrap(),
@@ -150,9 +150,16 @@ async fn a_stop_says_that_a_deploy_is_not_undone_and_is_kept_in_mind() {
         assert!(matches!(refused, EngineError::NotUndone { .. }), "{refused:?}");
         assert!(refused.to_string().ends_with("repeat mcp stop shop"), "{refused}");
     }
+    // An agent that comes after this one knows of it.
+    let written = dir.path().join("stops/shop");
+    assert_eq!(std::fs::read_to_string(&written).unwrap(), "kyle");
+    let engine = self::engine(dir.path()).await;
+    assert_eq!(engine.stops().keys().collect::<Vec<_>>(), [&service]);
     // Nothing of it is in the registry: all that is left is its last line.
     engine.recover(engine.cut_off().await.unwrap()).await;
     assert!(engine.registry().unfinished_operations().await.unwrap().is_empty());
+    assert!(!written.exists() && engine.stops().is_empty());
+    let stop = || engine.stop(&service, "kyle", &unheard);
     assert!(matches!(stop().await, Err(EngineError::NotDeployed { .. })));
     assert_eq!(engine.under_way(&shop()), None);
 }

@@ -8,7 +8,6 @@ use tokio::sync::oneshot;
 use super::accepted::container_units;
 use super::{Busy, Engine, EngineError, ImageWish, Prepared, now_ms};
 use crate::agent::deploy_state::{DeployEvent, DeployState};
-use crate::agent::monitor::{self, EventKind};
 use crate::agent::plan::{self, Plan};
 use crate::agent::progress::{Event, Failure, Outcome, OutcomeKind, Progress};
 use crate::deployment::{Container, Deployment, Images, conflicts};
@@ -257,28 +256,6 @@ impl Engine {
         drop(busy);
         self.record_outcome(&outcome, &deploy).await;
         progress.tell(Event::Outcome(outcome)).await;
-    }
-
-    /// Records how a deploy ended.
-    async fn record_outcome(&self, outcome: &Outcome, deploy: &Deploy) {
-        let by = &deploy.by;
-        let (generation, service) = (outcome.generation, outcome.service.as_str());
-        let why = outcome.failures.first().map_or(&outcome.message, |f| &f.explanation);
-        let (kind, reason) = match outcome.kind {
-            OutcomeKind::Done | OutcomeKind::Unchanged => {
-                (EventKind::Deployed, format!("generation {generation}, by {by}"))
-            }
-            OutcomeKind::RolledBack if deploy.cut_off == Some(Cut::Stop) => {
-                (EventKind::GivenUp, Cut::Stop.reason().to_owned())
-            }
-            OutcomeKind::RolledBack => {
-                (EventKind::RolledBack, format!("{}: {why}", outcome.message))
-            }
-            OutcomeKind::Failed => (EventKind::DeployFailed, format!("{}: {why}", outcome.message)),
-        };
-        let unit = outcome.failures.first().map(|f| f.unit.clone()).unwrap_or_default();
-        let event = monitor::Event { unit, ..monitor::Event::of_service(kind, service, reason) };
-        self.tools().events.record(event).await;
     }
 
     /// Saves the state that comes after an event, before acting on it.

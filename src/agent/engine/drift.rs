@@ -3,19 +3,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use super::status::ServiceStatus;
-use super::{Engine, EngineError};
+use super::{Accepted, Engine, EngineError};
 use crate::agent::monitor::drift::{self, Drift, FileDrift};
 use crate::agent::plan::{self, FileChangeKind};
 use crate::deployment::Container;
 use crate::names::{BEFORE, UnitName, family};
 use crate::podman::containers::{self, Stored};
 use crate::podman::images;
-use crate::quadlet::{Place, render};
+use crate::quadlet::shadowed::unsaid;
+use crate::quadlet::{Place, render, unit_file};
 use crate::systemd::LoadState;
 use crate::telemetry::Chain;
+use crate::units::search::SearchPath;
 
 impl Engine {
     /// Adds to a status how the files on disk differ from those in force.
@@ -24,7 +26,7 @@ impl Engine {
     ///
     /// The unit directories cannot be read, or systemd does not answer.
     pub async fn add_file_drift(&self, status: &mut ServiceStatus) -> Result<(), EngineError> {
-        let accepted = std::sync::Arc::clone(&status.accepted);
+        let accepted = Arc::clone(&status.accepted);
         let service = accepted.row.name.as_str();
         let disk = self.on_disk(&accepted.row.name).await?;
         let on_disk = disk.as_ref().is_some_and(|set| set.wanted);
@@ -42,6 +44,9 @@ impl Engine {
         }
         if on_disk != accepted.row.active {
             status.drift.push(drift::of_boot_link(service, accepted.row.active));
+        }
+        for (unit, drift) in self.shadows(&accepted).await? {
+            put(status, &unit, drift);
         }
         let units: Vec<UnitName> = units(status);
         for path in self.drop_ins(status).await? {
@@ -64,6 +69,35 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Finds the files that podman's generator reads in the place of those of
+    /// a service, each with the unit that it makes.
+    async fn shadows(&self, accepted: &Arc<Accepted>) -> Result<Vec<(String, Drift)>, EngineError> {
+        let (store, trial) = (self.tools().store.clone(), self.trial().clone());
+        let accepted = Arc::clone(accepted);
+        let look = move || {
+            let files: BTreeMap<&str, &str> = accepted.set.of(Place::Quadlet).collect();
+            let names = files.keys().copied().collect();
+            let ours = [store.quadlet_root(), trial.root()];
+            let path = SearchPath::own(store.search_root());
+            let judge = |(name, path): (String, PathBuf)| {
+                let ours = *files.get(name.as_str())?;
+                // What is gone by now is read no more.
+                let theirs = std::fs::read_to_string(&path).ok()?;
+                let unsaid = unsaid(ours, &theirs);
+                let differs = if name.ends_with(".container") {
+                    unit_file::body(ours) != unit_file::body(&theirs)
+                } else {
+                    !unsaid.is_empty()
+                };
+                let drift = drift::of_shadow(&name, &path.to_string_lossy(), &unsaid);
+                differs.then(|| (render::unit_of(&name), drift))
+            };
+            let found = path.before(&ours, &names).map_err(EngineError::LoadPath)?;
+            Ok(found.into_iter().filter_map(judge).collect())
+        };
+        tokio::task::spawn_blocking(look).await.map_err(EngineError::Lost)?
     }
 
     /// Finds the drop-ins of a service: podman's beside its Quadlet files, and

@@ -32,8 +32,25 @@ impl Engine {
         by: &str,
         progress: &Progress,
     ) -> Result<(), EngineError> {
-        let (busy, given_up) = self.take_over(service, STOP, progress).await?;
-        self.stop_taken(&busy, given_up, by, progress).await
+        // Before anything gives way: whoever ends this agent does not end that.
+        let written = self.under_way(service).is_some_and(|operation| operation != STOP);
+        if written {
+            self.write_wish(service, by);
+        }
+        let stopped = async {
+            let (busy, given_up) = self.take_over(service, STOP, progress).await?;
+            self.stop_taken(&busy, given_up, by, progress).await
+        };
+        let stopped = stopped.await;
+        // Another stop has it then, or it is kept in mind.
+        let stays = matches!(
+            stopped,
+            Err(EngineError::NotUndone { .. } | EngineError::Busy { operation: STOP, .. })
+        );
+        if written && !stays {
+            self.forget_wish(service);
+        }
+        stopped
     }
 
     /// Stops a service that is taken for that, if need be from an operation

@@ -51,11 +51,13 @@ mod surroundings;
 mod switch;
 pub mod sync;
 mod things;
+mod told;
 pub mod toolchain;
 pub mod top;
 mod trial;
 mod unchanged;
 pub mod undeploy;
+mod wishes;
 
 mod preflight;
 pub mod session;
@@ -152,6 +154,8 @@ struct Inner {
     taken_back: Mutex<BTreeMap<ServiceName, Deployment>>,
     /// Who asked to stop what could not be undone yet, by service.
     stops: Mutex<BTreeMap<ServiceName, String>>,
+    /// How it was told that a deploy could not be undone yet, by service.
+    unsettled: Mutex<BTreeMap<ServiceName, String>>,
     /// Held while podman's record of a service is written.
     records: tokio::sync::Mutex<()>,
     /// Whether the registry knew no service when it was opened.
@@ -182,6 +186,7 @@ impl Engine {
         tokio::task::spawn_blocking(clean).await.map_err(EngineError::Lost)??;
         let accepted = accepted::load_all(&tools.registry).await?;
         let boot = boot::BootOrder::load(&tools).await?;
+        let stops = wishes::load(&tools.state_dir);
         let inner = Inner {
             boot: Mutex::new(boot),
             tools,
@@ -193,7 +198,8 @@ impl Engine {
             reload_owed: AtomicBool::new(true),
             coming: Mutex::new(BTreeMap::new()),
             taken_back: Mutex::new(BTreeMap::new()),
-            stops: Mutex::new(BTreeMap::new()),
+            stops: Mutex::new(stops),
+            unsettled: Mutex::new(BTreeMap::new()),
             records: tokio::sync::Mutex::new(()),
             was_empty: accepted.is_empty(),
             stuck: Notify::new(),

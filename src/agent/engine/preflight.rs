@@ -166,10 +166,12 @@ async fn names(
         .collect();
     for state in engine.manager().unit_files(&beside).await? {
         let source = state.fragment_path.unwrap_or_default();
-        problems.push(format!(
-            "there is a unit {} already, from {source}; rename the component, or move that file away",
-            state.name
-        ));
+        if !aside.files.contains(Path::new(&source)) {
+            problems.push(format!(
+                "there is a unit {} already, from {source}; rename the component, or move that file away",
+                state.name
+            ));
+        }
     }
     let ours = [engine.tools().store.quadlet_root(), engine.trial().root()];
     for state in engine.manager().unit_files(&new).await? {

@@ -274,7 +274,9 @@ fn outcome(
     let message = match kind {
         OutcomeKind::Done => wanted.message(),
         OutcomeKind::Unchanged => "everything is as it was deployed".to_owned(),
-        OutcomeKind::RolledBack | OutcomeKind::Failed => "not every component is ready".to_owned(),
+        OutcomeKind::RolledBack | OutcomeKind::Failed | OutcomeKind::Unsettled => {
+            "not every component is ready".to_owned()
+        }
     };
     Outcome {
         service: wanted.accepted.row.name.clone(),

@@ -2,8 +2,8 @@
 //! it ended.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::sync::{MutexGuard, PoisonError};
 
 use super::boot::{Boots, PODMAN};
 use super::deploy::{self, Cut, Deploy};
@@ -12,8 +12,9 @@ use super::{
     undeploy,
 };
 use crate::agent::deploy_state::{DeployEvent, DeployState, Trial};
+use crate::agent::explain::RECOVERY;
 use crate::agent::plan::ImageState;
-use crate::agent::progress::Progress;
+use crate::agent::progress::{OutcomeKind, Progress};
 use crate::deployment::Container;
 use crate::names::ServiceName;
 use crate::quadlet::Place;
@@ -64,12 +65,23 @@ impl Engine {
     ///
     /// The registry does not answer.
     pub async fn cut_off(&self) -> Result<Vec<CutOff>, EngineError> {
-        let rows = self.registry().unfinished_operations().await?;
-        // What is busy has somebody at it.
-        let free = |row: OperationRow| {
-            Some(CutOff { busy: self.take(&row.service, "recovery").ok()?, row })
-        };
-        Ok(rows.into_iter().filter_map(free).collect())
+        let mut found = Vec::new();
+        for row in self.registry().unfinished_operations().await? {
+            // What is busy has somebody at it.
+            let Ok(busy) = self.take(&row.service, RECOVERY) else { continue };
+            if row.kind == deploy::KIND
+                && let Ok(Some(new)) = accepted::stored(self.registry(), &row.service, row.to).await
+            {
+                // So that it is told what is on its way, and keeps its place.
+                self.inner
+                    .coming
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(row.service.clone(), new.deployment);
+            }
+            found.push(CutOff { row, busy });
+        }
+        Ok(found)
     }
 
     /// Finishes or undoes operations that were cut off. What goes wrong with
@@ -85,18 +97,33 @@ impl Engine {
             self.stop_as_asked(&service).await;
         }
         self.settle_adoptions().await;
+        self.stop_all_as_asked().await;
     }
 
     /// Keeps it in mind that somebody stops a service whose operation could
-    /// not be undone. Mostly that is so because the disk takes nothing, so it
-    /// is not written down: an agent that ends before it is done brings the
-    /// service back as it was. Whoever stopped it knows that it is not.
+    /// not be undone.
     pub(super) fn stop_when_undone(&self, service: &ServiceName, by: &str) {
+        self.write_wish(service, by);
         self.stops().insert(service.clone(), by.to_owned());
     }
 
-    fn stops(&self) -> MutexGuard<'_, BTreeMap<ServiceName, String>> {
-        self.inner.stops.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Stops what somebody has asked to stop, and what nothing is left to be
+    /// undone of.
+    async fn stop_all_as_asked(&self) {
+        let wished: Vec<ServiceName> = self.stops().keys().cloned().collect();
+        if wished.is_empty() {
+            return;
+        }
+        let open = match self.registry().unfinished_operations().await {
+            Ok(open) => open,
+            Err(error) => {
+                tracing::error!(error = %Chain(&error), "the registry does not answer");
+                return;
+            }
+        };
+        for service in wished.iter().filter(|s| open.iter().all(|row| row.service != **s)) {
+            self.stop_as_asked(service).await;
+        }
     }
 
     /// Stops a service whose operation is settled, if somebody has asked for
@@ -110,8 +137,11 @@ impl Engine {
         match stopped {
             // Nothing of a first deploy is left.
             Ok(()) | Err(EngineError::NotDeployed { .. }) => {}
+            // It has the wish again.
+            Err(EngineError::NotUndone { .. }) => return,
             Err(error) => tracing::error!(%service, error = %Chain(&error), "not stopped yet"),
         }
+        self.forget_wish(service);
     }
 
     async fn recover_one(&self, row: OperationRow, busy: Busy) -> Result<(), EngineError> {
@@ -123,7 +153,12 @@ impl Engine {
             self.registry().finish_operation(row.id, "done".to_owned(), now_ms()).await?;
             return Ok(());
         };
+        let stops = self.stops().contains_key(&row.service);
         match row.kind.as_str() {
+            lifecycle::START | reconcile::KIND if stops => {
+                self.registry().finish_operation(row.id, "failed".to_owned(), now_ms()).await?;
+                Ok(())
+            }
             lifecycle::STOP => self.carry_out_stop(&accepted, row.id, &progress).await,
             rescue::RESCUE => {
                 let failures = self.carry_out_rescue(&accepted, row.id, &progress).await?;
@@ -164,6 +199,7 @@ impl Engine {
         let Some(new) = accepted::stored(self.registry(), &row.service, row.to).await? else {
             // Committed or discarded: only the last line was not written.
             self.registry().finish_operation(row.id, "done".to_owned(), now_ms()).await?;
+            self.tell_settled(&row.service, Some(row.started_at_ms), Some(row.to)).await;
             return Ok(());
         };
         let accepted = self.find(&row.service);
@@ -203,16 +239,26 @@ impl Engine {
             return Ok(());
         }
         if matches!(deploy.state, DeployState::Planned | DeployState::Pulling) {
-            // Nothing that runs was touched: as if it had not been asked for.
-            deploy.cut_off = Some(Cut::Early);
-            let outcome = self.back(&mut deploy, Vec::new(), &progress).await;
-            let outcome = self.settle_adoption(outcome, &progress).await;
-            tracing::info!(service = %deploy.service, "the deploy is undone: {}", outcome.message);
-            drop(busy);
+            self.undo_early(deploy, busy, row.started_at_ms).await;
             return Ok(());
         }
         self.finish(deploy, busy, progress).await;
         Ok(())
+    }
+
+    /// Undoes a deploy that has touched nothing that runs: as if it had not
+    /// been asked for, unless it was told already that it cannot be undone.
+    async fn undo_early(&self, mut deploy: Deploy, busy: Busy, since_ms: i64) {
+        let progress = Progress::unheard();
+        deploy.cut_off = Some(Cut::Early);
+        let outcome = self.back(&mut deploy, Vec::new(), &progress).await;
+        let outcome = self.settle_adoption(outcome, &progress).await;
+        tracing::info!(service = %deploy.service, "the deploy is undone: {}", outcome.message);
+        drop(busy);
+        let told = self.told_unsettled(&deploy.service, Some(since_ms)).await;
+        if told.is_some() || outcome.kind == OutcomeKind::Unsettled {
+            self.record_outcome(&outcome, &deploy).await;
+        }
     }
 
     /// Looks whether a deploy was cut off by more than the end of its agent.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::accepted::container_units;
 use super::boot::Boots;
 use super::deploy::{Cut, Deploy, lease_rows};
+use super::told::NOTHING_LEFT;
 use super::{Engine, EngineError, ImageWish, Reload, now_ms, sockets};
 use crate::agent::deploy_state::{DeployEvent, DeployState};
 use crate::agent::progress::{Failure, Outcome, OutcomeKind, Progress, Step};
@@ -33,14 +34,14 @@ impl Engine {
                 (OutcomeKind::RolledBack, message)
             }
             (Ok(again), None) if again.is_empty() => {
-                (OutcomeKind::RolledBack, "nothing of it is left on the node".to_owned())
+                (OutcomeKind::RolledBack, NOTHING_LEFT.to_owned())
             }
             (Ok(_), _) => (
                 OutcomeKind::Failed,
                 format!("generation {} did not come up again either", deploy.from),
             ),
             (Err(error), _) => {
-                (OutcomeKind::Failed, format!("it could not be undone: {}", Chain(error)))
+                (OutcomeKind::Unsettled, format!("it could not be undone: {}", Chain(error)))
             }
         };
         match result {

@@ -9,6 +9,9 @@ use super::{Cause, Evidence, Explanation, Operation};
 use crate::agent::finding::Level;
 use crate::agent::monitor::seen::ComponentState;
 
+/// The word for finishing or undoing what an agent before was at.
+pub const RECOVERY: &str = "recovery";
+
 type Judge = fn(&Evidence) -> Option<Explanation>;
 
 /// What is so whatever it did last.
@@ -72,7 +75,13 @@ fn meanwhile(evidence: &Evidence, operation: &Operation) -> Explanation {
     } else {
         String::new()
     };
-    let what = format!("{article} {word} of {service} is under way ({since} so far{way_out}).");
+    let what = if word == RECOVERY {
+        format!(
+            "The agent ended in the middle of an operation on {service}, which is being finished or undone ({since} so far)."
+        )
+    } else {
+        format!("{article} {word} of {service} is under way ({since} so far{way_out}).")
+    };
     let alone = |more: &str| {
         Explanation::warning(Cause::Operation, format!("{what}{more}"))
             .mend(format!("mcp status {service}"))

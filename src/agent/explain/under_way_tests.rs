@@ -21,6 +21,11 @@ fn while_an_operation_goes_on_it_is_told_what_that_waits_for() {
     // What is being stopped is not waited for.
     evidence.operation = Some(under_way("stop", false));
     assert_eq!(explain(&evidence).reason, "A stop of shop is under way (34 s so far).");
+    let recovery = Operation { gives_way: false, ..under_way(RECOVERY, true) };
+    evidence.operation = Some(recovery);
+    let reason = explain(&evidence).reason;
+    let begins = "The agent ended in the middle of an operation on shop, which is being finished or undone (34 s so far). Podman";
+    assert!(reason.starts_with(begins), "{reason}");
     evidence.operation = Some(under_way("deploy", true));
     // It was taken down again since, and the rollback goes on.
     evidence.state = ComponentState::Stopped;

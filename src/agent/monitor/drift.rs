@@ -2,6 +2,7 @@
 //! for `mcp status`, for events and for healing.
 
 use super::seen::ComponentState;
+use crate::agent::finding::shell_word;
 use crate::names::ServiceName;
 
 /// A kind of difference (`docs/events.md`).
@@ -31,6 +32,8 @@ pub enum DriftKind {
     FileAdded,
     /// A drop-in changes a unit.
     DropIn,
+    /// podman reads another file in the place of one.
+    Shadowed,
     /// systemd has not read the files as they are.
     NotReloaded,
     /// The service would, or would not, come with a boot.
@@ -62,6 +65,7 @@ impl DriftKind {
             Self::FileRemoved => "file_removed",
             Self::FileAdded => "file_added",
             Self::DropIn => "drop_in",
+            Self::Shadowed => "shadowed",
             Self::NotReloaded => "not_reloaded",
             Self::BootLink => "boot_link",
             Self::UnknownContainer => "unknown_container",
@@ -90,6 +94,7 @@ impl DriftKind {
             | Self::StoppedByCheck
             | Self::Masked
             | Self::DropIn
+            | Self::Shadowed
             | Self::UnknownContainer
             | Self::OtherImage
             | Self::ClosedPort
@@ -254,6 +259,23 @@ pub fn of_drop_in(path: &str) -> Drift {
     }
 }
 
+/// Returns what it means that podman's generator reads the file at a path in
+/// the place of `file`, which is ours; `unsaid` is what it does not say.
+pub fn of_shadow(file: &str, path: &str, unsaid: &[String]) -> Drift {
+    let unsaid = match unsaid {
+        [] => String::new(),
+        [one] => format!(", and that does not say {one}"),
+        [first, ..] => format!(", and that does not say {first} and more"),
+    };
+    let (from, to) = (shell_word(path), shell_word(&format!("{path}.away")));
+    Drift {
+        kind: DriftKind::Shadowed,
+        subject: path.to_owned(),
+        reason: format!("podman reads {path} in the place of MCP's {file}{unsaid}"),
+        mend: format!("mv {from} {to} && systemctl --user daemon-reload"),
+    }
+}
+
 /// Returns what it means that systemd has not read a unit's files.
 pub fn of_unread(unit: &str) -> Drift {
     Drift {
@@ -412,6 +434,7 @@ mod tests {
         let all = [
             of_file("shop", "shop.container", FileDrift::Removed),
             of_drop_in("/a.conf"),
+            of_shadow("a.network", "/c/a.network", &["Internal=true".to_owned()]),
             of_unread("shop.service"),
             of_stopped_with("shop", "shop-api.service", "shop/db", "stopped"),
             of_boot_link("shop", true),

@@ -28,6 +28,8 @@ pub struct Healing {
     /// Not before this, by the monitor's clock.
     not_before: Duration,
     under_way: bool,
+    /// Why the last attempt failed, as it was told.
+    failed: Option<String>,
 }
 
 /// A service that was tried to be healed.
@@ -42,6 +44,11 @@ impl Monitor {
     pub(super) fn heal(&mut self) {
         let now = self.now();
         self.healing.retain(|_, h| h.under_way || now < h.not_before.saturating_add(FORGET));
+        for (service, healing) in &mut self.healing {
+            if !healing.under_way && !self.known.of(service).any(|(_, kind)| kind.heals()) {
+                healing.failed = None;
+            }
+        }
         for service in self.to_heal() {
             let healing = self.healing.entry(service.clone()).or_default();
             if healing.under_way || now < healing.not_before {
@@ -106,33 +113,56 @@ impl Monitor {
         healing.not_before = now.saturating_add(pause);
         let attempt = healing.attempts;
         let event = match result {
-            Ok(outcome) if outcome.kind == OutcomeKind::Done => Event::of_service(
-                EventKind::Healed,
-                service.as_str(),
-                format!("attempt {attempt}: {}", outcome.message),
-            ),
-            Ok(outcome) if outcome.kind == OutcomeKind::Unchanged => {
-                self.due.service(service);
-                return;
+            Ok(outcome) if outcome.kind == OutcomeKind::Done => {
+                healing.failed = None;
+                let reason = format!("attempt {attempt}: {}", outcome.message);
+                Some(Event::of_service(EventKind::Healed, service.as_str(), reason))
             }
+            Ok(outcome) if outcome.kind == OutcomeKind::Unchanged => None,
             Ok(outcome) => {
                 let why =
                     outcome.failures.first().map_or(outcome.message, |f| f.explanation.clone());
-                failed(&service, attempt, &why)
+                failed(&service, healing, why)
             }
             // Somebody is at it, who may well settle it.
             Err(EngineError::Busy { .. } | EngineError::GaveWay { .. }) => return,
-            Err(error) => failed(&service, attempt, &Chain(&error).to_string()),
+            Err(error) => failed(&service, healing, Chain(&error).to_string()),
         };
-        self.tools.events.record(event).await;
+        if let Some(event) = event {
+            self.tools.events.record(event).await;
+        }
         self.due.service(service);
     }
 }
 
-fn failed(service: &ServiceName, attempt: u32, why: &str) -> Event {
-    let reason = format!("attempt {attempt}: {why}");
-    Event {
+/// Returns what is told of an attempt that failed: nothing, if the one before
+/// failed for the same reason.
+fn failed(service: &ServiceName, healing: &mut Healing, why: String) -> Option<Event> {
+    if healing.failed.as_ref() == Some(&why) {
+        return None;
+    }
+    let reason = format!("attempt {}: {why}", healing.attempts);
+    healing.failed = Some(why);
+    Some(Event {
         mend: format!("mcp status {service}"),
         ..Event::of_service(EventKind::HealFailed, service.as_str(), reason)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_that_fail_alike_are_told_once() {
+        let service: ServiceName = "shop".parse().unwrap();
+        let mut healing = Healing::default();
+        let mut told = |why: &str| {
+            healing.attempts += 1;
+            failed(&service, &mut healing, why.to_owned()).map(|event| event.reason)
+        };
+        assert_eq!(told("exit code 1").as_deref(), Some("attempt 1: exit code 1"));
+        assert_eq!((told("exit code 1"), told("exit code 1")), (None, None));
+        assert_eq!(told("no image").as_deref(), Some("attempt 4: no image"));
     }
 }

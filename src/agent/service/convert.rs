@@ -169,7 +169,7 @@ fn kind(kind: OutcomeKind) -> pb::OutcomeKind {
         OutcomeKind::Done => pb::OutcomeKind::Done,
         OutcomeKind::Unchanged => pb::OutcomeKind::Unchanged,
         OutcomeKind::RolledBack => pb::OutcomeKind::RolledBack,
-        OutcomeKind::Failed => pb::OutcomeKind::Failed,
+        OutcomeKind::Failed | OutcomeKind::Unsettled => pb::OutcomeKind::Failed,
     }
 }
 

@@ -76,7 +76,7 @@ pub(super) fn channel(note: AuditNote) -> (Progress, Answers<pb::Progress>) {
                 OutcomeKind::Done => "done",
                 OutcomeKind::Unchanged => "unchanged",
                 OutcomeKind::RolledBack => "rolled_back",
-                OutcomeKind::Failed => "failed",
+                OutcomeKind::Failed | OutcomeKind::Unsettled => "failed",
             };
             note.outcome(code, outcome.message.clone());
         }

@@ -12,10 +12,8 @@ pub(super) fn status(error: &EngineError) -> Status {
         | EngineError::NoComponent { .. }
         | EngineError::WhichComponent { .. }
         | EngineError::WholeServiceOnly(_) => Code::InvalidArgument,
-        EngineError::NotDeployed { .. }
-        | EngineError::NothingRuns { .. }
-        | EngineError::NoGeneration { .. }
-        | EngineError::NothingBefore { .. } => Code::NotFound,
+        EngineError::NotDeployed { .. } | EngineError::NothingRuns { .. } => Code::NotFound,
+        EngineError::NoGeneration { .. } | EngineError::NothingBefore { .. } => Code::OutOfRange,
         EngineError::Resolve(_)
         | EngineError::Render(_)
         | EngineError::Proof { .. }

@@ -41,7 +41,8 @@ pub async fn run(context: &Context<'_>, args: &DiffArgs) -> Result<Exit, CliErro
         to: args.to.unwrap_or_default(),
     };
     let node = &target.node.name;
-    let answer = target.client.diff(request).await.map_err(|s| status::error(node, &s))?;
+    let answer = target.client.diff(request).await;
+    let answer = answer.map_err(|s| status::of_generation(node, &args.service, &s))?;
     let view = DiffView::new(args.service.as_str(), node.as_str(), answer.into_inner());
     context.show(&view, |view| view.text(context.ui.palette()))?;
     Ok(Exit::Done)

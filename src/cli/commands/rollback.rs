@@ -38,6 +38,7 @@ pub async fn run(context: &Context<'_>, args: &RollbackArgs) -> Result<Exit, Cli
         to: args.to.unwrap_or_default(),
     };
     let node = &target.node.name;
-    let answer = target.client.rollback(request).await.map_err(|s| status::error(node, &s))?;
+    let answer = target.client.rollback(request).await;
+    let answer = answer.map_err(|s| status::of_generation(node, &args.service, &s))?;
     progress::follow(context, (node, &args.service), answer.into_inner()).await
 }

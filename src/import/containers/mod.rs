@@ -5,6 +5,7 @@
 mod arguments;
 mod inspected;
 mod made;
+mod released;
 mod settle;
 mod surroundings;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use super::run::split::of_container;
 use super::run::{Options, Scope, Wrong, renamed};
 use super::sheet::{Part, Section, Sheet};
 
+use crate::definition::model::Definition;
 use crate::names::{ComponentName, NetworkName, ServiceName};
 
 /// A container that runs.
@@ -64,6 +66,9 @@ pub struct LiveUnit {
     pub text: String,
     /// Whether that is a Quadlet file.
     pub is_quadlet: bool,
+    /// The text of the unit that checks it while it runs, where MCP has made
+    /// one.
+    pub check: Option<String>,
 }
 
 impl LiveUnit {
@@ -183,7 +188,7 @@ pub fn import(
             let around = Around { service, names: &units, files: scope.files, is_alone };
             let notes = std::mem::take(&mut scope.notes);
             let said = (&mut part, &mut sheet.service, notes);
-            scope.notes = surroundings::read(said, &around, unit);
+            scope.notes = of_unit(said, &around, unit);
         }
         renamed(&mut part, &container, service);
         things.tell_unnamed(&mut part, &mut scope.notes, live);
@@ -199,6 +204,21 @@ pub fn import(
     let mut imported = finish(sheet)?;
     imported.notes.retain(|note| note.kind != NoteKind::Needless);
     Ok(Adoption { imported, taken })
+}
+
+/// Reads what a unit says besides its container; one that MCP has made and
+/// released says less than one of anybody else.
+fn of_unit(
+    (part, service, notes): (&mut Part, &mut Definition, Notes),
+    around: &Around<'_>,
+    unit: &LiveUnit,
+) -> Notes {
+    let Some(own) = released::taken_in(part, unit) else {
+        return surroundings::read((part, service, notes), around, unit);
+    };
+    let notes = surroundings::read((&mut *part, service, notes), around, &own);
+    released::without_defaults(part);
+    notes
 }
 
 /// Returns what is to be told of a container's addresses in networks that it

@@ -102,6 +102,7 @@ fn what_a_unit_says_besides_goes_with_it() {
             path: format!("/u/{name}.container"),
             text: text.to_owned(),
             is_quadlet,
+            check: None,
         })
     };
     let words = ["/usr/bin/podman", "run", "--name=systemd-web", "--rm", "-d", "localhost/a:1"];
@@ -124,6 +125,7 @@ fn a_unit_that_was_released_comes_back_with_nothing_lost() {
         path: path.to_owned(),
         text: text.to_owned(),
         is_quadlet: true,
+        check: None,
     };
     let of = |path: &str| {
         let db = Live { unit: Some(unit(path)), ..portless("web-db", &words) };
@@ -267,5 +269,69 @@ fn volumes_are_as_they_were_made() {
     let volumes = [("files".to_owned(), serde_json::from_str(made).unwrap())];
     let things = Things { volumes: volumes.into(), ..Things::default() };
     let found = import(&"web".parse().unwrap(), &[web], &things, &mut NoFiles).unwrap();
+    insta::assert_snapshot!(found.imported.text);
+}
+
+/// A component as MCP deploys and then releases it, adopted again.
+fn released_and_adopted(definition: &str) -> String {
+    use crate::deployment::{Leases, NodeFacts, resolve};
+    use crate::names::Generation;
+    use crate::quadlet::released::released;
+    use crate::quadlet::{Place, PodmanVersion, Renderer};
+    let service = crate::definition::load(definition).unwrap();
+    let deployment =
+        resolve(&service, &NodeFacts::default(), &Leases::new(), None, Generation(7)).unwrap();
+    let renderer = Renderer::new(PodmanVersion::USUAL, "/usr/bin/mcp-agent", &[]).unwrap();
+    let set = renderer.render(&deployment, "web.toml").unwrap();
+    let file = |place, name: &str| {
+        set.files.get(&(place, name.to_owned())).map(|text| released(text, &service.name))
+    };
+    let unit = LiveUnit {
+        name: "web-db.service".to_owned(),
+        path: "/u/.config/containers/systemd/web/web-db.container".to_owned(),
+        text: file(Place::Quadlet, "web-db.container").unwrap(),
+        is_quadlet: true,
+        check: file(Place::Systemd, "web-db-check.service"),
+    };
+    let words = ["/usr/bin/podman", "run", "--name=web-db", "--rm", "-d", "localhost/a:1"];
+    let live = Live { unit: Some(unit), ..live("web-db", &words, "") };
+    let imported = imported(&[live]).imported;
+    assert_eq!(imported.notes, []);
+    imported.text
+}
+
+#[test]
+fn what_was_released_is_as_small_as_before() {
+    let head = "name = \"web\"\ncomment = \"the web\"\n\n[[components]]\nname = \"db\"\nimage = \"localhost/a:1\"\nports = [\"127.0.0.1:40000:53/udp\", \"8080:80\"]\nenv = { FROM_FILE = \"$1\", X = \"a b\" }\n";
+    for rest in [
+        "",
+        "health = { tcp = 80 }\n",
+        "health = { http = { port = 80, path = \"/h\", host = \"x\" }, on_failure = \"restart\", interval = \"7s\" }\n",
+        "health = { grpc = 80, timeout = \"3s\", retries = 5, start_period = \"1m\" }\n",
+        "[components.extra.Service]\nRestartSec = \"7\"\nTimeoutStartSec = \"500\"\n",
+    ] {
+        let before = format!("{head}{rest}");
+        let after = released_and_adopted(&before);
+        let load = |text: &str| crate::definition::load(text).unwrap();
+        assert_eq!(load(&after), load(&before), "{after}");
+        let lines =
+            |text: &str| text.lines().filter(|l| !l.starts_with('#') && !l.is_empty()).count();
+        assert!(lines(&after) <= lines(&before) + 4, "{after}");
+        assert_eq!(after.contains("extra"), rest.contains("extra"), "{after}");
+    }
+}
+
+#[test]
+fn what_a_person_has_changed_in_a_released_unit_stays() {
+    let text = "# Made by MCP for the service web, and released: this file is yours now.\n[Unit]\nDescription=mine\nAfter=mcp-podman.service own.service\nUpholds=web-db-check.timer\n[Container]\nImage=localhost/a:1\n[Service]\nExecStartPost=/usr/bin/mcp-agent probe own\nRestart=no\nRestartSec=5\nRestartSteps=6\n[Install]\nWantedBy=default.target\n";
+    let unit = LiveUnit {
+        name: "web-db.service".to_owned(),
+        path: "/u/web-db.container".to_owned(),
+        text: text.to_owned(),
+        is_quadlet: true,
+        check: None,
+    };
+    let words = ["/usr/bin/podman", "run", "--name=web-db", "--rm", "-d", "localhost/a:1"];
+    let found = imported(&[Live { unit: Some(unit), ..portless("web-db", &words) }]);
     insta::assert_snapshot!(found.imported.text);
 }

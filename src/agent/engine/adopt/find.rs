@@ -9,6 +9,7 @@ use crate::deployment::Image;
 use crate::import::containers::{Inspected, InspectedImage, Live, LiveUnit};
 use crate::names::{BEFORE, ServiceName, UnitName, family};
 use crate::podman::{created, inspect, predecessor};
+use crate::quadlet::released::is_ours;
 use crate::quadlet::{command_line, unit_file};
 use crate::systemd::ActiveState;
 
@@ -65,7 +66,7 @@ impl Engine {
             };
             let env = images.get(&container.image).map(|i| i.config.env.clone());
             let unit = match units.get(&container.name) {
-                Some(unit) => Some(read(unit)?),
+                Some(unit) => Some(read(unit, self.tools().store.systemd_root())?),
                 None if container.host_config.auto_remove => {
                     problems.push(format!(
                         "{} goes with its end (--rm), and no unit makes it again: nothing could bring it back; make it without --rm",
@@ -172,17 +173,20 @@ fn image_of(container: &Inspected, image: &InspectedImage) -> Option<Image> {
     Some(Image { name, id: image.id.parse().ok()?, digest })
 }
 
-fn read(unit: &Unit) -> Result<LiveUnit, EngineError> {
+fn read(unit: &Unit, systemd_root: &Path) -> Result<LiveUnit, EngineError> {
     let mut text = std::fs::read_to_string(&unit.path).map_err(EngineError::LoadPath)?;
     for drop_in in drop_ins(&format!("{}.d", unit.path))? {
         text.push('\n');
         text.push_str(&std::fs::read_to_string(drop_in).map_err(EngineError::LoadPath)?);
     }
+    let stem = unit.name.as_str().strip_suffix(".service").unwrap_or_default();
+    let check = std::fs::read_to_string(systemd_root.join(format!("{stem}-check.service"))).ok();
     Ok(LiveUnit {
         name: unit.name.to_string(),
         path: unit.path.clone(),
         text,
         is_quadlet: unit.is_quadlet,
+        check: check.filter(|text| is_ours(text)),
     })
 }
 

@@ -156,8 +156,8 @@ impl Engine {
         progress: &Progress,
     ) -> Outcome {
         let service = outcome.service.clone();
-        let failed = |outcome: Outcome, why: String| Outcome {
-            kind: OutcomeKind::Failed,
+        let failed = |outcome: Outcome, kind, why: String| Outcome {
+            kind,
             message: format!("{}; {why}", outcome.message),
             ..outcome
         };
@@ -165,10 +165,11 @@ impl Engine {
             Ok(Some(journal)) => journal,
             Ok(None) => return outcome,
             Err(error) => {
-                return failed(outcome, format!("what was put aside cannot be read: {error}"));
+                let why = format!("what was put aside cannot be read: {error}");
+                return failed(outcome, OutcomeKind::Failed, why);
             }
         };
-        if self.find(&service).is_none() && outcome.kind == OutcomeKind::Failed {
+        if self.find(&service).is_none() && outcome.kind == OutcomeKind::Unsettled {
             // It is undone later; only then there is room for what was before.
             return outcome;
         }
@@ -183,7 +184,8 @@ impl Engine {
             Ok(message) => Outcome { message, ..outcome },
             Err(error) => {
                 self.leave_for_later();
-                failed(outcome, format!("what was before is not settled: {}", Chain(&error)))
+                let why = format!("what was before is not settled: {}", Chain(&error));
+                failed(outcome, OutcomeKind::Unsettled, why)
             }
         }
     }
@@ -307,10 +309,11 @@ impl Engine {
             };
             let outcome = self.settle_adoption(cut_off, &Progress::unheard()).await;
             let (service, message) = (&outcome.service, &outcome.message);
-            if outcome.kind == OutcomeKind::Failed {
+            if matches!(outcome.kind, OutcomeKind::Failed | OutcomeKind::Unsettled) {
                 tracing::error!(%service, "the takeover is not settled{message}");
             } else {
                 tracing::info!(%service, "the takeover is settled: {message}");
+                self.tell_settled(service, None, None).await;
             }
         }
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::agent::engine::{Engine, EngineError};
 use crate::import::containers::Live;
 use crate::import::{Note, NoteKind, Place as At};
+use crate::quadlet::released::is_ours;
 use crate::quadlet::{Place, UnitSet, render, unit_file};
 use crate::units::foreign;
 
@@ -45,8 +46,11 @@ impl Engine {
         let looking = move || {
             let ours = store.quadlet_root();
             let mut all = foreign::texts(store.search_root(), ours, DEPTH)?;
-            all.extend(foreign::texts(store.systemd_root(), ours, 0)?);
-            Ok(sort(&all, &taken))
+            let ours_of_systemd = store.systemd_root();
+            all.extend(foreign::texts(ours_of_systemd, ours, 0)?);
+            let mut files = sort(&all, &taken);
+            files.aside.extend(checks(ours_of_systemd, &taken));
+            Ok(files)
         };
         tokio::task::spawn_blocking(looking).await.map_err(EngineError::Lost)?
     }
@@ -122,6 +126,20 @@ fn sort(all: &[(PathBuf, String)], taken: &BTreeSet<PathBuf>) -> ThingFiles {
         }
     }
     files
+}
+
+/// Returns the files that MCP has made to have released containers checked:
+/// they are made again.
+fn checks(systemd_root: &Path, taken: &BTreeSet<PathBuf>) -> Vec<ThingFile> {
+    let of_one = |path: &PathBuf| {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        ["service", "timer"].map(|kind| systemd_root.join(format!("{stem}-check.{kind}")))
+    };
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).ok().filter(|text| is_ours(text))?;
+        Some(ThingFile { path, text })
+    };
+    taken.iter().flat_map(of_one).filter_map(read).collect()
 }
 
 fn name(path: &Path) -> String {
