@@ -159,11 +159,13 @@ impl Patient {
             return podman::Podman::Unprepared { version };
         }
         let listed = manager.listed(std::slice::from_ref(&unit)).await;
-        let state = match listed {
-            Ok(listed) => {
-                listed.first().map_or("not known".to_owned(), |unit| unit.active.to_string())
+        let state = match listed.as_deref() {
+            Ok([one]) if one.is_up() && one.active == ActiveState::Activating => {
+                return podman::Podman::Preparing { version };
             }
-            Err(error) => Chain(&error).to_string(),
+            Ok([one]) => one.active.to_string(),
+            Ok(_) => "not known".to_owned(),
+            Err(error) => Chain(error).to_string(),
         };
         let said = match manager.last_lines(&unit, None, 5).await {
             Ok(entries) => {

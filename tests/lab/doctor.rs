@@ -226,7 +226,7 @@ fn a_node_of_cgroup_v1_and_a_read_only_directory_are_refused() {
     let node = machine();
     let doctor = "cd /root && runuser -u mcp -- env HOME=/srv/mcp XDG_RUNTIME_DIR=/run/user/850 mcp-agent doctor";
     // From a directory that is not the user's: podman itself would not run there.
-    node.as_root(doctor).ok();
+    until("the new node is ready", || (node.as_root(doctor).code == 0).then_some(()));
     node.as_root(&format!("unshare -m sh -c 'mount -t tmpfs none /sys/fs/cgroup; {doctor}'"))
         .code(1)
         .says("This node does not use cgroup v2 alone");

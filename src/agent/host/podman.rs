@@ -19,6 +19,11 @@ pub enum Podman {
         /// The last lines of that unit.
         said: String,
     },
+    /// Its pause process is being made.
+    Preparing {
+        /// Its version.
+        version: String,
+    },
     /// No agent has made anything for this user yet.
     Unprepared {
         /// Its version.
@@ -51,6 +56,10 @@ pub fn judge(user: &str, uid: u32, podman: &Podman) -> Finding {
         Podman::Unprepared { version } => {
             let text = format!("podman {version} is there; no agent of user {user} has used it.");
             Finding::fine(check, "", text)
+        }
+        Podman::Preparing { version } => {
+            let text = format!("mcp-podman.service is making podman {version} ready; look again.");
+            Finding::warning(check, user, text).mend(format!("{as_user} status mcp-podman.service"))
         }
         Podman::Unusable { why } => {
             Finding::failed(check, "", format!("This node cannot deploy: {why}."))
@@ -109,6 +118,8 @@ mod tests {
         assert_eq!(judge("mcp", 850, &unusable).level, Level::Failed);
         let new = judge("mcp", 850, &Podman::Unprepared { version: "5.4.2".to_owned() });
         assert_eq!(new.level, Level::Fine);
+        let soon = judge("mcp", 850, &Podman::Preparing { version: "5.4.2".to_owned() });
+        assert_eq!(soon.level, Level::Warning);
         let fine = judge("mcp", 850, &Podman::Answers { version: "5.4.2".to_owned() });
         assert_eq!(fine.level, Level::Fine);
     }
