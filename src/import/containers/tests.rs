@@ -341,6 +341,8 @@ fn a_unit_that_is_before_another_is_a_dependency_of_that_one() {
     let unit = |name: &str, text: &str| {
         let mut live = portless(name, &["podman", "run", "--name", name, "localhost/a:1"]);
         live.unit = Some(LiveUnit {
+            name: format!("{name}.service"),
+            check: None,
             path: format!("/home/u/.config/containers/systemd/{name}.container"),
             text: format!("{text}[Container]\nImage=localhost/a:1\n"),
             is_quadlet: true,
