@@ -2,7 +2,6 @@
 
 use super::note::NoteKind::{self, Lost, Todo};
 use super::sheet::{Part, Section};
-use super::values::size;
 use crate::definition::model::Cpus;
 use crate::quadlet::escape::{raw, word};
 
@@ -41,7 +40,7 @@ pub(super) fn cpus(text: &str) -> Option<Cpus> {
 
 /// Tells whether a limit is none: zero, of whatever unit.
 pub(super) fn is_none(text: &str) -> bool {
-    text.parse::<f64>() == Ok(0.0) || size(text).as_deref() == Some("0")
+    text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).parse::<f64>() == Ok(0.0)
 }
 
 /// Which GPUs a container gets, as compose and docker say it.

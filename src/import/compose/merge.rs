@@ -63,7 +63,7 @@ fn merge_at(path: &mut Vec<String>, base: Node, over: Node) -> Node {
         Rule::Sequence => (as_list(base), as_list(over)),
         Rule::Hosts if is_mixed(&base, &over) => (hosts_as_list(base), hosts_as_list(over)),
         Rule::Logging if has_other_driver(&base, &over) => return over,
-        _ => (base, over),
+        Rule::Plain | Rule::Replaced | Rule::Hosts | Rule::Targets | Rule::Logging => (base, over),
     };
     let value = match (base.value, over.value) {
         (Value::Map(base), Value::Map(over)) => Value::Map(merge_maps(path, base, over)),

@@ -111,6 +111,32 @@ fn dockers(scope: &Scope<'_>, name: &str) -> Option<&'static str> {
     ["bridge", "host", "none"].into_iter().find(|word| is_external && *word == own)
 }
 
+/// Returns the networks of a service that are none of docker's own; otherwise
+/// whether ports can be published.
+fn besides_dockers(
+    scope: &mut Scope<'_>,
+    part: &mut Part,
+    node: &Node,
+) -> Result<Vec<(String, Option<Node>, Place)>, bool> {
+    let wanted = wanted(part, node);
+    let mode = wanted.iter().find_map(|(name, ..)| dockers(scope, name).filter(|w| *w != "bridge"));
+    if let Some(mode) = mode {
+        part.component.network = Some(OneOrMany::One(mode.to_owned()));
+        return Err(false);
+    }
+    let (bridges, wanted): (Vec<_>, Vec<_>) =
+        wanted.into_iter().partition(|(name, ..)| dockers(scope, name).is_some());
+    if wanted.is_empty() && !bridges.is_empty() {
+        // Podman's own default.
+        return Err(true);
+    }
+    for (name, _, place) in bridges {
+        let message = "beside other networks there is no default one";
+        scope.tell(part, Lost, (&place, &format!("networks.{name}")), message);
+    }
+    Ok(wanted)
+}
+
 /// Reads `networks`; tells whether ports can be published.
 fn networks(
     scope: &mut Scope<'_>,
@@ -118,22 +144,10 @@ fn networks(
     (service, node): (&str, &Node),
     is_alone: bool,
 ) -> bool {
-    let wanted = wanted(part, node);
-    let mode = wanted.iter().find_map(|(name, ..)| dockers(scope, name).filter(|w| *w != "bridge"));
-    if let Some(mode) = mode {
-        part.component.network = Some(OneOrMany::One(mode.to_owned()));
-        return false;
-    }
-    let (bridges, wanted): (Vec<_>, Vec<_>) =
-        wanted.into_iter().partition(|(name, ..)| dockers(scope, name).is_some());
-    if wanted.is_empty() && !bridges.is_empty() {
-        // Podman's own default.
-        return true;
-    }
-    for (name, _, place) in bridges {
-        let message = "beside other networks there is no default one";
-        scope.tell(part, Lost, (&place, &format!("networks.{name}")), message);
-    }
+    let wanted = match besides_dockers(scope, part, node) {
+        Ok(wanted) => wanted,
+        Err(is_open) => return is_open,
+    };
     let is_default = wanted.len() == 1
         && wanted.iter().all(|(name, ..)| name == "default")
         && scope.top("networks", "default").is_none();
@@ -170,7 +184,7 @@ fn networks(
     if let Some(own) = scope.container(service) {
         aliases.remove(&own);
     }
-    let mut aliases: Vec<String> = aliases.into_iter().filter(|alias| is_alias(alias)).collect();
+    let aliases: Vec<String> = aliases.into_iter().filter(|alias| is_alias(alias)).collect();
     for (network, own, is_foreign) in fixed {
         // Names go with the option where no network stands alone.
         let also = aliases.iter().filter(|_| names.is_empty());
@@ -185,8 +199,7 @@ fn networks(
             part.extra(Section::Container, "Network", format!("{network}{own}"));
         }
     }
-    aliases.retain(|_| !names.is_empty());
-    part.component.aliases = (!aliases.is_empty()).then_some(aliases);
+    part.component.aliases = (!aliases.is_empty() && !names.is_empty()).then_some(aliases);
     part.component.network = match names.len() {
         0 => None,
         1 => names.pop().map(OneOrMany::One),

@@ -1,6 +1,8 @@
 //! What means one thing to its source and would mean another to podman.
 
+use super::cases::{compose, made};
 use super::*;
+use crate::definition;
 
 fn notes(imported: &Imported) -> Vec<String> {
     imported.notes.iter().map(|note| format!("{}: {}", note.kind.as_str(), note.message)).collect()
