@@ -83,7 +83,7 @@ fn command_lines_become_what_is_recorded() {
 }
 
 /// Files that are made up in a test.
-struct Made(std::collections::BTreeMap<String, String>);
+pub(super) struct Made(std::collections::BTreeMap<String, String>);
 
 impl Files for Made {
     fn text(&mut self, path: &str) -> Result<Option<String>, String> {
@@ -95,11 +95,11 @@ impl Files for Made {
     }
 }
 
-fn made(files: &[(&str, &str)]) -> Made {
+pub(super) fn made(files: &[(&str, &str)]) -> Made {
     Made(files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect())
 }
 
-fn compose(files: &[(&str, &str)]) -> Result<Imported, compose::ComposeError> {
+pub(super) fn compose(files: &[(&str, &str)]) -> Result<Imported, compose::ComposeError> {
     let paths = vec![files[0].0.to_owned()];
     compose::import(&paths, &mut made(files), &compose_options()).map(|(imported, _)| imported)
 }

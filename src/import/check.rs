@@ -77,6 +77,9 @@ pub(super) const KILL: &str = "kill";
 pub(super) const KILL_IS: &str =
     "it is restarted, with its stop signal first, whatever its restart policy is";
 
+/// What becomes of a check of its own until a container is ready.
+pub(super) const STARTUP_IS: &str = "until it is ready, a component is checked every 2 seconds";
+
 /// Reads what becomes of an unhealthy container. Killing it means that systemd
 /// starts it again.
 pub(super) fn on_failure(action: Option<&str>) -> Option<String> {

@@ -33,3 +33,5 @@ pub use note::{Note, NoteKind, Place};
 
 #[cfg(test)]
 mod cases;
+#[cfg(test)]
+mod meaning;

@@ -17,6 +17,8 @@ pub(super) struct Sheet {
     pub(super) parts: Vec<Part>,
     pub(super) things: Things,
     pub(super) notes: Notes,
+    /// Components that depend on others because those say so (`Before=`).
+    pub(super) before: Vec<(String, String)>,
 }
 
 /// One component of it.
@@ -105,9 +107,19 @@ impl Part {
 }
 
 impl Sheet {
+    /// Has components depend on those that say so.
+    fn order(&mut self) {
+        for (name, first) in std::mem::take(&mut self.before) {
+            for part in self.parts.iter_mut().filter(|own| own.name() == name) {
+                part.depend(&first);
+            }
+        }
+    }
+
     /// Returns the draft, the places of the components, and the notes.
-    pub(super) fn take_apart(self) -> (Draft, Vec<(String, Place)>, Vec<Note>) {
-        let Self { service, head, parts, things, notes } = self;
+    pub(super) fn take_apart(mut self) -> (Draft, Vec<(String, Place)>, Vec<Note>) {
+        self.order();
+        let Self { service, head, parts, things, notes, before: _ } = self;
         let mut draft = Draft { definition: service, ..Draft::default() };
         for line in head.into_iter().chain(notes.heads()) {
             draft.remarks.add("", line);

@@ -21,8 +21,9 @@ impl PartialEq for Directive {
     }
 }
 
-/// Sections that podman's generator reads: it puts nothing in the place of a
-/// backslash at the end of a line, where systemd puts a blank.
+/// Sections that podman's generator reads. In a file that has one it puts
+/// nothing in the place of a backslash at the end of a line, where systemd puts
+/// a blank, and passes over empty lines that follow.
 const OF_PODMAN: &[&str] =
     &["Artifact", "Build", "Container", "Image", "Kube", "Network", "Pod", "Quadlet", "Volume"];
 
@@ -31,10 +32,25 @@ fn is_blank(c: char) -> bool {
     c.is_ascii_whitespace()
 }
 
+/// Tells whether a file is podman's, and not a unit of systemd.
+fn is_quadlet(text: &str) -> bool {
+    text.lines().any(|line| {
+        let name = line.trim_matches(is_blank).strip_prefix('[');
+        name.and_then(|name| name.strip_suffix(']')).is_some_and(|n| OF_PODMAN.contains(&n))
+    })
+}
+
+/// Tells whether a line within a value that goes on is passed over.
+fn is_between(line: &str, is_quadlet: bool) -> bool {
+    let line = line.trim_start_matches(is_blank);
+    line.starts_with(['#', ';']) || is_quadlet && line.is_empty()
+}
+
 /// Returns the first line that is no directive, section or comment, by number:
 /// systemd passes it over, and podman's generator refuses the file.
 pub fn unreadable(text: &str) -> Option<(usize, &str)> {
     let mut goes_on = false;
+    let is_quadlet = is_quadlet(text);
     for (line, number) in text.lines().zip(1..) {
         let plain = line.trim_matches(is_blank);
         let is_comment = plain.is_empty() || plain.starts_with(['#', ';']);
@@ -46,7 +62,7 @@ pub fn unreadable(text: &str) -> Option<(usize, &str)> {
             return Some((number, plain));
         }
         goes_on = plain.ends_with('\\') && (goes_on || is_directive)
-            || (goes_on && is_comment && !plain.is_empty());
+            || (goes_on && is_between(plain, is_quadlet));
     }
     None
 }
@@ -56,6 +72,7 @@ pub fn unreadable(text: &str) -> Option<(usize, &str)> {
 pub fn directives(text: &str) -> Vec<Directive> {
     let mut found = Vec::new();
     let mut section = String::new();
+    let is_quadlet = is_quadlet(text);
     let mut lines = text.lines().zip(1..);
     while let Some((line, number)) = lines.next() {
         let mut line = line.trim_matches(is_blank).to_owned();
@@ -65,11 +82,9 @@ pub fn directives(text: &str) -> Vec<Directive> {
         while line.ends_with('\\') {
             line.pop();
             match lines.next().map(|(next, _)| next) {
-                Some(next) if next.trim_start_matches(is_blank).starts_with(['#', ';']) => {
-                    line.push('\\');
-                }
+                Some(next) if is_between(next, is_quadlet) => line.push('\\'),
                 Some(next) => {
-                    if !OF_PODMAN.contains(&section.as_str()) {
+                    if !is_quadlet {
                         line.push(' ');
                     }
                     line.push_str(next.trim_matches(is_blank));
@@ -126,6 +141,10 @@ mod tests {
         assert_eq!(shown, [("Unit", "A", "1"), ("Unit", "B", "x  y"), ("Service", "A", "")]);
         let podmans = directives("[Container]\nA=x \\\n  y\\\n# c\n  z\n");
         assert_eq!(podmans[0].value, "x yz");
+        let podmans = directives("[Container]\n[Service]\nA=x \\\n\n  y\\\nz\nB=1\n");
+        assert_eq!((podmans[0].value.as_str(), podmans[1].key.as_str()), ("x yz", "B"));
+        let systemds = directives("[Service]\nA=x\\\n\nB=1\n");
+        assert_eq!((systemds[0].value.as_str(), systemds[1].key.as_str()), ("x ", "B"));
         let wide = directives("[Service]\nA= x\u{2028}\u{a0} \n");
         assert_eq!(wide[0].value, "x\u{2028}\u{a0}");
         assert_eq!(values(&found, "Unit", "A").collect::<Vec<_>>(), ["1"]);
@@ -136,6 +155,7 @@ mod tests {
     fn a_line_that_is_nothing_is_found() {
         let good = "# c\n[Container]\nImage=a\nExec=a \\\n  no key here \\\n# between\n  the end\n\n; d\nX=[1]\n";
         assert_eq!(unreadable(good), None);
+        assert_eq!(unreadable("[Container]\nExec=a \\\n\n  no key here\n"), None);
         for (bad, number) in
             [("[Container\nImage=x\n", 1), ("[A]\nnot a key\n", 2), ("[A]\n=x\n", 2)]
         {

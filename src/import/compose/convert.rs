@@ -1,7 +1,9 @@
 //! A project to a sheet: which services there are, and what they are called.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
+use super::interpolate::Variables;
 use super::project::{ComposeError, Options, Project, wrong};
 use super::yaml::{Key, Node};
 use super::{environment, health, images, limits, mounts, network, oneshot, service, things};
@@ -16,7 +18,8 @@ use crate::names::{ComponentName, ContainerName, ServiceName};
 /// What the parts of a conversion know and share.
 pub(super) struct Scope<'a> {
     pub(super) root: &'a Node,
-    pub(super) variables: &'a super::interpolate::Variables,
+    variables: &'a Variables,
+    included: &'a BTreeMap<String, Rc<Variables>>,
     pub(super) files: &'a mut dyn Files,
     pub(super) read: &'a mut Vec<String>,
     pub(super) notes: Notes,
@@ -34,11 +37,16 @@ pub(super) struct Scope<'a> {
     pub(super) links: BTreeMap<String, BTreeSet<String>>,
 }
 
-impl Scope<'_> {
+impl<'a> Scope<'a> {
     /// Returns what the container of a compose service is called.
     pub(super) fn container(&self, service: &str) -> Option<String> {
         let name = self.names.get(service)?;
         Some(ContainerName::new(&self.service, name).to_string())
+    }
+
+    /// Returns the variables that are known where a service stands.
+    pub(super) fn variables(&self, service: &str) -> &'a Variables {
+        self.included.get(service).map_or(self.variables, |own| own)
     }
 
     /// Returns an entry of a section at the top.
@@ -82,6 +90,7 @@ pub(super) fn convert(
     let mut scope = Scope {
         root,
         variables: &project.variables,
+        included: &project.included,
         files,
         read: &mut project.read,
         notes,
@@ -104,7 +113,7 @@ pub(super) fn convert(
             format!("services.{} of {}:{}", key.text, file_name(&key.place.file), key.place.line),
         );
         service::convert(&mut scope, &mut part, &key.text, node);
-        environment::convert(&mut scope, &mut part, node);
+        environment::convert(&mut scope, &mut part, (&key.text, node));
         network::convert(&mut scope, &mut part, (&key.text, node), enabled.len() == 1);
         mounts::convert(&mut scope, &mut part, node);
         if !oneshot::is_one(&scope, &key.text) {

@@ -28,6 +28,7 @@ pub(super) struct BadLine {
 /// [`BadLine`], the first of them.
 pub(super) fn parse(text: &str, outer: &Variables) -> Result<Vec<Line>, BadLine> {
     let mut lines: Vec<Line> = Vec::new();
+    // What is known outside wins over what the file says itself.
     let mut known = outer.clone();
     let mut number = 0;
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -68,7 +69,9 @@ pub(super) fn parse(text: &str, outer: &Variables) -> Result<Vec<Line>, BadLine>
                 (Some(value), is_plain)
             }
         };
-        if let Some(value) = &value {
+        if let Some(value) = &value
+            && outer.get(name).is_none()
+        {
             known.known.insert(name.to_owned(), value.clone());
         }
         lines.push(Line { number: first, name: name.to_owned(), value, is_plain });
@@ -83,6 +86,7 @@ pub(super) fn parse(text: &str, outer: &Variables) -> Result<Vec<Line>, BadLine>
 ///
 /// [`BadLine`], the first of them.
 pub(super) fn parse_raw(text: &str, outer: &Variables) -> Result<Vec<Line>, BadLine> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = text.lines().zip(1..).filter(|(line, _)| {
         let line = line.trim_start();
         !line.is_empty() && !line.starts_with('#')
@@ -105,39 +109,29 @@ pub(super) fn parse_raw(text: &str, outer: &Variables) -> Result<Vec<Line>, BadL
 /// Reads a value; returns how many of the lines that follow it takes as well.
 fn value(raw: &str, following: &str, known: &Variables) -> Result<(String, usize), String> {
     let Some(quote) = raw.chars().next().filter(|c| matches!(c, '"' | '\'')) else {
-        let end = raw
-            .char_indices()
-            .find(|(at, c)| {
-                *c == '#'
-                    && raw.get(..*at).is_some_and(|b| b.is_empty() || b.ends_with([' ', '\t']))
-            })
-            .map_or(raw.len(), |(at, _)| at);
-        let bare = raw.get(..end).unwrap_or(raw).trim_end();
+        let bare = raw.split_once(" #").map_or(raw, |(bare, _)| bare).trim_end();
         return Ok((filled(bare, known), 0));
     };
-    let whole = format!("{}\n{following}", raw.get(1..).unwrap_or_default());
     let mut text = String::new();
     let mut lines = 0;
-    let mut chars = whole.chars();
+    let mut chars = raw.chars().skip(1).chain("\n".chars()).chain(following.chars()).peekable();
     while let Some(c) = chars.next() {
         match c {
             c if c == quote => {
                 let text = if quote == '"' { filled(&text, known) } else { text };
                 return Ok((text, lines));
             }
-            '\\' if quote == '"' => match chars.next() {
-                Some('n') => text.push('\n'),
-                Some('r') => text.push('\r'),
-                Some('t') => text.push('\t'),
-                // Left for what fills variables in.
-                Some('$') => text.push_str("$$"),
-                Some(c @ ('"' | '\\')) => text.push(c),
-                Some(c) => text.extend(['\\', c]),
-                None => break,
-            },
-            '\\' if chars.as_str().starts_with('\'') => {
-                text.extend(chars.next());
+            '\\' if quote == '"' => {
+                if chars.peek() == Some(&'\n') {
+                    lines += 1;
+                }
+                escape(&mut chars, &mut text);
             }
+            '\\' => match chars.next_if(|c| matches!(c, '\'' | '\\')) {
+                Some('\'') => text.push('\''),
+                Some(c) => text.extend(['\\', c]),
+                None => text.push('\\'),
+            },
             '\n' => {
                 lines += 1;
                 text.push('\n');
@@ -146,6 +140,37 @@ fn value(raw: &str, following: &str, known: &Variables) -> Result<(String, usize
         }
     }
     Err("a quote is not closed".to_owned())
+}
+
+/// Reads what stands behind a backslash within `"`.
+fn escape(chars: &mut std::iter::Peekable<impl Iterator<Item = char>>, text: &mut String) {
+    match chars.next() {
+        Some('a') => text.push('\u{7}'),
+        Some('b') => text.push('\u{8}'),
+        Some('f') => text.push('\u{c}'),
+        Some('n') => text.push('\n'),
+        Some('r') => text.push('\r'),
+        Some('t') => text.push('\t'),
+        Some('v') => text.push('\u{b}'),
+        Some('0') => {
+            let mut digits = String::new();
+            while digits.len() < 3
+                && let Some(digit) = chars.next_if(|c| c.is_digit(8))
+            {
+                digits.push(digit);
+            }
+            // Another byte is no text.
+            match u8::from_str_radix(&digits, 8) {
+                Ok(code @ 1..=127) => text.push(char::from(code)),
+                Ok(_) | Err(_) => text.push_str(&format!("\\0{digits}")),
+            }
+        }
+        // Left for what fills variables in.
+        Some('$') => text.push_str("$$"),
+        Some(c @ ('"' | '\\')) => text.push(c),
+        Some(c) => text.extend(['\\', c]),
+        None => {}
+    }
 }
 
 /// Fills variables in; what is no variable is left as it is.
@@ -188,6 +213,31 @@ mod tests {
                 "I=\"$\" true",
             ]
         );
+    }
+
+    #[test]
+    fn quotes_escapes_and_comments_are_those_of_compose() {
+        let text = "P='C:\\dir\\\\'\nQ=\"a\\\nb\"\nE=\"\\a\\b\\f\\v\\033\\0101\\0\"\nCOLOR=#fff\nA= #x\nB=c #d\nT=a\t#b\nOUT=own\nR=$OUT\nbad line\n";
+        let outer = Variables { known: [("OUT".to_owned(), "out".to_owned())].into() };
+        assert_eq!(parse(text, &outer).unwrap_err().number, 11);
+        let found = read(text.strip_suffix("bad line\n").unwrap());
+        let values: Vec<&str> = found.iter().map(|(_, value, _)| value.as_str()).collect();
+        assert_eq!(
+            values,
+            [
+                "C:\\dir\\\\",
+                "a\\\nb",
+                "\u{7}\u{8}\u{c}\u{b}\u{1b}A\\0",
+                "#fff",
+                "#x",
+                "c",
+                "a\t#b",
+                "own",
+                "out",
+            ]
+        );
+        let raw = parse_raw("\u{feff}A=1\n", &outer).unwrap();
+        assert_eq!(raw[0].name, "A");
     }
 
     #[test]

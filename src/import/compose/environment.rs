@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::convert::Scope;
 use super::dotenv::{self, Line};
+use super::interpolate::Variables;
 use super::yaml::Node;
 use crate::import::env::add_env;
 use crate::import::note::NoteKind::{Changed, Lost, Todo};
@@ -11,14 +12,15 @@ use crate::import::note::Place;
 use crate::import::sheet::{Part, push};
 
 /// Reads both keys; what `environment` says wins.
-pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, node: &Node) {
+pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, (service, node): (&str, &Node)) {
+    let variables = scope.variables(service);
     let mut env = BTreeMap::new();
     if let Some(files) = node.get("env_file") {
-        env_files(scope, part, files, &mut env);
+        env_files(scope, part, (files, variables), &mut env);
     }
     let mut unset: Vec<(String, Place)> = Vec::new();
     for (name, value, place) in node.get("environment").map(Node::pairs).unwrap_or_default() {
-        let value = value.or_else(|| scope.variables.get(&name).map(str::to_owned));
+        let value = value.or_else(|| variables.get(&name).map(str::to_owned));
         if let Some(value) = value {
             env.insert(name, value);
         } else {
@@ -72,7 +74,7 @@ fn files_of(node: &Node) -> Vec<File> {
 fn env_files(
     scope: &mut Scope<'_>,
     part: &mut Part,
-    node: &Node,
+    (node, variables): (&Node, &Variables),
     env: &mut BTreeMap<String, String>,
 ) {
     let mut found: Vec<(File, Option<Vec<Line>>)> = Vec::new();
@@ -101,9 +103,9 @@ fn env_files(
             scope.read.push(file.path.clone());
         }
         let lines = if file.is_raw {
-            dotenv::parse_raw(&text, scope.variables)
+            dotenv::parse_raw(&text, variables)
         } else {
-            dotenv::parse(&text, scope.variables)
+            dotenv::parse(&text, variables)
         };
         match lines {
             Ok(lines) => found.push((file, Some(lines))),

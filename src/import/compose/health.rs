@@ -6,8 +6,7 @@ use super::convert::Scope;
 use super::oneshot;
 use super::yaml::{Key, Node};
 use crate::definition::model::Command;
-use crate::import::check::{INTERVAL, TIMEOUT};
-use crate::import::check::{RETRIES, Times, health};
+use crate::import::check::{INTERVAL, RETRIES, STARTUP_IS, TIMEOUT, Times, health};
 use crate::import::note::NoteKind::{Changed, Lost, Needless, Todo};
 use crate::import::note::Place;
 use crate::import::sheet::{Part, Section};
@@ -67,8 +66,7 @@ pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, node: &Node) {
     part.component.health = Some(health(command, &times));
     part.remark("health", times.remark());
     if let Some(value) = check.get("start_interval") {
-        let message = "until it is ready, a component is checked every 2 seconds";
-        scope.tell(part, Changed, (&value.place, "healthcheck.start_interval"), message);
+        scope.tell(part, Changed, (&value.place, "healthcheck.start_interval"), STARTUP_IS);
     }
     for (key, least) in [("interval", 2), ("timeout", 1)] {
         if time(key).is_some_and(|time| time < Duration::from_secs(least)) {

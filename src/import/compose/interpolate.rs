@@ -125,7 +125,7 @@ impl Filler<'_> {
 }
 
 /// Returns where the brace closes that was opened before a text; a default may
-/// hold others (`${A:-^\d{4}$}`).
+/// hold others (`${A:-^\d{4}$}`), and one of them may stand alone.
 fn closing(text: &str) -> Option<usize> {
     let mut depth = 0;
     for (at, c) in text.char_indices() {
@@ -136,7 +136,8 @@ fn closing(text: &str) -> Option<usize> {
             _ => {}
         }
     }
-    None
+    // A brace of the default's own: `${A:-{}`.
+    text.rfind('}')
 }
 
 fn name_of(text: &str) -> &str {
@@ -178,6 +179,8 @@ mod tests {
             ("for i in $(seq 1 60)", "for i in $(seq 1 60)"),
             ("^(a|b)$", "^(a|b)$"),
             ("$1 $ a", "$1 $ a"),
+            ("${NONE:-{}", "{"),
+            ("${NONE:-{{}", "{{"),
             ("${NONE:-^(\\d{4})$}", "^(\\d{4})$"),
         ] {
             assert_eq!(filled(text), value, "{text}");

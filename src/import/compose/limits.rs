@@ -3,10 +3,10 @@
 use super::convert::Scope;
 use super::yaml::Node;
 use crate::definition::model::{Limit, Scalar};
-use crate::import::note::NoteKind::{Changed, Lost, Needless, Todo};
+use crate::import::note::NoteKind::{Changed, Lost, Needless};
 use crate::import::note::Place;
-use crate::import::options::cpus;
-use crate::import::sheet::{Part, Section};
+use crate::import::options::{Gpus, cpus, gpus, is_none};
+use crate::import::sheet::Part;
 use crate::import::values::size;
 
 /// Reads these keys.
@@ -42,7 +42,7 @@ fn limit(scope: &mut Scope<'_>, part: &mut Part, key: &str, value: &Node) {
     let text = value.text().unwrap_or_default();
     let is_set = match key {
         // No limit.
-        _ if text.parse::<f64>() == Ok(0.0) => true,
+        _ if is_none(text) => true,
         "mem_limit" => size(text).is_some_and(|size| resources(part, |r| r.memory = Some(size))),
         "cpus" => cpus(text).is_some_and(|cpus| resources(part, |r| r.cpus = Some(cpus))),
         _ => match text.parse::<i64>() {
@@ -160,23 +160,14 @@ fn deploy_resources(scope: &mut Scope<'_>, part: &mut Part, node: &Node) {
 
 /// Adds devices of a driver; those that are only called `all` are all of them.
 pub(super) fn gpu(scope: &mut Scope<'_>, part: &mut Part, device: &Node, at: (&Place, &str)) {
-    let driver = device.get("driver").and_then(Node::text).unwrap_or("nvidia");
-    if driver != "nvidia" {
-        scope.tell(part, Lost, at, format!("devices of the driver {driver} are not known"));
-        return;
-    }
-    let ids: Vec<String> = match device.get("device_ids") {
-        Some(ids) => ids.texts().iter().map(|(id, _)| (*id).to_owned()).collect(),
-        None => {
-            match device.get("count").and_then(Node::text).and_then(|n| n.parse::<u32>().ok()) {
-                Some(count) => (0..count.min(64)).map(|id| id.to_string()).collect(),
-                None => vec!["all".to_owned()],
-            }
-        }
+    let text = |key: &str| device.get(key).and_then(Node::text).map(str::to_owned);
+    let ids = device.get("device_ids").map(Node::texts).unwrap_or_default();
+    let asked = Gpus {
+        driver: text("driver"),
+        ids: ids.iter().map(|(id, _)| (*id).to_owned()).collect(),
+        count: device.text().map(str::to_owned).or_else(|| text("count")),
     };
-    for id in ids.iter().filter(|id| id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')) {
-        part.extra(Section::Container, "AddDevice", format!("nvidia.com/gpu={id}"));
+    for (kind, message) in gpus(part, &asked) {
+        scope.tell(part, kind, at, message);
     }
-    let message = "the node needs the Container Device Interface for its GPUs";
-    scope.tell(part, Todo, at, message);
 }

@@ -2,37 +2,72 @@
 //! (<https://docs.docker.com/reference/compose-file/merge/>).
 
 use super::yaml::{Key, Mark, Node, Value};
+use crate::import::note::Place;
 
-/// Keys whose value is replaced as a whole.
-const REPLACED: &[&str] = &["command", "entrypoint", "test"];
-/// Keys that hold pairs, as a mapping or as `key=value`.
-const PAIRS: &[&str] = &["environment", "labels", "annotations", "sysctls"];
-/// Keys that hold names, as a mapping or as a list.
-const NAMES: &[&str] = &["depends_on", "networks"];
-/// Keys that hold one text or a list of them.
-const SEQUENCES: &[&str] = &["dns", "dns_opt", "dns_search", "env_file", "tmpfs"];
-/// Keys whose items are known by where they come to stand.
-const TARGETS: &[&str] = &["volumes", "devices", "secrets", "configs"];
+/// How a value is laid over another one, by where both stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    /// As their kinds have it.
+    Plain,
+    /// The value is replaced as a whole.
+    Replaced,
+    /// Pairs, as a mapping or as `key=value`.
+    Pairs,
+    /// Names, as a mapping or as a list.
+    Names,
+    /// One text, or a list of them.
+    Sequence,
+    /// Names with addresses, as a mapping or as a list.
+    Hosts,
+    /// Items that are known by where they come to stand.
+    Targets,
+    /// Options of a driver: another driver has others.
+    Logging,
+}
 
-/// Lays `over` over `base`.
-pub(super) fn merge(key: &str, base: Node, over: Node) -> Node {
-    if over.mark == Some(Mark::Override) || REPLACED.contains(&key) {
+/// Returns the rule for a path from the top of a file.
+fn rule(path: &[String]) -> Rule {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    match path.as_slice() {
+        ["services", _, key] => match *key {
+            "command" | "entrypoint" => Rule::Replaced,
+            "environment" | "labels" | "annotations" | "sysctls" => Rule::Pairs,
+            "depends_on" | "networks" => Rule::Names,
+            "dns" | "dns_opt" | "dns_search" | "env_file" | "tmpfs" => Rule::Sequence,
+            "extra_hosts" => Rule::Hosts,
+            "volumes" | "devices" | "secrets" | "configs" => Rule::Targets,
+            "logging" => Rule::Logging,
+            _ => Rule::Plain,
+        },
+        ["services", _, "healthcheck", "test"] => Rule::Replaced,
+        ["services", _, "deploy" | "build", "labels"]
+        | ["networks" | "volumes" | "secrets" | "configs", _, "labels"] => Rule::Pairs,
+        _ => Rule::Plain,
+    }
+}
+
+/// Lays `over` over `base`; both stand at a path from the top of a file.
+pub(super) fn merge(path: &[&str], base: Node, over: Node) -> Node {
+    let mut path = path.iter().map(|key| (*key).to_owned()).collect();
+    merge_at(&mut path, base, over)
+}
+
+fn merge_at(path: &mut Vec<String>, base: Node, over: Node) -> Node {
+    let rule = rule(path);
+    if over.mark == Some(Mark::Override) || rule == Rule::Replaced {
         return over;
     }
-    let (base, over) = if PAIRS.contains(&key) {
-        (pairs_as_map(base), pairs_as_map(over))
-    } else if NAMES.contains(&key) {
-        (names_as_map(base), names_as_map(over))
-    } else if SEQUENCES.contains(&key) || key == "extra_hosts" && is_mixed(&base, &over) {
-        (as_list(base), as_list(over))
-    } else if key == "logging" && has_other_driver(&base, &over) {
-        return over;
-    } else {
-        (base, over)
+    let (base, over) = match rule {
+        Rule::Pairs => (pairs_as_map(base), pairs_as_map(over)),
+        Rule::Names => (names_as_map(base), names_as_map(over)),
+        Rule::Sequence => (as_list(base), as_list(over)),
+        Rule::Hosts if is_mixed(&base, &over) => (hosts_as_list(base), hosts_as_list(over)),
+        Rule::Logging if has_other_driver(&base, &over) => return over,
+        Rule::Plain | Rule::Replaced | Rule::Hosts | Rule::Targets | Rule::Logging => (base, over),
     };
     let value = match (base.value, over.value) {
-        (Value::Map(base), Value::Map(over)) => Value::Map(merge_maps(base, over)),
-        (Value::List(base), Value::List(over)) => Value::List(merge_lists(key, base, over)),
+        (Value::Map(base), Value::Map(over)) => Value::Map(merge_maps(path, base, over)),
+        (Value::List(base), Value::List(over)) => Value::List(merge_lists(rule, base, over)),
         (_, over) => over,
     };
     Node { place: over.place, mark: None, value }
@@ -48,24 +83,34 @@ fn has_other_driver(base: &Node, over: &Node) -> bool {
     driver(base).zip(driver(over)).is_some_and(|(base, over)| base != over)
 }
 
-/// Makes a list of one text, or of pairs.
+/// Makes a list of one item.
 fn as_list(node: Node) -> Node {
     let items = match &node.value {
         Value::List(_) => return node,
         Value::Scalar { .. } if node.is_null() => Vec::new(),
-        Value::Map(_) if node.get("path").is_none() => node
-            .pairs()
-            .into_iter()
-            .map(|(name, value, place)| {
-                Node::scalar(format!("{name}={}", value.unwrap_or_default()), place)
-            })
-            .collect(),
         Value::Scalar { .. } | Value::Map(_) => vec![node.clone()],
     };
     Node { value: Value::List(items), ..node }
 }
 
-fn merge_maps(mut base: Vec<(Key, Node)>, over: Vec<(Key, Node)>) -> Vec<(Key, Node)> {
+/// Makes a list of names with their addresses, of which each may have several.
+fn hosts_as_list(node: Node) -> Node {
+    let Value::Map(hosts) = &node.value else { return as_list(node) };
+    let one = |name: &str, (address, place): (&str, &Place)| {
+        Node::scalar(format!("{name}={address}"), place.clone())
+    };
+    let items = hosts
+        .iter()
+        .flat_map(|(name, own)| own.texts().into_iter().map(move |text| one(&name.text, text)))
+        .collect();
+    Node { value: Value::List(items), ..node }
+}
+
+fn merge_maps(
+    path: &mut Vec<String>,
+    mut base: Vec<(Key, Node)>,
+    over: Vec<(Key, Node)>,
+) -> Vec<(Key, Node)> {
     for (key, node) in over {
         let at = base.iter().position(|(own, _)| own.text == key.text);
         match (at, node.mark) {
@@ -76,7 +121,9 @@ fn merge_maps(mut base: Vec<(Key, Node)>, over: Vec<(Key, Node)>) -> Vec<(Key, N
             (None, _) => base.push((key, node)),
             (Some(at), _) => {
                 let (own, old) = base.remove(at);
-                let merged = merge(&own.text, old, node);
+                path.push(own.text);
+                let merged = merge_at(path, old, node);
+                path.pop();
                 base.insert(at, (key, merged));
             }
         }
@@ -84,9 +131,9 @@ fn merge_maps(mut base: Vec<(Key, Node)>, over: Vec<(Key, Node)>) -> Vec<(Key, N
     base
 }
 
-fn merge_lists(key: &str, mut base: Vec<Node>, over: Vec<Node>) -> Vec<Node> {
+fn merge_lists(rule: Rule, mut base: Vec<Node>, over: Vec<Node>) -> Vec<Node> {
     for item in over {
-        if TARGETS.contains(&key)
+        if rule == Rule::Targets
             && let Some(target) = target(&item)
         {
             base.retain(|own| self::target(own) != Some(target));
@@ -134,7 +181,7 @@ fn names_as_map(node: Node) -> Node {
     Node { value: Value::Map(pairs.collect()), ..node }
 }
 
-fn nothing(place: &crate::import::note::Place) -> Node {
+fn nothing(place: &Place) -> Node {
     let value = Value::Scalar { text: String::new(), plain: true };
     Node { place: place.clone(), mark: None, value }
 }
@@ -144,18 +191,43 @@ mod tests {
     use super::super::yaml::parse;
     use super::*;
 
+    const SERVICE: &[&str] = &["services", "a"];
+
+    #[test]
+    fn a_name_is_no_key() {
+        let base = "services: {dns: {image: a, user: b}, tmpfs: {image: a}, command: {image: a, user: b}}\nnetworks: {test: {internal: true, driver: bridge}}\n";
+        let over = "services: {dns: {image: c}, tmpfs: {user: b}, command: {image: c}}\nnetworks: {test: {internal: false}}\n";
+        let merged = merge(&[], parse("base", base).unwrap(), parse("over", over).unwrap());
+        let text = |section: &str, name: &str, key: &str| {
+            let node = merged.get(section).and_then(|node| node.get(name)?.get(key));
+            node.and_then(Node::text).unwrap_or("none").to_owned()
+        };
+        for service in ["dns", "command"] {
+            assert_eq!(text("services", service, "image"), "c");
+            assert_eq!(text("services", service, "user"), "b");
+        }
+        assert_eq!(text("services", "tmpfs", "image"), "a");
+        assert_eq!(text("networks", "test", "driver"), "bridge");
+        let names = "depends_on: {dns: {condition: service_healthy}}\nlabels: {command: a}\n";
+        let more = "depends_on: {dns: {restart: true}}\nlabels: [other=b]\n";
+        let merged = merge(SERVICE, parse("base", names).unwrap(), parse("over", more).unwrap());
+        let other = merged.get("depends_on").and_then(|on| on.get("dns")).unwrap();
+        assert!(other.get("condition").is_some() && other.get("restart").is_some());
+        assert_eq!(merged.get("labels").unwrap().pairs().len(), 2);
+    }
+
     #[test]
     fn one_text_is_a_list_and_another_driver_another_logging() {
-        let base = "dns: 1.1.1.1\nenv_file: a\nextra_hosts: {a: 1.1.1.1}\nlogging: {driver: syslog, options: {a: b}}\n";
+        let base = "dns: 1.1.1.1\nenv_file: a\nextra_hosts: {a: [1.1.1.1, 3.3.3.3]}\nlogging: {driver: syslog, options: {a: b}}\n";
         let over =
             "dns: [8.8.8.8]\nenv_file: b\nextra_hosts: ['b:2.2.2.2']\nlogging: {driver: none}\n";
-        let merged = merge("", parse("base", base).unwrap(), parse("over", over).unwrap());
+        let merged = merge(SERVICE, parse("base", base).unwrap(), parse("over", over).unwrap());
         let texts = |key: &str| -> Vec<String> {
             merged.get(key).unwrap().texts().iter().map(|(t, _)| (*t).to_owned()).collect()
         };
         assert_eq!(texts("dns"), ["1.1.1.1", "8.8.8.8"]);
         assert_eq!(texts("env_file"), ["a", "b"]);
-        assert_eq!(texts("extra_hosts"), ["a=1.1.1.1", "b:2.2.2.2"]);
+        assert_eq!(texts("extra_hosts"), ["a=1.1.1.1", "a=3.3.3.3", "b:2.2.2.2"]);
         assert!(merged.get("logging").unwrap().get("options").is_none());
     }
 
@@ -169,7 +241,7 @@ mod tests {
             "over",
             "command: [c]\nenvironment: {B: 3, C: 4}\nports: ['1:1', '2:2']\nvolumes: ['./c:/x']\ndepends_on: {redis: {condition: service_healthy}}\nlabels: !reset {}\n",
         );
-        let merged = merge("", base.unwrap(), over.unwrap());
+        let merged = merge(SERVICE, base.unwrap(), over.unwrap());
         let texts = |key: &str| -> Vec<String> {
             merged.get(key).unwrap().texts().iter().map(|(t, _)| (*t).to_owned()).collect()
         };

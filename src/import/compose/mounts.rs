@@ -39,7 +39,8 @@ fn short(scope: &mut Scope<'_>, part: &mut Part, place: &Place, text: &str) {
     let parts: Vec<&str> = text.split(':').collect();
     match parts.as_slice() {
         // A variable that is not set: the data is to outlive the container.
-        ["", target] | ["", target, _] | [target] => anonymous(scope, part, place, target),
+        ["", target] | [target] => anonymous(scope, part, place, (target, "")),
+        ["", target, options] => anonymous(scope, part, place, (target, options)),
         [source, target] => mount(scope, part, place, (source, target, "")),
         [source, target, options] => mount(scope, part, place, (source, target, options)),
         _ => scope.tell(part, Lost, (place, "volumes"), format!("{text:?} has too many parts")),
@@ -47,23 +48,24 @@ fn short(scope: &mut Scope<'_>, part: &mut Part, place: &Place, text: &str) {
 }
 
 /// A volume without a name would be lost with its container: it gets one.
-fn anonymous(scope: &mut Scope<'_>, part: &mut Part, place: &Place, target: &str) {
+fn anonymous(
+    scope: &mut Scope<'_>,
+    part: &mut Part,
+    place: &Place,
+    (target, options): (&str, &str),
+) {
+    let options = known(scope, part, place, options);
     let wish = label(&format!("{}-{target}", part.name()));
     let name = untaken(wish, |name| scope.volumes.values().any(|own| own == name));
     // No volume of the file is called like this.
     scope.volumes.insert(format!("{}:{target}", part.name()), name.clone());
-    push(&mut part.component.volumes, format!("{name}:{target}"));
+    push(&mut part.component.volumes, format!("{name}:{target}{options}"));
     let message = format!("the volume at {target} has no name; it is called {name} now");
     scope.tell(part, Changed, (place, "volumes"), message);
 }
 
-/// Adds a mount of a path or a volume.
-pub(super) fn mount(
-    scope: &mut Scope<'_>,
-    part: &mut Part,
-    place: &Place,
-    (source, target, options): (&str, &str, &str),
-) {
+/// Returns the options of a mount that podman has, behind a colon.
+fn known(scope: &mut Scope<'_>, part: &mut Part, place: &Place, options: &str) -> String {
     let at = (place, "volumes");
     let mut kept = Vec::new();
     for option in options.split(',').filter(|option| !option.is_empty()) {
@@ -75,7 +77,18 @@ pub(super) fn mount(
             option => scope.tell(part, Lost, at, format!("podman has no option {option}")),
         }
     }
-    let options = if kept.is_empty() { String::new() } else { format!(":{}", kept.join(",")) };
+    if kept.is_empty() { String::new() } else { format!(":{}", kept.join(",")) }
+}
+
+/// Adds a mount of a path or a volume.
+pub(super) fn mount(
+    scope: &mut Scope<'_>,
+    part: &mut Part,
+    place: &Place,
+    (source, target, options): (&str, &str, &str),
+) {
+    let at = (place, "volumes");
+    let options = known(scope, part, place, options);
     let target = target.trim_end_matches('/');
     let target = if target.is_empty() { "/" } else { target };
     if socket(part, source, &format!("{target}{options}")) {
@@ -161,7 +174,9 @@ fn long(scope: &mut Scope<'_>, part: &mut Part, item: &Node) {
                 if options.is_empty() { String::new() } else { format!(":{}", options.join(",")) };
             push(&mut part.component.tmpfs, format!("{target}{options}"));
         }
-        "volume" if source.is_empty() => anonymous(scope, part, &item.place, &target),
+        "volume" | "bind" | "" if source.is_empty() => {
+            anonymous(scope, part, &item.place, (&target, &options.join(",")));
+        }
         "volume" | "bind" | "" => {
             mount(scope, part, &item.place, (&source, &target, &options.join(",")));
         }

@@ -44,8 +44,7 @@ pub(super) fn convert(
     let is_open = if let Some(mode) = node.get("network_mode") {
         network_mode(scope, part, mode)
     } else {
-        networks(scope, part, (service, node), is_alone);
-        true
+        networks(scope, part, (service, node), is_alone)
     };
     for port in node.get("ports").and_then(Node::list).unwrap_or_default() {
         let at = (&port.place.clone(), "ports");
@@ -105,18 +104,55 @@ fn wanted(part: &Part, node: &Node) -> Vec<(String, Option<Node>, Place)> {
     plain.chain(said).collect()
 }
 
+/// Returns docker's own network that a name stands for.
+fn dockers(scope: &Scope<'_>, name: &str) -> Option<&'static str> {
+    let (is_external, named) = things::origin(scope.top("networks", name));
+    let own = named.unwrap_or(name);
+    ["bridge", "host", "none"].into_iter().find(|word| is_external && *word == own)
+}
+
+/// Returns the networks of a service that are none of docker's own; otherwise
+/// whether ports can be published.
+fn besides_dockers(
+    scope: &mut Scope<'_>,
+    part: &mut Part,
+    node: &Node,
+) -> Result<Vec<(String, Option<Node>, Place)>, bool> {
+    let wanted = wanted(part, node);
+    let mode = wanted.iter().find_map(|(name, ..)| dockers(scope, name).filter(|w| *w != "bridge"));
+    if let Some(mode) = mode {
+        part.component.network = Some(OneOrMany::One(mode.to_owned()));
+        return Err(false);
+    }
+    let (bridges, wanted): (Vec<_>, Vec<_>) =
+        wanted.into_iter().partition(|(name, ..)| dockers(scope, name).is_some());
+    if wanted.is_empty() && !bridges.is_empty() {
+        // Podman's own default.
+        return Err(true);
+    }
+    for (name, _, place) in bridges {
+        let message = "beside other networks there is no default one";
+        scope.tell(part, Lost, (&place, &format!("networks.{name}")), message);
+    }
+    Ok(wanted)
+}
+
+/// Reads `networks`; tells whether ports can be published.
 fn networks(
     scope: &mut Scope<'_>,
     part: &mut Part,
     (service, node): (&str, &Node),
     is_alone: bool,
-) {
-    let wanted = wanted(part, node);
+) -> bool {
+    let wanted = match besides_dockers(scope, part, node) {
+        Ok(wanted) => wanted,
+        Err(is_open) => return is_open,
+    };
     let is_default = wanted.len() == 1
         && wanted.iter().all(|(name, ..)| name == "default")
         && scope.top("networks", "default").is_none();
     if is_alone && is_default {
-        return;
+        return true;
     }
     let mut names = Vec::new();
     let mut aliases = BTreeSet::from([service.to_owned()]);
@@ -125,7 +161,7 @@ fn networks(
         aliases.insert(name.to_owned());
     }
     let is_one = wanted.len() == 1;
-    let mut fixed: Vec<(String, Vec<String>)> = Vec::new();
+    let mut fixed: Vec<(String, Vec<String>, bool)> = Vec::new();
     for (name, options, place) in wanted {
         let foreign = foreign(scope, &name);
         let is_one = is_one && foreign.is_none();
@@ -134,13 +170,13 @@ fn networks(
         if let Some(podmans) = foreign {
             let message = format!("podman must know the network: podman network create {podmans}");
             scope.tell(part, Todo, (&place, &format!("networks.{name}")), message);
-            fixed.push((podmans, own));
+            fixed.push((podmans, own, true));
             continue;
         }
         let network = network_name(scope, part, &name, &place);
         if !own.is_empty() {
             scope.things.network(&network);
-            fixed.push((format!("{network}.network"), own));
+            fixed.push((format!("{network}.network"), own, false));
         } else if !names.contains(&network) {
             names.push(network);
         }
@@ -148,22 +184,28 @@ fn networks(
     if let Some(own) = scope.container(service) {
         aliases.remove(&own);
     }
-    let mut aliases: Vec<String> = aliases.into_iter().filter(|alias| is_alias(alias)).collect();
-    for (network, own) in fixed {
+    let aliases: Vec<String> = aliases.into_iter().filter(|alias| is_alias(alias)).collect();
+    for (network, own, is_foreign) in fixed {
         // Names go with the option where no network stands alone.
         let also = aliases.iter().filter(|_| names.is_empty());
         let also = also.map(|name| format!("alias={name}"));
         let own: Vec<String> = own.into_iter().chain(also).collect();
         let own = if own.is_empty() { String::new() } else { format!(":{}", own.join(",")) };
-        part.extra(Section::Container, "Network", format!("{network}{own}"));
+        let is_file = network.ends_with(".network") || network.ends_with(".container");
+        if is_foreign && is_file {
+            // Podman's generator would look for such a file.
+            part.podman_arg(&format!("--network={network}{own}"));
+        } else {
+            part.extra(Section::Container, "Network", format!("{network}{own}"));
+        }
     }
-    aliases.retain(|_| !names.is_empty());
-    part.component.aliases = (!aliases.is_empty()).then_some(aliases);
+    part.component.aliases = (!aliases.is_empty() && !names.is_empty()).then_some(aliases);
     part.component.network = match names.len() {
         0 => None,
         1 => names.pop().map(OneOrMany::One),
         _ => Some(OneOrMany::Many(names)),
     };
+    true
 }
 
 /// Reads what a service says of one of its networks, the only one or not:

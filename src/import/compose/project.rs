@@ -2,6 +2,7 @@
 //! paths absolute, `include` and `extends` written out.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::dotenv;
 use super::interpolate::{Variables, fill};
@@ -72,6 +73,8 @@ pub(super) struct Project {
     /// The directory of the first file.
     pub(super) directory: String,
     pub(super) variables: Variables,
+    /// The variables of services that were included, by their names.
+    pub(super) included: BTreeMap<String, Rc<Variables>>,
     /// The files that were read, besides those that were named.
     pub(super) read: Vec<String>,
 }
@@ -83,7 +86,14 @@ pub(super) struct Loader<'a> {
     variables: Variables,
     required: Vec<String>,
     read: Vec<String>,
-    trees: BTreeMap<String, Node>,
+    /// Files as they are under the variables of an inclusion, by its number,
+    /// and relative to a directory.
+    trees: BTreeMap<(String, String, usize), Node>,
+    /// The number of the inclusion that is read; 0 is the project itself.
+    inclusion: usize,
+    /// How many there were.
+    inclusions: usize,
+    included: BTreeMap<String, Rc<Variables>>,
 }
 
 /// Reads the files of a project, later ones laid over earlier ones.
@@ -106,6 +116,9 @@ pub(super) fn load(
         required: Vec::new(),
         read: Vec::new(),
         trees: BTreeMap::new(),
+        inclusion: 0,
+        inclusions: 0,
+        included: BTreeMap::new(),
     };
     loader.variables(&directory, options)?;
     let mut root: Option<Node> = None;
@@ -113,7 +126,7 @@ pub(super) fn load(
         let tree = loader.file(path, &directory, &mut vec![path.clone()])?;
         root = Some(match root {
             None => tree,
-            Some(base) => merge("", base, tree),
+            Some(base) => merge(&[], base, tree),
         });
     }
     let Some(mut root) = root else {
@@ -126,8 +139,8 @@ pub(super) fn load(
     if !loader.required.is_empty() {
         return Err(ComposeError::Required(loader.required));
     }
-    let Loader { variables, read, .. } = loader;
-    Ok(Project { root, directory, variables, read })
+    let Loader { variables, included, read, .. } = loader;
+    Ok(Project { root, directory, variables, included, read })
 }
 
 pub(super) fn wrong(place: &Place, message: impl Into<String>) -> ComposeError {
@@ -148,10 +161,13 @@ impl Loader<'_> {
 
     /// Adds the variables of files that are not known yet.
     fn env_files(&mut self, paths: &[String], named: bool) -> Result<(), ComposeError> {
-        let mut from_files = BTreeMap::new();
+        let mut from_files: BTreeMap<String, String> = BTreeMap::new();
         for path in paths {
             let Some(text) = self.text(path, named)? else { continue };
-            let lines = dotenv::parse(&text, &self.variables).map_err(|bad| {
+            // What a file before says is known, and what was known wins.
+            let mut outer = Variables { known: from_files.clone() };
+            outer.known.extend(self.variables.known.clone());
+            let lines = dotenv::parse(&text, &outer).map_err(|bad| {
                 let place = Place { file: path.as_str().into(), line: bad.number, column: 1 };
                 wrong(&place, bad.message)
             })?;
@@ -200,27 +216,56 @@ impl Loader<'_> {
         };
         let mut root: Option<Node> = None;
         for item in included.iter().flat_map(|node| node.list().unwrap_or_default()) {
-            let before = self.variables.clone();
-            let own = self.enter(item, directory)?;
-            for (relative, place) in item.get("path").unwrap_or(item).texts() {
-                let path = absolute(directory, self.home, relative);
-                if stack.contains(&path) || stack.len() >= MAX_DEPTH {
-                    return Err(wrong(place, format!("{path} is included within itself")));
-                }
-                stack.push(path.clone());
-                let tree = self.file(&path, &own, stack)?;
-                stack.pop();
+            if let Some(own) = self.included(item, directory, stack)? {
                 root = Some(match root {
-                    None => tree,
-                    Some(base) => merge("", base, tree),
+                    None => own,
+                    Some(base) => merge(&[], base, own),
                 });
             }
-            self.variables = before;
         }
         Ok(match root {
             None => tree,
-            Some(base) => merge("", base, tree),
+            Some(base) => merge(&[], base, tree),
         })
+    }
+
+    /// Reads one inclusion, under variables of its own: nothing is left in it
+    /// that would be looked up in those of the project.
+    fn included(
+        &mut self,
+        item: &Node,
+        directory: &str,
+        stack: &mut Vec<String>,
+    ) -> Result<Option<Node>, ComposeError> {
+        let before = (self.variables.clone(), self.inclusion);
+        self.inclusions += 1;
+        self.inclusion = self.inclusions;
+        let own = self.enter(item, directory)?;
+        let mut root: Option<Node> = None;
+        for (relative, place) in item.get("path").unwrap_or(item).texts() {
+            let path = absolute(directory, self.home, relative);
+            if stack.contains(&path) || stack.len() >= MAX_DEPTH {
+                return Err(wrong(place, format!("{path} is included within itself")));
+            }
+            stack.push(path.clone());
+            let tree = self.file(&path, &own, stack)?;
+            stack.pop();
+            root = Some(match root {
+                None => tree,
+                Some(base) => merge(&[], base, tree),
+            });
+        }
+        if let Some(root) = &mut root {
+            self.extend_all(root)?;
+            let variables = Rc::new(self.variables.clone());
+            let services = root.get("services").and_then(Node::map).unwrap_or_default();
+            for (key, _) in services {
+                // What it includes itself has its own already.
+                self.included.entry(key.text.clone()).or_insert_with(|| Rc::clone(&variables));
+            }
+        }
+        (self.variables, self.inclusion) = before;
+        Ok(root)
     }
 
     /// Returns the directory of a project that is included, and has its own
@@ -233,9 +278,11 @@ impl Loader<'_> {
             Some(named) => here(named),
             None => self::directory(first.as_deref().unwrap_or_default()).to_owned(),
         };
-        match item.get("env_file").map(Node::texts) {
+        match item.get("env_file").map(Node::texts).filter(|named| !named.is_empty()) {
             Some(named) => {
-                let named: Vec<String> = named.iter().map(|(path, _)| here(path)).collect();
+                // The device stands for no file at all.
+                let named = named.iter().filter(|(path, _)| *path != "/dev/null");
+                let named: Vec<String> = named.map(|(path, _)| here(path)).collect();
                 self.env_files(&named, true)?;
             }
             None => self.env_files(&[format!("{own}/.env")], false)?,
@@ -245,14 +292,19 @@ impl Loader<'_> {
 
     /// Reads one file, fills its variables in and makes its paths absolute.
     fn tree(&mut self, path: &str, directory: &str) -> Result<Node, ComposeError> {
-        if let Some(tree) = self.trees.get(path) {
+        let key = (path.to_owned(), directory.to_owned(), self.inclusion);
+        if let Some(tree) = self.trees.get(&key) {
             return Ok(tree.clone());
+        }
+        if self.trees.len() >= MAX_FILES {
+            let reason = format!("more than {MAX_FILES} files are named");
+            return Err(ComposeError::Unreadable { path: path.to_owned(), reason });
         }
         let text = self.text(path, true)?.unwrap_or_default();
         let mut tree = parse(path, &text)?;
         self.fill(&mut tree)?;
         rebase(&mut tree, directory, self.home);
-        self.trees.insert(path.to_owned(), tree.clone());
+        self.trees.insert(key, tree.clone());
         Ok(tree)
     }
 
@@ -329,7 +381,7 @@ impl Loader<'_> {
         stack.push(entry);
         let base = self.extended(base, root, stack)?;
         stack.pop();
-        Ok(merge("", base, service))
+        Ok(merge(&["services", ""], base, service))
     }
 }
 
@@ -400,6 +452,7 @@ fn rebase_key(node: &mut Node, key: &str, here: &dyn Fn(&str) -> String) {
         if own.text == key
             && let Value::Scalar { text, .. } = &mut node.value
             && !text.contains("://")
+            && !text.is_empty()
         {
             *text = here(text);
         }

@@ -262,12 +262,19 @@ fn lines(part: &mut Part, key: &str, values: Vec<String>) {
 fn device_text(item: &Node) -> String {
     let get = |key: &str| item.get(key).and_then(Node::text);
     let source = item.text().or(get("source")).unwrap_or_default().to_owned();
+    if !source.starts_with('/') {
+        // A device by its name has no other in the container.
+        return source;
+    }
     let target = get("target").or(get("permissions").map(|_| source.as_str()));
     let rest = [target, get("permissions")].into_iter().flatten();
     rest.fold(source.clone(), |text, part| format!("{text}:{part}"))
 }
 
 fn device(scope: &mut Scope<'_>, part: &mut Part, key: &Key, device: &str) {
+    if device.is_empty() {
+        return scope.tell(part, Lost, (&key.place, "devices"), "one of them has no source");
+    }
     if !device.starts_with('/') {
         lines(part, "AddDevice", vec![device.to_owned()]);
         let message = format!("{device} needs the Container Device Interface on the node");

@@ -168,31 +168,68 @@ fn value_of(text: &str) -> Option<String> {
     match text {
         "True" | "TRUE" => return Some("true".to_owned()),
         "False" | "FALSE" => return Some("false".to_owned()),
+        ".nan" | ".NaN" | ".NAN" => return Some("NaN".to_owned()),
         _ => {}
     }
-    let plain = text.replace('_', "");
-    let (sign, digits) = match plain.strip_prefix('-') {
-        Some(digits) => ("-", digits),
-        None => ("", plain.strip_prefix('+').unwrap_or(&plain)),
-    };
-    if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+    if let ".inf" | ".Inf" | ".INF" = text.trim_start_matches(['+', '-']) {
+        let sign = if text.starts_with('-') { '-' } else { '+' };
+        return (text.len() <= 5).then(|| format!("{sign}Inf"));
+    }
+    if text.starts_with('.') {
+        return float(text);
+    }
+    if !text.starts_with(|c: char| c.is_ascii_digit() || "+-".contains(c)) {
         return None;
     }
-    let based = [("0x", 16), ("0o", 8), ("0b", 2), ("0", 8), ("", 10)].into_iter().find_map(
-        |(prefix, radix)| {
-            let rest = digits.strip_prefix(prefix).filter(|rest| !rest.is_empty())?;
-            let is_number = rest.chars().all(|c| c.is_digit(radix));
-            is_number.then(|| i64::from_str_radix(rest, radix).ok()).flatten()
-        },
-    );
-    if let Some(number) = based {
-        return Some(format!("{sign}{number}"));
-    }
-    let is_float = digits.chars().all(|c| c.is_ascii_digit() || ".eE+-".contains(c));
-    let number = digits.parse::<f64>().ok().filter(|_| is_float)?;
-    let is_short = number == 0.0 || (1e-4..1e21).contains(&number);
-    is_short.then(|| format!("{sign}{number}"))
+    let plain = text.replace('_', "");
+    integer(&plain).or_else(|| float(&plain))
 }
+
+/// Writes an integer of 64 bits.
+fn integer(text: &str) -> Option<String> {
+    let (is_negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let lower = digits.to_ascii_lowercase();
+    let number = [("0x", 16), ("0o", 8), ("0b", 2), ("0", 8), ("", 10)].into_iter().find_map(
+        |(prefix, radix)| {
+            let rest = lower.strip_prefix(prefix).filter(|rest| !rest.is_empty())?;
+            let is_number = rest.chars().all(|c| c.is_digit(radix));
+            is_number.then(|| i128::from_str_radix(rest, radix).ok()).flatten()
+        },
+    )?;
+    let number = if is_negative { -number } else { number };
+    (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&number).then(|| number.to_string())
+}
+
+/// Writes a floating-point number as `fmt.Sprint` does: the shortest that
+/// means the same, with an exponent from a million on.
+fn float(text: &str) -> Option<String> {
+    let is_digits = |text: &str| text.chars().all(|c| c.is_ascii_digit());
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
+    let exponent = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+    let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let is_float = is_digits(whole)
+        && is_digits(part)
+        && !(whole.is_empty() && part.is_empty())
+        && is_digits(exponent)
+        && !exponent.is_empty();
+    let number = text.parse::<f64>().ok().filter(|number| is_float && number.is_finite())?;
+    let shortest = format!("{number:e}");
+    let (digits, exponent) = shortest.split_once('e')?;
+    let exponent = exponent.parse::<i32>().ok()?;
+    if number == 0.0 || (-4..FIXED_BELOW).contains(&exponent) {
+        return Some(number.to_string());
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    Some(format!("{digits}e{sign}{:02}", exponent.abs()))
+}
+
+/// The first power of ten that Go writes with an exponent, where it writes as
+/// few digits as can be.
+const FIXED_BELOW: i32 = 6;
 
 /// Reads the first document of a text.
 ///
@@ -383,6 +420,67 @@ fn is_text(tag: Option<&Tag>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_written_as_go_does() {
+        for (text, is) in [
+            ("True", "true"),
+            ("FALSE", "false"),
+            ("010", "8"),
+            ("0x1F", "31"),
+            ("0XFF", "255"),
+            ("0B11", "3"),
+            ("0O17", "15"),
+            ("-0x10", "-16"),
+            ("1_000", "1000"),
+            ("+5", "5"),
+            ("-0", "0"),
+            ("08", "8"),
+            ("0xFFFFFFFFFFFFFFFF", "18446744073709551615"),
+            ("12345678901234567890", "12345678901234567890"),
+            ("-9223372036854775808", "-9223372036854775808"),
+            ("99999999999999999999", "1e+20"),
+            ("1.0", "1"),
+            ("1.50", "1.5"),
+            ("-2.25", "-2.25"),
+            ("-0.0", "-0"),
+            (".5", "0.5"),
+            ("100000.0", "100000"),
+            ("1000000.0", "1e+06"),
+            ("1234567.5", "1.2345675e+06"),
+            ("1e3", "1000"),
+            ("1e21", "1e+21"),
+            ("1e100", "1e+100"),
+            ("0.0001", "0.0001"),
+            ("0.00001", "1e-05"),
+            ("1e-7", "1e-07"),
+            (".inf", "+Inf"),
+            ("+.Inf", "+Inf"),
+            ("-.INF", "-Inf"),
+            (".nan", "NaN"),
+        ] {
+            assert_eq!(value_of(text).as_deref(), Some(is), "{text}");
+        }
+        for text in [
+            "_2",
+            ".5_0",
+            ".",
+            "1e999",
+            "0x",
+            "1.2.3",
+            "2024-01-01",
+            "12:30",
+            "-",
+            "+",
+            "1e",
+            "-+5",
+            "+-.inf",
+            "true",
+            "a",
+        ] {
+            assert_eq!(value_of(text), None, "{text}");
+        }
+    }
 
     fn shown(node: &Node) -> String {
         match &node.value {

@@ -30,7 +30,6 @@ use super::run::split::of_container;
 use super::run::{Options, Scope, Wrong, renamed};
 use super::sheet::{Part, Section, Sheet};
 
-use crate::definition::model::Definition;
 use crate::names::{ComponentName, NetworkName, ServiceName};
 
 /// A container that runs.
@@ -187,7 +186,7 @@ pub fn import(
             let is_alone = units.len() == 1;
             let around = Around { service, names: &units, files: scope.files, is_alone };
             let notes = std::mem::take(&mut scope.notes);
-            let said = (&mut part, &mut sheet.service, notes);
+            let said = (&mut part, &mut sheet, notes);
             scope.notes = of_unit(said, &around, unit);
         }
         renamed(&mut part, &container, service);
@@ -209,14 +208,14 @@ pub fn import(
 /// Reads what a unit says besides its container; one that MCP has made and
 /// released says less than one of anybody else.
 fn of_unit(
-    (part, service, notes): (&mut Part, &mut Definition, Notes),
+    (part, sheet, notes): (&mut Part, &mut Sheet, Notes),
     around: &Around<'_>,
     unit: &LiveUnit,
 ) -> Notes {
     let Some(own) = released::taken_in(part, unit) else {
-        return surroundings::read((part, service, notes), around, unit);
+        return surroundings::read((part, sheet, notes), around, unit);
     };
-    let notes = surroundings::read((&mut *part, service, notes), around, &own);
+    let notes = surroundings::read((&mut *part, sheet, notes), around, &own);
     released::without_defaults(part);
     notes
 }

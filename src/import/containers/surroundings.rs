@@ -1,10 +1,9 @@
 //! What the unit that looked after a container said besides the container.
 
 use super::LiveUnit;
-use crate::definition::model::Definition;
 use crate::import::note::Notes;
 use crate::import::quadlet::{self, Around};
-use crate::import::sheet::Part;
+use crate::import::sheet::{Part, Sheet};
 
 /// Tells whether `podman generate systemd` writes such a line into every unit
 /// (`podman-generate-systemd(1)`).
@@ -22,11 +21,11 @@ fn is_generated(key: &str, value: &str) -> bool {
 
 /// Reads them.
 pub(super) fn read(
-    (part, service, notes): (&mut Part, &mut Definition, Notes),
+    (part, sheet, notes): (&mut Part, &mut Sheet, Notes),
     around: &Around<'_>,
     unit: &LiveUnit,
 ) -> Notes {
     let own = |key: &str, value: &str| !unit.is_quadlet && is_generated(key, value);
     let file = (unit.path.as_str(), unit.text.as_str());
-    quadlet::surroundings((part, service, notes), around, file, own)
+    quadlet::surroundings((part, sheet, notes), around, file, own)
 }

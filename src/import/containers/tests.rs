@@ -335,3 +335,24 @@ fn what_a_person_has_changed_in_a_released_unit_stays() {
     let found = imported(&[Live { unit: Some(unit), ..portless("web-db", &words) }]);
     insta::assert_snapshot!(found.imported.text);
 }
+
+#[test]
+fn a_unit_that_is_before_another_is_a_dependency_of_that_one() {
+    let unit = |name: &str, text: &str| {
+        let mut live = portless(name, &["podman", "run", "--name", name, "localhost/a:1"]);
+        live.unit = Some(LiveUnit {
+            name: format!("{name}.service"),
+            check: None,
+            path: format!("/home/u/.config/containers/systemd/{name}.container"),
+            text: format!("{text}[Container]\nImage=localhost/a:1\n"),
+            is_quadlet: true,
+        });
+        live
+    };
+    let text = imported(&[unit("web-db", "[Unit]\nBefore=web-app.service\n"), unit("web-app", "")])
+        .imported
+        .text;
+    let service = crate::definition::load(&text).unwrap();
+    let app = service.components.iter().find(|c| c.name.as_str() == "app").unwrap();
+    assert_eq!(app.depends_on.len(), 1, "{text}");
+}

@@ -1,7 +1,7 @@
 //! `[Container]`.
 
 use super::set::Scope;
-use super::unit::{Line, Unit, near_words, plain, truth, unquoted, words};
+use super::unit::{Line, Unit, near_words, plain, truth, words};
 use super::{health, mounts, network};
 use crate::definition::model::{Limit, Log, Scalar};
 use crate::import::env::add_env;
@@ -86,10 +86,10 @@ fn refused(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, line: &Line) -> 
 }
 
 fn image(scope: &mut Scope<'_>, part: &mut Part, line: &Line) {
-    let value = unquoted(&line.value);
+    let value = line.value.as_str();
     let name = if value.strip_suffix(".image").is_some() {
         let own = scope.set.units.get(value).and_then(|unit| unit.last("Image", "Image"));
-        own.and_then(|line| plain(unquoted(&line.value)))
+        own.and_then(|line| plain(&line.value))
     } else if value.strip_suffix(".build").is_some() {
         let own = scope.set.units.get(value).and_then(|unit| unit.last("Build", "ImageTag"));
         let tag = own.and_then(|line| plain(&line.value));

@@ -1,9 +1,9 @@
 //! `Health*=` and `Notify=`.
 
 use super::set::Scope;
-use super::unit::{Unit, plain, unquoted};
+use super::unit::{Unit, plain};
 use crate::import::check::{
-    INTERVAL, KILL, KILL_IS, RETRIES, TIMEOUT, Times, check_words, health, on_failure,
+    INTERVAL, KILL, KILL_IS, RETRIES, STARTUP_IS, TIMEOUT, Times, check_words, health, on_failure,
 };
 use crate::import::note::NoteKind::{Changed, Lost, Needless};
 use crate::import::sheet::Part;
@@ -41,7 +41,7 @@ pub(super) fn is_own(unit: &Unit, key: &str) -> bool {
 /// Reads the check of a unit that is ready when its check says so. Any other
 /// check stays as it is: podman makes it, and nobody waits for it.
 pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) {
-    let get = |key: &str| unit.last("Container", key).and_then(|line| plain(unquoted(&line.value)));
+    let get = |key: &str| unit.last("Container", key).and_then(|line| plain(&line.value));
     if let Some(line) = unit.last("Container", "Notify").cloned() {
         match line.value.as_str() {
             "healthy" if waits(unit) => {}
@@ -80,8 +80,7 @@ pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) {
     }
     for line in unit.section("Container") {
         if STARTUP.contains(&line.key.as_str()) {
-            let message = "until it is ready, a component is checked every 2 seconds";
-            scope.tell(part, Changed, line, message);
+            scope.tell(part, Changed, line, STARTUP_IS);
         }
     }
 }

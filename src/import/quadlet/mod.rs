@@ -20,9 +20,8 @@ use std::collections::BTreeMap;
 use super::Files;
 use super::finish::{Imported, Unfinished, finish};
 use super::note::Notes;
-use super::sheet::Part;
+use super::sheet::{Part, Sheet};
 use super::things::Things;
-use crate::definition::model::Definition;
 use crate::names::{ComponentName, ServiceName};
 
 /// Why Quadlet files are not taken.
@@ -74,7 +73,7 @@ pub(super) struct Around<'a> {
 /// `[Install]`. A line that `is_own` is what the tool that wrote the unit
 /// always writes, by key and value.
 pub(super) fn surroundings(
-    (part, service, notes): (&mut Part, &mut Definition, Notes),
+    (part, sheet, notes): (&mut Part, &mut Sheet, Notes),
     around: &Around<'_>,
     (path, text): (&str, &str),
     is_own: impl Fn(&str, &str) -> bool,
@@ -91,6 +90,7 @@ pub(super) fn surroundings(
         names: around.names.clone(),
         before: Vec::new(),
     };
-    systemd::convert(&mut scope, part, &unit, service, around.is_alone);
+    systemd::convert(&mut scope, part, &unit, &mut sheet.service, around.is_alone);
+    sheet.before.append(&mut scope.before);
     scope.notes
 }

@@ -45,7 +45,10 @@ pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, all: 
     let is_in =
         |unit: &&&Unit| unit.last("Container", "Pod").is_some_and(|l| l.value == line.value);
     let members: Vec<&str> = all.iter().filter(is_in).map(|unit| unit.stem.as_str()).collect();
-    let free = all.iter().filter(is_in).find(|unit| !waits(unit, &members));
+    let is_free = |unit: &&&Unit| {
+        !waits(unit, &members) && !all.iter().filter(is_in).any(|other| is_before(other, unit))
+    };
+    let free = all.iter().filter(is_in).find(is_free);
     let first = free.map(|unit| unit.stem.as_str()).or(members.first().copied());
     let first = first.unwrap_or_default();
     if first == unit.stem {
@@ -86,13 +89,14 @@ pub(super) fn convert(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, all: 
 /// Tells whether a container waits for another one of its pod: it cannot be
 /// the one that they all wait for.
 fn waits(unit: &Unit, members: &[&str]) -> bool {
-    unit.section("Unit").iter().any(|line| {
-        matches!(line.key.as_str(), "After" | "BindsTo" | "Requires" | "Requisite" | "Wants")
-            && line.value.split_whitespace().any(|name| {
-                let stem = name.strip_suffix(".service").or(name.strip_suffix(".container"));
-                stem.is_some_and(|stem| stem != unit.stem && members.contains(&stem))
-            })
-    })
+    systemd::stems(unit, &["After", "BindsTo", "Requires", "Requisite", "Wants"])
+        .iter()
+        .any(|stem| *stem != unit.stem && members.contains(stem))
+}
+
+/// Tells whether a container says that another one waits for it.
+fn is_before(unit: &Unit, other: &Unit) -> bool {
+    unit.stem != other.stem && systemd::stems(unit, &["Before"]).contains(other.stem.as_str())
 }
 
 /// Gives a container lines of its pod. Only those: what is missing was told

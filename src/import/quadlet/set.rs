@@ -192,13 +192,9 @@ pub(super) fn convert(
         renamed(&mut scope, &mut part, unit);
         sheet.parts.push(part);
     }
-    for (part, first) in &scope.before {
-        for part in sheet.parts.iter_mut().filter(|own| own.name() == part) {
-            part.depend(first);
-        }
-    }
     things::convert(&mut scope);
     sheet.service.name = Some(scope.service.to_string());
+    sheet.before = scope.before;
     sheet.notes = scope.notes;
     sheet.things = scope.things;
     sheet.head.push(format!("Made from {} by mcp import.", scope.set.containers.join(" and ")));

@@ -1,5 +1,6 @@
 //! `[Unit]`, `[Service]` and `[Install]`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::set::Scope;
@@ -74,6 +75,7 @@ fn doubts(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) {
 
 /// Reads `[Unit]`.
 pub(super) fn unit_section(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) {
+    let edges = Edges::new(scope, unit);
     for line in unit.section("Unit") {
         match line.key.as_str() {
             "Description" => {}
@@ -82,7 +84,7 @@ pub(super) fn unit_section(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) 
                 scope.tell(part, Changed, line, "it is part of its service's target");
             }
             "After" | "Requires" | "Wants" | "BindsTo" | "Requisite" | "Before" => {
-                dependency(scope, part, unit, line);
+                dependency(scope, part, &edges, line);
             }
             key if key.starts_with("X-") => scope.tell(part, Needless, line, PASSED_OVER),
             _ => part.extra(Section::Unit, &line.key, line.value.clone()),
@@ -90,24 +92,43 @@ pub(super) fn unit_section(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit) 
     }
 }
 
-/// Tells whether the container of another file starts after the one of a unit.
-fn is_after(scope: &Scope<'_>, unit: &Unit, other: &str) -> bool {
-    let names = |unit: &Unit, key: &str, stem: &str| {
-        let lines = unit.section("Unit").into_iter().filter(|line| line.key == key);
-        let mut names = lines.flat_map(|line| line.value.split_whitespace());
-        names.any(|name| {
-            name.strip_suffix(".service").or(name.strip_suffix(".container")) == Some(stem)
-        })
-    };
-    let file = scope.set.units.get(&format!("{other}.container"));
-    names(unit, "Before", other) || file.is_some_and(|own| names(own, "After", &unit.stem))
+/// Returns what a unit names under keys of `[Unit]`: the containers' files
+/// without their suffix.
+pub(super) fn stems<'a>(unit: &'a Unit, keys: &[&str]) -> BTreeSet<&'a str> {
+    let lines = unit.section("Unit").into_iter().filter(|line| keys.contains(&line.key.as_str()));
+    lines.flat_map(|line| line.value.split_whitespace()).filter_map(stem).collect()
+}
+
+fn stem(name: &str) -> Option<&str> {
+    name.strip_suffix(".service").or(name.strip_suffix(".container"))
+}
+
+/// What a unit says of others, by the stems of their files.
+struct Edges<'a> {
+    /// Those that start after it.
+    later: BTreeSet<&'a str>,
+    /// Those that it does not run without.
+    required: BTreeSet<&'a str>,
+}
+
+impl<'a> Edges<'a> {
+    fn new(scope: &Scope<'a>, unit: &'a Unit) -> Self {
+        let mut later = stems(unit, &["Before"]);
+        let others = scope.set.units.values().filter(|other| other.kind == "container");
+        later.extend(
+            others
+                .filter(|other| stems(other, &["After"]).contains(unit.stem.as_str()))
+                .map(|other| other.stem.as_str()),
+        );
+        Self { later, required: stems(unit, &["Requires", "BindsTo", "Requisite"]) }
+    }
 }
 
 /// Reads a list of units: those of imported containers become components.
-fn dependency(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, line: &Line) {
+fn dependency(scope: &mut Scope<'_>, part: &mut Part, edges: &Edges<'_>, line: &Line) {
     let mut rest: Vec<&str> = Vec::new();
     for name in line.value.split_whitespace() {
-        let stem = name.strip_suffix(".service").or(name.strip_suffix(".container"));
+        let stem = stem(name);
         let own = stem.and_then(|stem| scope.names.get(stem)).map(ToString::to_string);
         let is_thing = ["-network", "-volume", "-image", "-pod"].iter().any(|end| {
             let stem = stem.and_then(|stem| stem.strip_suffix(end));
@@ -120,17 +141,12 @@ fn dependency(scope: &mut Scope<'_>, part: &mut Part, unit: &Unit, line: &Line) 
                 scope.tell(part, Changed, line, message);
                 scope.before.push((other, part.name().to_owned()));
             }
-            Some(other) if is_after(scope, unit, stem.unwrap_or_default()) => {
+            Some(other) if edges.later.contains(stem.unwrap_or_default()) => {
                 let message = format!("{other} starts after it, with the service");
                 scope.tell(part, Changed, line, message);
             }
             Some(other) => {
-                let is_required = ["Requires", "BindsTo", "Requisite"].iter().any(|key| {
-                    unit.section("Unit").iter().any(|line| {
-                        line.key == *key && line.value.split_whitespace().any(|n| n == name)
-                    })
-                });
-                if !is_required {
+                if !edges.required.contains(stem.unwrap_or_default()) {
                     let message = format!("it also requires {other}, not only starts after it");
                     scope.tell(part, Changed, line, message);
                 }

@@ -14,6 +14,61 @@ pub(super) struct Line {
     pub(super) place: Place,
 }
 
+/// Keys with one value, off which podman's generator takes double quotes
+/// (`UnitFile.Lookup` of `podman-systemd.unit(5)`).
+const SINGLE: &[&str] = &[
+    "AutoUpdate",
+    "CgroupsMode",
+    "ContainerName",
+    "Entrypoint",
+    "Group",
+    "HealthCmd",
+    "HealthInterval",
+    "HealthOnFailure",
+    "HealthRetries",
+    "HealthStartPeriod",
+    "HealthStartupCmd",
+    "HealthStartupInterval",
+    "HealthStartupRetries",
+    "HealthStartupSuccess",
+    "HealthStartupTimeout",
+    "HealthTimeout",
+    "HostName",
+    "IP",
+    "IP6",
+    "Image",
+    "ImageTag",
+    "LogDriver",
+    "Memory",
+    "NetworkName",
+    "Notify",
+    "PidsLimit",
+    "Pod",
+    "PodName",
+    "Pull",
+    "ReadOnly",
+    "Rootfs",
+    "RunInit",
+    "ServiceName",
+    "ShmSize",
+    "StopSignal",
+    "StopTimeout",
+    "SubGIDMap",
+    "SubUIDMap",
+    "Timezone",
+    "User",
+    "UserNS",
+    "VolumeName",
+    "WorkingDir",
+];
+
+/// Returns what podman or systemd takes a value for.
+fn looked_up<'a>(section: &str, key: &str, value: &'a str) -> &'a str {
+    let is_podmans = !matches!(section, "Unit" | "Service" | "Install");
+    let value = value.trim_end();
+    if is_podmans && SINGLE.contains(&key) { value.trim_matches('"') } else { value }
+}
+
 /// One file.
 #[derive(Debug, Clone)]
 pub(super) struct Unit {
@@ -31,9 +86,9 @@ impl Unit {
         let at = |line| Place { file: path.to_owned(), line, column: 1 };
         let lines = unit_file::directives(text).into_iter().map(|directive| Line {
             place: at(directive.line),
+            value: looked_up(&directive.section, &directive.key, &directive.value).to_owned(),
             section: directive.section,
             key: directive.key,
-            value: directive.value.trim_end().to_owned(),
         });
         let name = file_name(path);
         let (stem, kind) = name.rsplit_once('.').unwrap_or((name, ""));
@@ -81,12 +136,6 @@ pub(super) fn plain(value: &str) -> Option<String> {
     Some(out)
 }
 
-/// Returns a value of one word without the quotes around it, as podman's
-/// generator takes it.
-pub(super) fn unquoted(value: &str) -> &str {
-    value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
-}
-
 /// Returns the words that a value is split into; `None` when systemd puts
 /// something in the place of a part of them.
 pub(super) fn words(value: &str) -> Option<Vec<String>> {
@@ -127,6 +176,16 @@ mod tests {
             .collect();
         assert_eq!(lines, ["Environment=B=2 C=3 5", "Image=x 7"]);
         assert_eq!((unit.stem.as_str(), unit.kind.as_str()), ("web", "container"));
+    }
+
+    #[test]
+    fn one_value_is_without_quotes_at_its_ends() {
+        let unit = Unit::new(
+            "/d/a.container",
+            "[Container]\nEntrypoint=\"/bin/sh\"\nNotify=healthy\"\nPod=\"x.pod\"\nExec=\"a b\"\n[Service]\nUser=\"u\"\n",
+        );
+        let values: Vec<&str> = unit.lines.iter().map(|line| line.value.as_str()).collect();
+        assert_eq!(values, ["/bin/sh", "healthy", "x.pod", "\"a b\"", "\"u\""]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::definition::model::{Limit, Log, Scalar};
 use crate::import::env::add_env;
 use crate::import::files::absolute;
 use crate::import::note::NoteKind::{Changed, Lost, Needless, Todo};
-use crate::import::options::{SOCKET, cpus, hostname, security, socket};
+use crate::import::options::{Gpus, SOCKET, cpus, gpus, hostname, is_none, security, socket};
 use crate::import::sheet::{Part, Section, push};
 use crate::import::values::{as_volume, image, label, names_registry, size};
 use crate::quadlet::escape::{raw, word};
@@ -113,14 +113,18 @@ pub(in crate::import) fn apply(scope: &mut Scope<'_>, part: &mut Part, run: &Run
         part.component.cmd = Some(run.command.iter().map(|(word, _)| word.clone()).collect());
     }
     part.component.restart = Some("no".to_owned());
+    scope.is_split = run.is_split;
     let driver = run.flags.iter().rfind(|flag| flag.name == "log-driver");
     let is_json =
         driver.map_or(scope.is_docker, |flag| matches!(flag.value.as_str(), "json-file" | "local"));
     for flag in &run.flags {
-        let is_told = flag.name == "volume" && !flag.value.starts_with(['/', '.', '~']);
-        if !run.is_split && is_filled_in(flag) && !is_told {
-            let message = "what the shell fills in is plain text now";
-            scope.tell(part, Changed, (&flag.place, &format!("--{}", flag.name)), message);
+        let value = match flag.name.as_str() {
+            "env-file" | "workdir" => here(scope, &flag.value),
+            _ => flag.value.clone(),
+        };
+        let flag = &Flag { value, ..flag.clone() };
+        if !matches!(flag.name.as_str(), "mount" | "volume") {
+            as_text(scope, part, flag, &flag.value);
         }
         if flag.name == "log-opt" && is_json {
             let message = "the output goes to the journal, whose own limits hold";
@@ -161,6 +165,8 @@ fn simple(part: &mut Part, flag: &Flag) -> bool {
         "stop-signal" => c.stop_signal = Some(value),
         "init" => c.init = is_on.then_some(true),
         "read-only" => c.read_only = is_on.then_some(true),
+        // No limit.
+        "cpus" | "memory" if is_none(&value) => {}
         "memory" => match size(&value) {
             Some(size) => c.resources.get_or_insert_default().memory = Some(size),
             None => return false,
@@ -277,14 +283,6 @@ fn log(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) -> bool {
     true
 }
 
-/// Tells whether a path begins with what stands for the current directory or
-/// the home directory.
-fn begins_here(value: &str) -> bool {
-    ["$(pwd)", "`pwd`", "${PWD}", "$PWD", "${HOME}", "$HOME"]
-        .iter()
-        .any(|here| value.starts_with(here))
-}
-
 /// Writes out the current directory and the home directory at the beginning
 /// of a path.
 fn here(scope: &Scope<'_>, source: &str) -> String {
@@ -323,7 +321,9 @@ fn mounts(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) -> bool {
                     _ => part.to_owned(),
                 })
                 .collect();
-            line(scope, part, "Mount", (&parts.join(","), flag));
+            let text = parts.join(",");
+            as_text(scope, part, flag, &text);
+            line(scope, part, "Mount", (&text, flag));
         }
         _ => return false,
     }
@@ -345,15 +345,25 @@ pub(super) fn line(
     }
 }
 
-/// Tells whether a shell would put something into the value.
-fn is_filled_in(flag: &Flag) -> bool {
-    flag.value.contains(['$', '`']) && !begins_here(&flag.value)
+/// Tells whether a shell would put something into a text.
+fn is_filled_in(text: &str) -> bool {
+    text.contains(['$', '`'])
+}
+
+/// Tells where the text that becomes of an option has in it what a shell would
+/// have filled in.
+fn as_text(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag, text: &str) {
+    if !scope.is_split && is_filled_in(text) {
+        let message = "what the shell fills in is plain text now";
+        scope.tell(part, Changed, (&flag.place, &format!("--{}", flag.name)), message);
+    }
 }
 
 fn volume(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) {
-    let at = (&flag.place, "--volume");
-    let text = here(scope, &flag.value);
-    let parts: Vec<&str> = text.split(':').collect();
+    let what = format!("--{}", flag.name);
+    let at = (&flag.place, what.as_str());
+    let parts: Vec<String> = flag.value.split(':').map(|part| here(scope, part)).collect();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let (source, target, options) = match parts.as_slice() {
         [target] => {
             let wish = label(&format!("{}-{target}", part.name()));
@@ -361,15 +371,16 @@ fn volume(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) {
             push(&mut part.component.volumes, format!("{name}:{target}"));
             let message = format!("the volume at {target} has no name; it is called {name} now");
             scope.tell(part, Changed, at, message);
-            return;
+            return as_text(scope, part, flag, target);
         }
         [source, target] => (*source, *target, ""),
         [source, target, options] => (*source, *target, *options),
-        _ => return scope.tell(part, Lost, at, format!("{text:?} has too many parts")),
+        _ => return scope.tell(part, Lost, at, format!("{:?} has too many parts", flag.value)),
     };
     let is_known = options.is_empty() || options.split(',').all(is_mount_option);
     let options = if options.is_empty() { String::new() } else { format!(":{options}") };
-    if scope.is_docker && socket(part, source, &format!("{target}{options}")) {
+    let rest = format!("{target}{options}");
+    if scope.is_docker && socket(part, source, &rest) {
         return scope.tell(part, Todo, at, SOCKET);
     }
     if source.starts_with(['/', '.', '~']) {
@@ -378,36 +389,44 @@ fn volume(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) {
             let message = format!("there is no {path} here; without it a deploy is refused");
             scope.tell(part, Todo, at, message);
         }
+        let whole = format!("{path}:{rest}");
+        as_text(scope, part, flag, &whole);
         if is_known {
-            push(&mut part.component.volumes, format!("{path}:{target}{options}"));
+            push(&mut part.component.volumes, whole);
         } else {
-            line(scope, part, "Volume", (&format!("{path}:{target}{options}"), flag));
+            line(scope, part, "Volume", (&whole, flag));
         }
         return;
     }
-    let name = match source.strip_prefix(&format!("{}-", scope.service)) {
-        // Docker's volumes are not podman's.
-        Some(short) if scope.is_docker && !short.is_empty() => {
-            scope.things.volume(&scope.service, &format!("{}-{}", scope.service, label(short)))
-        }
-        Some(_) | None if scope.is_docker => {
-            scope.things.volume(&scope.service, &format!("{}-{}", scope.service, label(source)))
-        }
-        // The volume that there is, with what is in it.
-        Some(_) | None => scope.things.volume(&scope.service, source),
-    };
-    if let Some(name) = name.as_ref().filter(|_| is_filled_in(flag)) {
-        let message = format!("the volume {name} stands for {source}; write the path");
-        scope.tell(part, Todo, at, message);
-    }
-    match name {
+    match volume_name(scope, source) {
         Some(name) if is_known => {
-            push(&mut part.component.volumes, format!("{name}:{target}{options}"));
+            if is_filled_in(source) {
+                let message = format!("the volume {name} stands for {source}; write the path");
+                scope.tell(part, Todo, at, message);
+            } else {
+                as_text(scope, part, flag, &rest);
+            }
+            push(&mut part.component.volumes, format!("{name}:{rest}"));
         }
         Some(_) | None => {
-            line(scope, part, "Volume", (&format!("{source}:{target}{options}"), flag));
+            let whole = format!("{source}:{rest}");
+            as_text(scope, part, flag, &whole);
+            line(scope, part, "Volume", (&whole, flag));
         }
     }
+}
+
+/// Returns what a definition calls a volume of a command line: the one that
+/// podman has, with what is in it. Of docker's, and of a path that only a shell
+/// knows, it is a new one of the service.
+fn volume_name(scope: &mut Scope<'_>, source: &str) -> Option<String> {
+    let service = scope.service.clone();
+    if !scope.is_docker && !is_filled_in(source) {
+        return scope.things.volume(&service, source);
+    }
+    let short = source.strip_prefix(&format!("{service}-")).filter(|short| !short.is_empty());
+    let own = label(short.unwrap_or(source));
+    scope.things.volume(&service, &format!("{service}-{own}"))
 }
 
 /// Options that are told of, or go into the unit as they are.
@@ -433,9 +452,9 @@ fn told(scope: &mut Scope<'_>, part: &mut Part, flag: &Flag) -> bool {
             scope.tell(part, Changed, at, message);
         }
         "gpus" => {
-            part.extra(Section::Container, "AddDevice", "nvidia.com/gpu=all");
-            let message = "the node needs the Container Device Interface for its GPUs";
-            scope.tell(part, Todo, at, message);
+            for (kind, message) in gpus(part, &Gpus::parse(&flag.value)) {
+                scope.tell(part, kind, at, message);
+            }
         }
         "expose" => {
             let message = "containers in one network reach every port of each other";

@@ -26,7 +26,12 @@ pub(super) fn check(scope: &mut Scope<'_>, part: &mut Part, run: &Run) {
         retries: get("health-retries").and_then(|text| text.parse().ok()).unwrap_or(RETRIES),
         start_period: time("health-start-period"),
     };
-    let command: Command = check_words(command);
+    let command = if scope.is_docker {
+        // Docker hands it to a shell, whatever it is.
+        Command::Shell(command.to_owned())
+    } else {
+        check_words(command)
+    };
     let mut check = health(command, &times);
     check.on_failure = on_failure(get("health-on-failure"));
     let killed = run.flags.iter().rfind(|flag| flag.name == "health-on-failure");

@@ -72,6 +72,8 @@ pub(super) struct Scope<'a> {
     pub(super) notes: Notes,
     pub(super) service: ServiceName,
     pub(super) is_docker: bool,
+    /// Whether a shell has filled in what it does.
+    is_split: bool,
     pub(super) things: Things,
 }
 
@@ -83,7 +85,7 @@ impl<'a> Scope<'a> {
         service: &ServiceName,
     ) -> Self {
         let (service, things) = (service.clone(), Things::default());
-        Self { options, files, notes, service, is_docker: false, things }
+        Self { options, files, notes, service, is_docker: false, is_split: true, things }
     }
 }
 
