@@ -25,6 +25,8 @@ pub(super) const KIND: &str = "deploy";
 #[derive(Debug)]
 pub(super) struct Deploy {
     pub(super) operation: i64,
+    /// When that began, in milliseconds since the Unix epoch.
+    pub(super) since_ms: i64,
     pub(super) by: String,
     pub(super) service: ServiceName,
     /// What was in force; none: nothing.
@@ -72,6 +74,11 @@ impl Cut {
 }
 
 impl Deploy {
+    /// Returns which operation it is, and when that began.
+    pub(super) fn of(&self) -> (i64, i64) {
+        (self.operation, self.since_ms)
+    }
+
     /// Returns the containers that the new generation has not, or does not
     /// run.
     pub(super) fn gone(&self) -> Vec<Container> {
@@ -171,6 +178,7 @@ impl Engine {
             created_at_ms: now_ms(),
             created_by: p.request.by.clone(),
         };
+        let since_ms = now_ms();
         let operation = self
             .registry()
             .begin_operation(NewOperation {
@@ -179,10 +187,11 @@ impl Engine {
                 state: stored("state", serde_json::to_string(&DeployState::Planned))?,
                 from,
                 to: p.deployment.generation,
-                started_at_ms: now_ms(),
+                started_at_ms: since_ms,
                 by: p.request.by.clone(),
             })
             .await?;
+        self.overrule_stop(&service).await;
         // Ports that the new generation gives up stay leased until it is in
         // force: the old one may come back.
         let mut leases = lease_rows(&p.deployment);
@@ -202,6 +211,7 @@ impl Engine {
         }
         Ok(Deploy {
             operation,
+            since_ms,
             by: p.request.by,
             wish: p.request.images,
             only: p.request.component,
