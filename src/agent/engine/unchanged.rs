@@ -63,10 +63,11 @@ impl Engine {
         let (service, discarded) = (&deploy.service, deploy.new.generation);
         let row = self.registry().generation(service, discarded).await?;
         let ended = (deploy.operation, "unchanged".to_owned(), now_ms());
-        self.registry().discard_generation(service, discarded, ended).await?;
-        match row {
-            Some(row) => self.reword(service, row.definition, row.file_name).await,
-            None => Ok(()),
+        if let Some(row) = row {
+            self.reword(service, row.definition, row.file_name).await?;
         }
+        // The last thing that can fail, as when a deploy is undone.
+        self.registry().discard_generation(service, discarded, ended).await?;
+        Ok(())
     }
 }
