@@ -192,15 +192,7 @@ impl Engine {
             })
             .await?;
         self.overrule_stop(&service).await;
-        // Ports that the new generation gives up stay leased until it is in
-        // force: the old one may come back.
-        let mut leases = lease_rows(&p.deployment);
-        let kept = p.old.iter().flat_map(|o| lease_rows(&o.deployment));
-        leases.extend(kept.filter(|k| {
-            p.deployment.containers.iter().all(|c| {
-                c.spec.name != k.component || c.leases().all(|(route, _)| route != k.route)
-            })
-        }));
+        let leases = leases_of_both(&p.deployment, p.old.as_ref().map(|o| &o.deployment));
         let prepared = async {
             self.registry().insert_generation(row).await?;
             self.registry().replace_leases(&service, &leases).await
@@ -426,6 +418,20 @@ pub(super) fn stored(
     text: serde_json::Result<String>,
 ) -> Result<String, EngineError> {
     text.map_err(|source| EngineError::Stored { what, service: service.clone(), source })
+}
+
+/// Returns the leases of a deploy: ports that the new generation gives up stay
+/// leased until it is in force, as the old one may come back.
+fn leases_of_both(new: &Deployment, old: Option<&Deployment>) -> Vec<LeaseRow> {
+    let mut leases = lease_rows(new);
+    let kept = old.into_iter().flat_map(lease_rows);
+    leases.extend(kept.filter(|k| {
+        p.deployment
+            .containers
+            .iter()
+            .all(|c| c.spec.name != k.component || c.leases().all(|(route, _)| route != k.route))
+    }));
+    leases
 }
 
 /// Returns the rows of a deployment's leases.

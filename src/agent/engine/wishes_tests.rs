@@ -40,7 +40,7 @@ fn what_cannot_be_read_does_not_take_the_rest_along() {
     assert!(load(dir.path()).is_empty());
     write(dir.path(), &shop(), "kyle").unwrap();
     std::fs::create_dir(dir.path().join("stops/api")).unwrap();
-    std::fs::write(dir.path().join("stops/web"), [0xff]).unwrap();
+    atomic_file::write(&dir.path().join("stops/web"), &[0xff], 0o600).unwrap();
     assert_eq!(load(dir.path()), BTreeMap::from([(shop(), "kyle".to_owned())]));
     for _ in 0..2 {
         remove(dir.path(), &shop()).unwrap();
@@ -77,14 +77,14 @@ async fn what_is_refused_drops_no_stop() {
     let dir = tempfile::tempdir().unwrap();
     let engine = deployed_and_to_be_stopped(dir.path()).await;
     let (service, unheard) = (shop(), Progress::unheard());
-    let open = NEITHER.map(|operation| (operation, true));
-    for (operation, stays) in open {
+    // What does not give way.
+    for operation in [lifecycle::RECOVERY, undeploy::UNDEPLOY] {
         let busy = engine.take(&service, operation).unwrap();
         engine.stop(&service, "kyle", &unheard).await.unwrap_err();
         engine.start(&service, "kyle", &unheard).await.unwrap_err();
         engine.stop_all_as_asked(&BTreeSet::new()).await;
         engine.stuck().await;
-        assert_eq!(kept(&engine), (stays, stays), "{operation}");
+        assert_eq!(kept(&engine), (true, true), "{operation}");
         drop(busy);
     }
     // What waits for a deploy is written down, and is nothing to that deploy.
@@ -93,9 +93,6 @@ async fn what_is_refused_drops_no_stop() {
     engine.overrule_stop(&service).await;
     assert_eq!(kept(&engine), (true, false));
 }
-
-/// What does not give way.
-const NEITHER: [&str; 2] = [lifecycle::RECOVERY, undeploy::UNDEPLOY];
 
 #[tokio::test]
 async fn a_kept_stop_takes_the_service_from_what_nobody_asked_for() {

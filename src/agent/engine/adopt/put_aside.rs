@@ -167,10 +167,8 @@ impl Engine {
             Err(error) => {
                 let why = format!("what was put aside cannot be read: {error}");
                 // It goes on being undone; the rest nobody tries again.
-                let kind = match outcome.kind {
-                    OutcomeKind::Unsettled => OutcomeKind::Unsettled,
-                    _ => OutcomeKind::Failed,
-                };
+                let goes_on = outcome.kind == OutcomeKind::Unsettled;
+                let kind = if goes_on { outcome.kind } else { OutcomeKind::Failed };
                 return failed(outcome, kind, why);
             }
         };
