@@ -111,14 +111,13 @@ pub fn error(node: &NodeName, status: &Status) -> CliError {
 }
 
 /// As [`error`], for what was asked about a generation of a service: where
-/// there is none such, the history says which there are.
+/// that is missing, the history says which there are.
 pub fn of_generation(node: &NodeName, service: &ServiceName, status: &Status) -> CliError {
-    if status.code() != Code::OutOfRange {
-        return error(node, status);
+    let error = error(node, status);
+    if status.code() == Code::NotFound {
+        return error.hint(format!("mcp history {service}"));
     }
-    let message = status.message().to_owned();
-    let refused = AgentError::Failed { node: node.clone(), message };
-    CliError::failed(refused).hint(format!("mcp history {service}"))
+    error
 }
 
 /// Takes an answer about one service, which this node need not have.
@@ -193,9 +192,10 @@ mod tests {
             assert!(error.message().eq_ignore_ascii_case(message), "{}", error.message());
             assert_eq!(error.hints.first().map(String::as_str), hint);
         }
-        let missing = Status::out_of_range("generation 9 of mcq is not kept; there are 2, 1");
+        let missing = Status::not_found("generation 9 of mcq is not kept; there are 2, 1");
         let missing = of_generation(&node, &"mcq".parse().unwrap(), &missing);
-        assert_eq!((missing.kind.exit_code(), missing.hints[0].as_str()), (1, "mcp history mcq"));
+        assert_eq!(missing.kind.exit_code(), 1);
+        assert_eq!(missing.hints, ["mcp list", "mcp history mcq"]);
         let denied = error(&node, &Status::permission_denied("viewers may not deploy"));
         assert_eq!(denied.kind, ErrorKind::NotAllowed);
     }

@@ -232,19 +232,25 @@ impl Registry {
         .await
     }
 
-    /// Forgets a pending generation; tells whether there was one.
+    /// Forgets a pending generation and finishes the operation that was to
+    /// make it, at once: `ended` is its identifier, its outcome in words, and
+    /// when. Tells whether there was such a generation.
     ///
     /// # Errors
     ///
-    /// The registry does not answer.
+    /// There is no such unfinished operation, or the registry does not answer:
+    /// nothing has changed then.
     pub async fn discard_generation(
         &self,
         service: &ServiceName,
         wanted: Generation,
+        (operation, outcome, at_ms): (i64, String, i64),
     ) -> Result<bool, RegistryError> {
         let service = service.clone();
         self.write("discard a generation", move |tx| {
-            Ok(tx.execute(DISCARD, params![service.as_str(), number(wanted)])? > 0)
+            let found = tx.execute(DISCARD, params![service.as_str(), number(wanted)])? > 0;
+            super::deploys::finish(tx, operation, &outcome, at_ms)?;
+            Ok(found)
         })
         .await
     }
@@ -375,11 +381,34 @@ mod tests {
         registry.commit(commit(id, 1)).await.unwrap();
         let error = registry.insert_generation(row(1, "c")).await.unwrap_err();
         assert!(matches!(error, RegistryError::GenerationTaken { .. }), "{error:?}");
-        assert!(!registry.discard_generation(&web, Generation(1)).await.unwrap());
+        let id = registry.begin_operation(operation(1)).await.unwrap();
+        let discard = |id| {
+            let ended = (id, "rolled back".to_owned(), 2);
+            registry.discard_generation(&web, Generation(1), ended)
+        };
+        assert!(!discard(id).await.unwrap());
         assert_eq!(
             registry.generation(&web, Generation(1)).await.unwrap().unwrap().definition,
             "b"
         );
+    }
+
+    #[tokio::test]
+    async fn a_generation_is_discarded_with_the_end_of_its_operation_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::open(&dir.path().join("mcp.db")).unwrap();
+        let web: ServiceName = "web".parse().unwrap();
+        registry.insert_generation(row(1, "a")).await.unwrap();
+        let id = registry.begin_operation(operation(1)).await.unwrap();
+        let discard = |id| {
+            let ended = (id, "rolled back".to_owned(), 2);
+            registry.discard_generation(&web, Generation(1), ended)
+        };
+        assert!(matches!(discard(id + 1).await, Err(RegistryError::NoOperation { .. })));
+        assert!(registry.generation(&web, Generation(1)).await.unwrap().is_some());
+        assert!(discard(id).await.unwrap());
+        assert!(registry.generation(&web, Generation(1)).await.unwrap().is_none());
+        assert!(registry.unfinished_operations().await.unwrap().is_empty());
     }
 
     #[tokio::test]

@@ -41,6 +41,7 @@ impl UnderWay {
     fn told(&self) -> Operation {
         Operation {
             word: self.operation,
+            recovers: self.operation == lifecycle::RECOVERY,
             starts: !Engine::ends(self.operation),
             gives_way: self.gives_way.is_some(),
             since_ms: self.since_ms,
@@ -128,6 +129,12 @@ impl Engine {
             // The sender is the engine's own, and outlives this.
             drop(changes.changed().await);
         }
+    }
+
+    /// Tells whether something is under way on a service that gives way to a
+    /// stop.
+    pub(super) fn can_give_way(&self, service: &ServiceName) -> bool {
+        self.busy().get(service).is_some_and(|under_way| under_way.gives_way.is_some())
     }
 
     /// Tells whether what is under way on a service is to give way.

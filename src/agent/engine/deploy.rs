@@ -25,6 +25,8 @@ pub(super) const KIND: &str = "deploy";
 #[derive(Debug)]
 pub(super) struct Deploy {
     pub(super) operation: i64,
+    /// When that began, in milliseconds since the Unix epoch.
+    pub(super) since_ms: i64,
     pub(super) by: String,
     pub(super) service: ServiceName,
     /// What was in force; none: nothing.
@@ -72,6 +74,11 @@ impl Cut {
 }
 
 impl Deploy {
+    /// Returns which operation it is, and when that began.
+    pub(super) fn of(&self) -> (i64, i64) {
+        (self.operation, self.since_ms)
+    }
+
     /// Returns the containers that the new generation has not, or does not
     /// run.
     pub(super) fn gone(&self) -> Vec<Container> {
@@ -171,6 +178,7 @@ impl Engine {
             created_at_ms: now_ms(),
             created_by: p.request.by.clone(),
         };
+        let since_ms = now_ms();
         let operation = self
             .registry()
             .begin_operation(NewOperation {
@@ -179,19 +187,12 @@ impl Engine {
                 state: stored("state", serde_json::to_string(&DeployState::Planned))?,
                 from,
                 to: p.deployment.generation,
-                started_at_ms: now_ms(),
+                started_at_ms: since_ms,
                 by: p.request.by.clone(),
             })
             .await?;
-        // Ports that the new generation gives up stay leased until it is in
-        // force: the old one may come back.
-        let mut leases = lease_rows(&p.deployment);
-        let kept = p.old.iter().flat_map(|o| lease_rows(&o.deployment));
-        leases.extend(kept.filter(|k| {
-            p.deployment.containers.iter().all(|c| {
-                c.spec.name != k.component || c.leases().all(|(route, _)| route != k.route)
-            })
-        }));
+        self.overrule_stop(&service).await;
+        let leases = leases_of_both(&p.deployment, p.old.as_ref().map(|o| &o.deployment));
         let prepared = async {
             self.registry().insert_generation(row).await?;
             self.registry().replace_leases(&service, &leases).await
@@ -202,6 +203,7 @@ impl Engine {
         }
         Ok(Deploy {
             operation,
+            since_ms,
             by: p.request.by,
             wish: p.request.images,
             only: p.request.component,
@@ -416,6 +418,20 @@ pub(super) fn stored(
     text: serde_json::Result<String>,
 ) -> Result<String, EngineError> {
     text.map_err(|source| EngineError::Stored { what, service: service.clone(), source })
+}
+
+/// Returns the leases of a deploy: ports that the new generation gives up stay
+/// leased until it is in force, as the old one may come back.
+fn leases_of_both(new: &Deployment, old: Option<&Deployment>) -> Vec<LeaseRow> {
+    let mut leases = lease_rows(new);
+    let kept = old.into_iter().flat_map(lease_rows);
+    leases.extend(kept.filter(|k| {
+        p.deployment
+            .containers
+            .iter()
+            .all(|c| c.spec.name != k.component || c.leases().all(|(route, _)| route != k.route))
+    }));
+    leases
 }
 
 /// Returns the rows of a deployment's leases.

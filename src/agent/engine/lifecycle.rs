@@ -12,11 +12,15 @@ use crate::names::{ComponentName, Generation, ServiceName, UnitName};
 use crate::quadlet::{Place, UnitSet};
 use crate::registry::NewOperation;
 use crate::systemd::ListedUnit;
+use crate::telemetry::Chain;
 
 /// Kinds of rows in the journal.
 pub(super) const STOP: &str = "stop";
 pub(super) const START: &str = "start";
 pub(super) const RESTART: &str = "restart";
+
+/// The word for finishing or undoing what an agent before was at.
+pub(super) const RECOVERY: &str = "recovery";
 
 impl Engine {
     /// Stops a service, now and for every boot to come. A start or deploy that
@@ -33,22 +37,30 @@ impl Engine {
         progress: &Progress,
     ) -> Result<(), EngineError> {
         // Before anything gives way: whoever ends this agent does not end that.
-        let written = self.under_way(service).is_some_and(|operation| operation != STOP);
+        let written = self.can_give_way(service);
         if written {
-            self.write_wish(service, by);
+            self.write_wish(service, by).await;
         }
-        let stopped = async {
-            let (busy, given_up) = self.take_over(service, STOP, progress).await?;
-            self.stop_taken(&busy, given_up, by, progress).await
+        let (busy, given_up) = match self.take_over(service, STOP, progress).await {
+            Ok(taken) => taken,
+            Err(error) => {
+                // Another stop has it then, or one before is kept in mind.
+                let stays = matches!(error, EngineError::Busy { operation: STOP, .. });
+                if written && !stays && !self.stops().contains_key(service) {
+                    self.drop_wish(service).await;
+                }
+                return Err(error);
+            }
         };
-        let stopped = stopped.await;
-        // Another stop has it then, or it is kept in mind.
-        let stays = matches!(
-            stopped,
-            Err(EngineError::NotUndone { .. } | EngineError::Busy { operation: STOP, .. })
-        );
-        if written && !stays {
-            self.forget_wish(service);
+        let stopped = self.stop_taken(&busy, given_up, by, progress).await;
+        let kept = self.stops().contains_key(service);
+        match &stopped {
+            // Also one of before that failed is tried again.
+            Err(error) if kept => {
+                tracing::debug!(%service, error = %Chain(error), "the stop is kept in mind");
+                self.leave_for_later();
+            }
+            Ok(()) | Err(_) => self.drop_wish(service).await,
         }
         stopped
     }
@@ -65,7 +77,7 @@ impl Engine {
         let unfinished = self.registry().unfinished_operations().await?;
         if let Some(row) = unfinished.into_iter().find(|row| row.service == *service) {
             self.check_settled(service)?;
-            self.stop_when_undone(service, by);
+            self.stop_when_undone(service, by).await;
             return Err(EngineError::NotUndone { service: row.service, operation: row.kind });
         }
         let accepted = match (self.accepted(service), given_up) {
@@ -190,6 +202,7 @@ impl Engine {
         if !deployment.active {
             return Err(EngineError::WholeServiceOnly("the service is stopped; start it instead"));
         }
+        self.overrule_stop(service).await;
         let failures = self.start_in_order(deployment, &wanted, progress, None).await?;
         tell_started(&accepted, (wanted, failures), "restarted", progress).await;
         Ok(())
@@ -246,7 +259,7 @@ impl Engine {
         kind: &'static str,
         by: &str,
     ) -> Result<i64, EngineError> {
-        Ok(self
+        let operation = self
             .registry()
             .begin_operation(NewOperation {
                 service: accepted.row.name.clone(),
@@ -257,7 +270,12 @@ impl Engine {
                 started_at_ms: now_ms(),
                 by: by.to_owned(),
             })
-            .await?)
+            .await?;
+        // A stop is the end of one when it is done.
+        if kind != STOP {
+            self.overrule_stop(&accepted.row.name).await;
+        }
+        Ok(operation)
     }
 
     /// Stops every component, those that depend on others first.

@@ -155,11 +155,13 @@ struct Inner {
     /// Who asked to stop what could not be undone yet, by service.
     stops: Mutex<BTreeMap<ServiceName, String>>,
     /// How it was told that a deploy could not be undone yet, by service.
-    unsettled: Mutex<BTreeMap<ServiceName, String>>,
+    unsettled: Mutex<BTreeMap<ServiceName, told::Told>>,
     /// Held while podman's record of a service is written.
     records: tokio::sync::Mutex<()>,
     /// Whether the registry knew no service when it was opened.
     was_empty: bool,
+    /// Whether nothing that was lost is left to be brought back.
+    brought_back: AtomicBool,
     /// Told when an operation could be neither finished nor undone.
     stuck: Notify,
     /// What ended last, by service, and when.
@@ -202,6 +204,7 @@ impl Engine {
             unsettled: Mutex::new(BTreeMap::new()),
             records: tokio::sync::Mutex::new(()),
             was_empty: accepted.is_empty(),
+            brought_back: AtomicBool::new(!accepted.is_empty()),
             stuck: Notify::new(),
             ended: Mutex::new(BTreeMap::new()),
             changes: watch::Sender::new(0),

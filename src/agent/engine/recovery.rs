@@ -12,7 +12,6 @@ use super::{
     undeploy,
 };
 use crate::agent::deploy_state::{DeployEvent, DeployState, Trial};
-use crate::agent::explain::RECOVERY;
 use crate::agent::plan::ImageState;
 use crate::agent::progress::{OutcomeKind, Progress};
 use crate::deployment::Container;
@@ -27,7 +26,8 @@ use crate::units::Installed;
 /// An operation that an earlier agent was at when it ended.
 #[derive(Debug)]
 pub struct CutOff {
-    row: OperationRow,
+    /// None: somebody has asked for a stop, and nothing is left to be undone.
+    row: Option<OperationRow>,
     busy: Busy,
 }
 
@@ -58,17 +58,25 @@ impl Engine {
         Ok(())
     }
 
-    /// Returns the operations that were cut off, each with its service taken,
-    /// so that nothing else is done to it before.
+    /// Returns the stops that are to be made up for and the operations that
+    /// were cut off, each with its service taken, so that nothing else is done
+    /// to it before.
     ///
     /// # Errors
     ///
     /// The registry does not answer.
     pub async fn cut_off(&self) -> Result<Vec<CutOff>, EngineError> {
-        let mut found = Vec::new();
-        for row in self.registry().unfinished_operations().await? {
+        let open = self.registry().unfinished_operations().await?;
+        let wished: Vec<ServiceName> = self.stops().keys().cloned().collect();
+        let mut found: Vec<CutOff> = wished
+            .iter()
+            .filter(|service| open.iter().all(|row| row.service != **service))
+            .filter_map(|service| self.take(service, lifecycle::STOP).ok())
+            .map(|busy| CutOff { row: None, busy })
+            .collect();
+        for row in open {
             // What is busy has somebody at it.
-            let Ok(busy) = self.take(&row.service, RECOVERY) else { continue };
+            let Ok(busy) = self.take(&row.service, lifecycle::RECOVERY) else { continue };
             if row.kind == deploy::KIND
                 && let Ok(Some(new)) = accepted::stored(self.registry(), &row.service, row.to).await
             {
@@ -79,7 +87,7 @@ impl Engine {
                     .unwrap_or_else(PoisonError::into_inner)
                     .insert(row.service.clone(), new.deployment);
             }
-            found.push(CutOff { row, busy });
+            found.push(CutOff { row: Some(row), busy });
         }
         Ok(found)
     }
@@ -87,61 +95,26 @@ impl Engine {
     /// Finishes or undoes operations that were cut off. What goes wrong with
     /// one is logged, and does not keep the others from being looked at.
     pub async fn recover(&self, cut_off: Vec<CutOff>) {
+        let mut tried = BTreeSet::new();
         for CutOff { row, busy } in cut_off {
-            let (service, id, kind) = (row.service.clone(), row.id, row.kind.clone());
+            let service = busy.service.clone();
+            tried.insert(service.clone());
+            let Some(row) = row else {
+                if !self.may_come_back(&service) {
+                    self.stop_as_asked(&busy).await;
+                }
+                continue;
+            };
+            let (id, kind) = (row.id, row.kind.clone());
             tracing::warn!(%service, kind, "an operation was cut off; finishing or undoing it");
             if let Err(error) = self.recover_one(row, busy).await {
                 tracing::error!(%service, operation = id, error = %Chain(&error), "the operation could not be finished");
                 self.leave_for_later();
             }
-            self.stop_as_asked(&service).await;
+            self.stop_if_asked(&service).await;
         }
         self.settle_adoptions().await;
-        self.stop_all_as_asked().await;
-    }
-
-    /// Keeps it in mind that somebody stops a service whose operation could
-    /// not be undone.
-    pub(super) fn stop_when_undone(&self, service: &ServiceName, by: &str) {
-        self.write_wish(service, by);
-        self.stops().insert(service.clone(), by.to_owned());
-    }
-
-    /// Stops what somebody has asked to stop, and what nothing is left to be
-    /// undone of.
-    async fn stop_all_as_asked(&self) {
-        let wished: Vec<ServiceName> = self.stops().keys().cloned().collect();
-        if wished.is_empty() {
-            return;
-        }
-        let open = match self.registry().unfinished_operations().await {
-            Ok(open) => open,
-            Err(error) => {
-                tracing::error!(error = %Chain(&error), "the registry does not answer");
-                return;
-            }
-        };
-        for service in wished.iter().filter(|s| open.iter().all(|row| row.service != **s)) {
-            self.stop_as_asked(service).await;
-        }
-    }
-
-    /// Stops a service whose operation is settled, if somebody has asked for
-    /// it meanwhile.
-    async fn stop_as_asked(&self, service: &ServiceName) {
-        let Some(by) = self.stops().remove(service) else { return };
-        let stopped = match self.take(service, lifecycle::STOP) {
-            Ok(busy) => self.stop_taken(&busy, None, &by, &Progress::unheard()).await,
-            Err(error) => Err(error),
-        };
-        match stopped {
-            // Nothing of a first deploy is left.
-            Ok(()) | Err(EngineError::NotDeployed { .. }) => {}
-            // It has the wish again.
-            Err(EngineError::NotUndone { .. }) => return,
-            Err(error) => tracing::error!(%service, error = %Chain(&error), "not stopped yet"),
-        }
-        self.forget_wish(service);
+        self.stop_all_as_asked(&tried).await;
     }
 
     async fn recover_one(&self, row: OperationRow, busy: Busy) -> Result<(), EngineError> {
@@ -155,7 +128,7 @@ impl Engine {
         };
         let stops = self.stops().contains_key(&row.service);
         match row.kind.as_str() {
-            lifecycle::START | reconcile::KIND if stops => {
+            lifecycle::START | reconcile::KIND | rescue::RESCUE if stops => {
                 self.registry().finish_operation(row.id, "failed".to_owned(), now_ms()).await?;
                 Ok(())
             }
@@ -197,9 +170,8 @@ impl Engine {
             }
         });
         let Some(new) = accepted::stored(self.registry(), &row.service, row.to).await? else {
-            // Committed or discarded: only the last line was not written.
+            // The agent ended before the generation was written down.
             self.registry().finish_operation(row.id, "done".to_owned(), now_ms()).await?;
-            self.tell_settled(&row.service, Some(row.started_at_ms), Some(row.to)).await;
             return Ok(());
         };
         let accepted = self.find(&row.service);
@@ -216,6 +188,7 @@ impl Engine {
         };
         let mut deploy = Deploy {
             operation: row.id,
+            since_ms: row.started_at_ms,
             by: row.by,
             service: row.service,
             old,
@@ -239,7 +212,7 @@ impl Engine {
             return Ok(());
         }
         if matches!(deploy.state, DeployState::Planned | DeployState::Pulling) {
-            self.undo_early(deploy, busy, row.started_at_ms).await;
+            self.undo_early(deploy, busy).await;
             return Ok(());
         }
         self.finish(deploy, busy, progress).await;
@@ -248,14 +221,14 @@ impl Engine {
 
     /// Undoes a deploy that has touched nothing that runs: as if it had not
     /// been asked for, unless it was told already that it cannot be undone.
-    async fn undo_early(&self, mut deploy: Deploy, busy: Busy, since_ms: i64) {
+    async fn undo_early(&self, mut deploy: Deploy, busy: Busy) {
         let progress = Progress::unheard();
         deploy.cut_off = Some(Cut::Early);
         let outcome = self.back(&mut deploy, Vec::new(), &progress).await;
         let outcome = self.settle_adoption(outcome, &progress).await;
         tracing::info!(service = %deploy.service, "the deploy is undone: {}", outcome.message);
         drop(busy);
-        let told = self.told_unsettled(&deploy.service, Some(since_ms)).await;
+        let told = self.told_unsettled(&deploy.service, Some(deploy.of())).await;
         if told.is_some() || outcome.kind == OutcomeKind::Unsettled {
             self.record_outcome(&outcome, &deploy).await;
         }

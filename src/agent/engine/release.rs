@@ -47,6 +47,7 @@ impl Engine {
                 by: by.to_owned(),
             })
             .await?;
+        self.overrule_stop(service).await;
         let done = self.carry_out_release(&accepted, operation, progress).await;
         self.close(operation, done).await
     }

@@ -182,6 +182,8 @@ impl Engine {
             (Step::Pull { .. }, _) => {
                 self.get_images_back(&*self.accepted(service)?, progress).await?
             }
+            // It is to be stopped, and is when all is back.
+            (Step::Start { .. }, _) if self.stops().contains_key(service) => Vec::new(),
             (Step::Start { .. }, _) => {
                 self.bring_up(&*self.accepted(service)?, wish, progress).await?
             }

@@ -110,9 +110,11 @@ impl Engine {
             (true, Some(cut)) => format!("{UNDONE}{}", cut.reason()),
             (false, _) => "failed".to_owned(),
         };
-        self.registry().finish_operation(deploy.operation, outcome, now_ms()).await?;
-        self.registry().discard_generation(&deploy.service, deploy.new.generation).await?;
         self.refresh(&deploy.service).await?;
+        // The last thing that can fail: until then it is taken up again.
+        let (service, discarded) = (&deploy.service, deploy.new.generation);
+        let ended = (deploy.operation, outcome, now_ms());
+        self.registry().discard_generation(service, discarded, ended).await?;
         if failures.is_empty() {
             step.done().await;
         } else {

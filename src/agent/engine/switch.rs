@@ -294,7 +294,7 @@ impl Engine {
             if left.is_empty() {
                 continue;
             }
-            let Ok(busy) = self.take(service, crate::agent::explain::RECOVERY) else { continue };
+            let Ok(busy) = self.take(service, super::lifecycle::RECOVERY) else { continue };
             tracing::warn!(%service, "a hand-over was cut off; finishing it");
             let wanted = left.iter().map(|c| c.spec.name.clone()).collect();
             if let Err(error) = self.settle_restart(deployment, wanted).await {

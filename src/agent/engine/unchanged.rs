@@ -60,14 +60,14 @@ impl Engine {
     /// Ends a deploy that has changed nothing.
     pub(super) async fn forget(&self, deploy: &Deploy) -> Result<(), EngineError> {
         self.end_trial(&deploy.service).await?;
-        let outcome = "unchanged".to_owned();
-        self.registry().finish_operation(deploy.operation, outcome, now_ms()).await?;
         let (service, discarded) = (&deploy.service, deploy.new.generation);
         let row = self.registry().generation(service, discarded).await?;
-        self.registry().discard_generation(service, discarded).await?;
-        match row {
-            Some(row) => self.reword(service, row.definition, row.file_name).await,
-            None => Ok(()),
+        let ended = (deploy.operation, "unchanged".to_owned(), now_ms());
+        if let Some(row) = row {
+            self.reword(service, row.definition, row.file_name).await?;
         }
+        // The last thing that can fail, as when a deploy is undone.
+        self.registry().discard_generation(service, discarded, ended).await?;
+        Ok(())
     }
 }

@@ -70,6 +70,7 @@ impl Engine {
                 by: by.to_owned(),
             })
             .await?;
+        self.overrule_stop(service).await;
         let done = self.carry_out_undeploy(accepted, operation, purge_data, progress).await;
         self.close(operation, done).await
     }

@@ -71,6 +71,8 @@ pub struct Evidence {
 pub struct Operation {
     /// What it is called.
     pub word: &'static str,
+    /// Whether it finishes or undoes what an agent before was at.
+    pub recovers: bool,
     /// Whether it has components up, and waits for them.
     pub starts: bool,
     /// Whether a stop ends it.

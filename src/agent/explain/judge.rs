@@ -9,9 +9,6 @@ use super::{Cause, Evidence, Explanation, Operation};
 use crate::agent::finding::Level;
 use crate::agent::monitor::seen::ComponentState;
 
-/// The word for finishing or undoing what an agent before was at.
-pub const RECOVERY: &str = "recovery";
-
 type Judge = fn(&Evidence) -> Option<Explanation>;
 
 /// What is so whatever it did last.
@@ -75,7 +72,7 @@ fn meanwhile(evidence: &Evidence, operation: &Operation) -> Explanation {
     } else {
         String::new()
     };
-    let what = if word == RECOVERY {
+    let what = if operation.recovers {
         format!(
             "The agent ended in the middle of an operation on {service}, which is being finished or undone ({since} so far)."
         )

@@ -22,6 +22,6 @@ pub mod undeployed;
 pub use evidence::{Evidence, Holder, Link, Mount, Operation, Stop, UnitFacts};
 pub use explanation::{Cause, Explanation};
 pub use journal::{Journal, Said, Speaker};
-pub use judge::{RECOVERY, explain};
+pub use judge::explain;
 pub use owner::Owner;
 pub use schedule::{Ending, FailedRun};

@@ -5,7 +5,7 @@ use super::*;
 use crate::agent::explain::{Journal, Said, Speaker};
 
 fn under_way(word: &'static str, starts: bool) -> Operation {
-    Operation { word, starts, gives_way: starts, since_ms: 9_966_000 }
+    Operation { word, recovers: false, starts, gives_way: starts, since_ms: 9_966_000 }
 }
 
 #[test]
@@ -21,7 +21,7 @@ fn while_an_operation_goes_on_it_is_told_what_that_waits_for() {
     // What is being stopped is not waited for.
     evidence.operation = Some(under_way("stop", false));
     assert_eq!(explain(&evidence).reason, "A stop of shop is under way (34 s so far).");
-    let recovery = Operation { gives_way: false, ..under_way(RECOVERY, true) };
+    let recovery = Operation { recovers: true, gives_way: false, ..under_way("recovery", true) };
     evidence.operation = Some(recovery);
     let reason = explain(&evidence).reason;
     let begins = "The agent ended in the middle of an operation on shop, which is being finished or undone (34 s so far). Podman";

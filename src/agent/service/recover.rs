@@ -97,7 +97,7 @@ impl Agent {
                 Ok(rescued) => {
                     self.tell_problems(&rescued);
                     if rescued.failures.is_empty() {
-                        return;
+                        return self.engine.stop_what_came_back().await;
                     }
                     wish.again = rescued.again;
                 }

@@ -12,8 +12,10 @@ pub(super) fn status(error: &EngineError) -> Status {
         | EngineError::NoComponent { .. }
         | EngineError::WhichComponent { .. }
         | EngineError::WholeServiceOnly(_) => Code::InvalidArgument,
-        EngineError::NotDeployed { .. } | EngineError::NothingRuns { .. } => Code::NotFound,
-        EngineError::NoGeneration { .. } | EngineError::NothingBefore { .. } => Code::OutOfRange,
+        EngineError::NotDeployed { .. }
+        | EngineError::NothingRuns { .. }
+        | EngineError::NoGeneration { .. }
+        | EngineError::NothingBefore { .. } => Code::NotFound,
         EngineError::Resolve(_)
         | EngineError::Render(_)
         | EngineError::Proof { .. }

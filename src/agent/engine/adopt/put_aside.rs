@@ -166,7 +166,10 @@ impl Engine {
             Ok(None) => return outcome,
             Err(error) => {
                 let why = format!("what was put aside cannot be read: {error}");
-                return failed(outcome, OutcomeKind::Failed, why);
+                // It goes on being undone; the rest nobody tries again.
+                let goes_on = outcome.kind == OutcomeKind::Unsettled;
+                let kind = if goes_on { outcome.kind } else { OutcomeKind::Failed };
+                return failed(outcome, kind, why);
             }
         };
         if self.find(&service).is_none() && outcome.kind == OutcomeKind::Unsettled {
@@ -313,7 +316,7 @@ impl Engine {
                 tracing::error!(%service, "the takeover is not settled{message}");
             } else {
                 tracing::info!(%service, "the takeover is settled: {message}");
-                self.tell_settled(service, None, None).await;
+                self.tell_settled(service).await;
             }
         }
     }
