@@ -1,17 +1,17 @@
 //! Unit files as they are handed over to a person.
 
-use std::time::Duration;
-
-use crate::deployment::model::{CREATION, STOP_MARGIN};
+use crate::deployment::model::CREATION;
 use crate::names::{ServiceName, UnitName};
 
 use super::render::node_units;
-use super::unit_file::{self, body};
+use super::unit_file::{self, Directive, body};
 use super::unit_set::{Place, UnitSet};
 use super::{checks, command_line};
 
 /// How every file of ours begins.
 const OURS: &str = "# Made by MCP";
+/// How the first line of one ends that was released.
+const RELEASED: &str = ", and released: this file is yours now.";
 
 /// Returns a file of a service without its ties to the agent: the heading says
 /// whose it is, a boot brings it in without `mcp.target`, and it waits for no
@@ -56,72 +56,77 @@ pub fn is_ours(text: &str) -> bool {
     text.starts_with(OURS)
 }
 
+/// Tells whether a file is one that was ours until it was released.
+pub fn is_released(text: &str) -> bool {
+    let first = text.lines().next().unwrap_or_default();
+    is_ours(text) && first.ends_with(RELEASED)
+}
+
 /// Returns the words that a line of `[Service]` gives to the agent's `command`,
-/// such as `probe`.
+/// such as `probe`; none of a line that systemd takes otherwise than as words,
+/// such as one whose failure does not count.
 pub fn agent_words(line: &str, command: &str) -> Option<Vec<String>> {
     let mut words = command_line::words(line).ok()?;
-    let is_agent = words.first()?.ends_with("mcp-agent") && words.get(1)? == command;
-    is_agent.then(|| words.split_off(2))
+    let program = words.first()?;
+    let is_agent = program.starts_with('/') && program.ends_with("/mcp-agent");
+    (is_agent && words.get(1)? == command).then(|| words.split_off(2))
 }
 
-/// Returns the file of a released container without what MCP writes into each
-/// of them with these very values; the lines stay where they are. Without
-/// `check` go the lines that wait for it, or have it checked.
-pub fn essence(text: &str, container: &str, start_timeout: Duration, check: Checked) -> String {
-    let directives = unit_file::directives(text);
-    let last = |section, key| unit_file::values(&directives, section, key).last();
-    let is_oneshot = last("Service", "Type") == Some("oneshot");
-    let stop = last("Container", "StopTimeout").and_then(|t| t.parse::<u64>().ok()).unwrap_or(10);
-    let podman = UnitName::podman_ready();
-    let env = "-/usr/bin/env podman rm";
-    let is_made = |key: &str, value: &str| match key {
-        "Wants" | "After" => value == podman.as_str(),
-        "StartLimitIntervalSec" => value == "0",
-        "RestartMode" => value == "direct",
-        "RestartSec" => value == "1",
-        "RestartSteps" => value == "6",
-        "RestartMaxDelaySec" => value == "60",
-        "TimeoutStopSec" => value.parse() == Ok(stop + STOP_MARGIN),
-        "TimeoutStartSec" => !is_oneshot && value.parse() == Ok(start_timeout.as_secs()),
-        "Upholds" => check == Checked::Otherwise && value == format!("{container}-check.timer"),
-        "ExecStartPost" => check == Checked::Otherwise && agent_words(value, "probe").is_some(),
-        "ExecStopPost" => value == format!("{env} --volumes --force --ignore {container}"),
-        "ExecStartPre" => value == format!("{env} --depend --force --time 0 --ignore {container}"),
-        "KillSignal" => is_oneshot && last("Container", "StopSignal") == Some(value),
-        "Description" => value.starts_with(&format!("{container}, component ")),
-        _ => false,
+/// Keys that say more than that the unit is made by MCP: whoever reads it has
+/// to see them.
+const READ: &[&str] = &["PartOf", "Requires", "Restart", "Type", "RemainAfterExit"];
+
+/// Keys whose lines may stand in any order.
+const WITHOUT_ORDER: &[&str] = &["Wants", "After", "Upholds"];
+
+/// Returns the file of a released container without the lines that MCP writes
+/// anyway; `made` is the file as MCP would release it. The other lines stay
+/// where they are, and mean behind those of MCP what they mean here.
+pub fn essence(text: &str, made: &str) -> String {
+    let (own, made) = (unit_file::directives(text), unit_file::directives(made));
+    let is_oneshot =
+        unit_file::values(&own, "Service", "Type").last().is_some_and(|kind| kind == "oneshot");
+    let is_limit = |d: &Directive| is_oneshot && d.key == "TimeoutStartSec";
+    // A line goes with all of its key before it, and no other: what follows
+    // one of a person may be there to take that back.
+    let goes = |d: &Directive| {
+        let of = |lines: &[Directive]| -> Vec<String> {
+            let lines = lines.iter().filter(|l| l.section == d.section && l.key == d.key);
+            lines.map(|line| line.value.clone()).collect()
+        };
+        let before = own.iter().filter(|l| l.line <= d.line).cloned().collect::<Vec<_>>();
+        let is_read = READ.contains(&d.key.as_str()) || is_limit(d);
+        matches!(d.section.as_str(), "Unit" | "Service")
+            && !is_read
+            && if WITHOUT_ORDER.contains(&d.key.as_str()) {
+                made.contains(d)
+            } else {
+                of(&made).starts_with(&of(&before))
+            }
     };
-    let mut result = String::new();
-    for line in text.lines() {
-        match line.split_once('=') {
-            Some((key, value)) if is_made(key, value) => {}
-            Some(("Description", value)) => {
-                let own = value.strip_prefix(&format!("{container}: ")).unwrap_or(value);
-                result.extend(["Description=", own]);
-            }
-            // What podman takes to make it is on top of its own time.
-            Some(("TimeoutStartSec", value)) if is_oneshot => {
-                let own = value.parse::<u64>().map(|t| t.saturating_sub(CREATION.as_secs()));
-                result.extend([
-                    "TimeoutStartSec=".to_owned(),
-                    own.map_or_else(|_| value.to_owned(), |own| own.to_string()),
-                ]);
-            }
-            Some(_) | None => result.push_str(line),
+    let container = unit_file::values(&made, "Container", "ContainerName").last();
+    let comment = format!("{}: ", container.unwrap_or_default());
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    for d in &own {
+        let Some(line) = d.line.checked_sub(1).and_then(|at| lines.get_mut(at)) else { continue };
+        if line.ends_with('\\') {
+            continue;
         }
-        result.push('\n');
+        if goes(d) {
+            line.clear();
+        } else if d.key == "Description"
+            && let Some(comment) = d.value.strip_prefix(&comment)
+        {
+            *line = format!("Description={comment}");
+        } else if is_limit(d)
+            && let Ok(limit) = d.value.parse::<u64>()
+            && let Some(own @ 1..) = limit.checked_sub(CREATION.as_secs())
+        {
+            // What podman takes to make it is on top of its own time.
+            *line = format!("TimeoutStartSec={own}");
+        }
     }
-    result
-}
-
-/// Whether something else says how a component is checked than the lines of
-/// its unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Checked {
-    /// It does.
-    Otherwise,
-    /// Only those lines do.
-    ByItsLines,
+    lines.join("\n") + "\n"
 }
 
 /// Why a set cannot do without the agent's program.
@@ -198,7 +203,7 @@ pub fn standalone(set: &UnitSet, agent: &str, podman: &str) -> Result<UnitSet, N
 
 fn heading(service: &ServiceName) -> String {
     format!(
-        "# Made by MCP for the service {service}, and released: this file is yours now.\n\
+        "{OURS} for the service {service}{RELEASED}\n\
          # No agent looks at it. Lines that call mcp-agent wait until the container\n\
          # answers, or check it; they need that program and nothing else of MCP.\n"
     )
@@ -236,6 +241,28 @@ mod tests {
         let once = released(target, &service);
         assert!(once.ends_with("[Unit]\n\n[Install]\nWantedBy=default.target\n"), "{once}");
         assert_eq!(released(&once, &service), once);
+    }
+
+    #[test]
+    fn what_a_line_of_a_person_is_followed_by_stays() {
+        let made = "[Container]\nContainerName=a\n[Service]\nRestartSec=1\nRestartSteps=6\nTimeoutStartSec=60\n";
+        let rest = |text: &str| {
+            let rest = essence(text, made);
+            rest.lines().filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(rest("[Service]\nRestartSec=1\n"), "[Service]");
+        let unit = "[Service]\nRestartSec=5\nRestartSteps=6\n\n[Service]\nRestartSec=1\n";
+        assert_eq!(rest(unit), "[Service] RestartSec=5 [Service] RestartSec=1");
+        assert_eq!(rest("[Service]\nRestartSec=1\nRestartSec=5\n"), "[Service] RestartSec=5");
+        let oneshot =
+            |limit: &str| rest(&format!("[Service]\nType=oneshot\nTimeoutStartSec={limit}\n"));
+        for (limit, own) in [("90", "60"), ("20", "20"), ("30", "30"), ("5min", "5min")] {
+            assert_eq!(oneshot(limit), format!("[Service] Type=oneshot TimeoutStartSec={own}"));
+        }
+        let words = |line| agent_words(line, "probe");
+        assert!(
+            words("/a/mcp-agent probe tcp").is_some() && words("-/a/mcp-agent probe tcp").is_none()
+        );
     }
 
     #[test]

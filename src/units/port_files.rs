@@ -10,6 +10,7 @@ use std::path::Path;
 use super::disk::{at, read_text};
 use super::store::UnitsError;
 use crate::names::{ServiceName, UnitName};
+use crate::quadlet::released::is_released;
 use crate::quadlet::unit_file::{self, Directive};
 
 /// Returns the names of those files of ours that are part of a service.
@@ -53,11 +54,14 @@ pub(super) fn is_one(name: &str) -> bool {
     ENDS.iter().any(|end| name.ends_with(end))
 }
 
-/// Tells whether a unit is one that we wrote for a service.
+/// Tells whether a unit is one that we wrote for a service, and did not hand
+/// over since.
 fn belongs_to(text: &str, target: &UnitName) -> bool {
     let owner =
         |d: &Directive| d.section == "Unit" && d.key == "PartOf" && d.value == target.as_str();
-    text.trim_start().starts_with("# Made by MCP") && unit_file::directives(text).iter().any(owner)
+    text.trim_start().starts_with("# Made by MCP")
+        && !is_released(text)
+        && unit_file::directives(text).iter().any(owner)
 }
 
 #[cfg(test)]

@@ -97,20 +97,20 @@ impl SearchPath {
 
     /// Returns the files that podman's generator reads in the place of ours
     /// with these names: the first of each name that it comes by before it
-    /// comes to `ours`. In a directory come its files, then what is below it,
-    /// by name.
+    /// comes to `ours`, past what is being tried in `trial`. In a directory
+    /// come its files, then what is below it, by name.
     ///
     /// # Errors
     ///
     /// A directory cannot be listed.
     pub fn before(
         &self,
-        ours: &[&Path],
+        (ours, trial): (&Path, &Path),
         names: &BTreeSet<&str>,
     ) -> io::Result<BTreeMap<String, PathBuf>> {
         let mut found = BTreeMap::new();
         for (directory, _) in &self.directories {
-            first_of(directory, (ours, names), &mut found, DEPTH)?;
+            first_of(directory, (ours, trial, names), &mut found, DEPTH)?;
             if *directory == self.live_root {
                 break;
             }
@@ -169,7 +169,7 @@ impl Copied {
 /// whether it came to ours.
 fn first_of(
     directory: &Path,
-    (ours, names): (&[&Path], &BTreeSet<&str>),
+    (ours, trial, names): (&Path, &Path, &BTreeSet<&str>),
     found: &mut BTreeMap<String, PathBuf>,
     depth: u32,
 ) -> io::Result<bool> {
@@ -184,10 +184,13 @@ fn first_of(
         }
     }
     for path in directories {
-        if ours.contains(&path.as_path()) {
+        if path == ours {
             return Ok(true);
         }
-        if depth > 0 && first_of(&path, (ours, names), found, depth - 1)? {
+        if path == trial {
+            continue;
+        }
+        if depth > 0 && first_of(&path, (ours, trial, names), found, depth - 1)? {
             return Ok(true);
         }
     }
@@ -363,7 +366,7 @@ mod tests {
         let trial = run.join("mcp");
         let found = || {
             let names = ["net.network", "data.volume"].into();
-            path.before(&[&ours, &trial], &names).unwrap().into_iter().collect::<Vec<_>>()
+            path.before((&ours, &trial), &names).unwrap().into_iter().collect::<Vec<_>>()
         };
         write(&live.join("z/net.network"), "after");
         write(&live.join("other.network"), "another");
@@ -378,7 +381,13 @@ mod tests {
             [(data.clone(), live.join("data.volume")), (net.clone(), live.join("net.network"))];
         assert_eq!(found(), all);
         write(&run.join("net.network"), "first of all");
-        assert_eq!(found(), [(data, live.join("data.volume")), (net, run.join("net.network"))]);
+        assert_eq!(
+            found(),
+            [(data.clone(), live.join("data.volume")), (net, run.join("net.network"))]
+        );
+        // The runtime directory comes first as a whole.
+        write(&run.join("zz/data.volume"), "behind what is being tried");
+        assert!(found().contains(&(data, run.join("zz/data.volume"))));
     }
 
     #[test]

@@ -63,7 +63,11 @@ pub fn shadowed(file: &str, path: &Path, unsaid: &[String], config: &Path) -> Op
 fn moved_away(path: &Path, config: &Path) -> String {
     let path = path.to_string_lossy();
     let sudo = if path.starts_with(&*config.to_string_lossy()) { "" } else { "sudo " };
-    format!("{sudo}mv {} {}", shell_word(&path), shell_word(&format!("{path}.away")))
+    format!(
+        "{sudo}mv --backup=numbered {} {}",
+        shell_word(&path),
+        shell_word(&format!("{path}.away"))
+    )
 }
 
 fn unmasked(name: &str, path: &Path, config: &Path) -> String {
@@ -113,7 +117,7 @@ mod tests {
             told(&["Internal=true", "IPv6=true"]).unwrap(),
             "a-network.service podman's generator reads /c/containers/systemd/a.network in the \
              place of MCP's a.network, and that does not say Internal=true and more. | mv \
-             /c/containers/systemd/a.network /c/containers/systemd/a.network.away"
+             --backup=numbered /c/containers/systemd/a.network /c/containers/systemd/a.network.away"
         );
     }
 
@@ -150,7 +154,7 @@ mod tests {
                 "masked.service is masked by /c/user/masked.service: it cannot be started. | \
                  systemctl --user unmask masked.service",
                 "/c/user/over.service will be loaded in the place of MCP's over.service. | mv \
-                 /c/user/over.service /c/user/over.service.away",
+                 --backup=numbered /c/user/over.service /c/user/over.service.away",
             ]
         );
     }

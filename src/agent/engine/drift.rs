@@ -79,7 +79,7 @@ impl Engine {
         let look = move || {
             let files: BTreeMap<&str, &str> = accepted.set.of(Place::Quadlet).collect();
             let names = files.keys().copied().collect();
-            let ours = [store.quadlet_root(), trial.root()];
+            let ours = (store.quadlet_root(), trial.root());
             let path = SearchPath::own(store.search_root());
             let judge = |(name, path): (String, PathBuf)| {
                 let ours = *files.get(name.as_str())?;
@@ -94,7 +94,7 @@ impl Engine {
                 let drift = drift::of_shadow(&name, &path.to_string_lossy(), &unsaid);
                 differs.then(|| (render::unit_of(&name), drift))
             };
-            let found = path.before(&ours, &names).map_err(EngineError::LoadPath)?;
+            let found = path.before(ours, &names).map_err(EngineError::LoadPath)?;
             Ok(found.into_iter().filter_map(judge).collect())
         };
         tokio::task::spawn_blocking(look).await.map_err(EngineError::Lost)?

@@ -272,7 +272,7 @@ pub fn of_shadow(file: &str, path: &str, unsaid: &[String]) -> Drift {
         kind: DriftKind::Shadowed,
         subject: path.to_owned(),
         reason: format!("podman reads {path} in the place of MCP's {file}{unsaid}"),
-        mend: format!("mv {from} {to} && systemctl --user daemon-reload"),
+        mend: format!("mv --backup=numbered {from} {to} && systemctl --user daemon-reload"),
     }
 }
 

@@ -65,9 +65,9 @@ pub struct LiveUnit {
     pub text: String,
     /// Whether that is a Quadlet file.
     pub is_quadlet: bool,
-    /// The text of the unit that checks it while it runs, where MCP has made
-    /// one.
-    pub check: Option<String>,
+    /// The files beside it that are called as those that MCP makes to have it
+    /// checked while it runs: their texts by name.
+    pub checks: BTreeMap<String, String>,
 }
 
 impl LiveUnit {
@@ -97,6 +97,8 @@ pub struct Taken {
     pub component: ComponentName,
     /// The volumes that get a name.
     pub volumes: Vec<VolumeCopy>,
+    /// Whether [`LiveUnit::checks`] are made again.
+    pub is_checked: bool,
 }
 
 /// What came out.
@@ -182,17 +184,18 @@ pub fn import(
                 part.depend(other.as_str());
             }
         }
+        let mut is_checked = false;
         if let Some(unit) = &live.unit {
             let is_alone = units.len() == 1;
             let around = Around { service, names: &units, files: scope.files, is_alone };
             let notes = std::mem::take(&mut scope.notes);
             let said = (&mut part, &mut sheet, notes);
-            scope.notes = of_unit(said, &around, unit);
+            (scope.notes, is_checked) = of_unit(said, &around, unit);
         }
         renamed(&mut part, &container, service);
         things.tell_unnamed(&mut part, &mut scope.notes, live);
         sheet.parts.push(part);
-        taken.push(Taken { container, component: name.clone(), volumes });
+        taken.push(Taken { container, component: name.clone(), volumes, is_checked });
     }
     things.describe(live, &mut scope.things);
     things.tell_chosen(&sheet.parts, &mut scope.notes, live);
@@ -206,18 +209,20 @@ pub fn import(
 }
 
 /// Reads what a unit says besides its container; one that MCP has made and
-/// released says less than one of anybody else.
+/// released says less than one of anybody else. Tells whether its check is in
+/// the definition again.
 fn of_unit(
-    (part, sheet, notes): (&mut Part, &mut Sheet, Notes),
+    (part, sheet, mut notes): (&mut Part, &mut Sheet, Notes),
     around: &Around<'_>,
     unit: &LiveUnit,
-) -> Notes {
-    let Some(own) = released::taken_in(part, unit) else {
-        return surroundings::read((part, sheet, notes), around, unit);
+) -> (Notes, bool) {
+    let said = (&mut *part, around.service, &mut notes);
+    let Some(own) = released::taken_in(said, unit) else {
+        return (surroundings::read((part, sheet, notes), around, unit), false);
     };
-    let notes = surroundings::read((&mut *part, sheet, notes), around, &own);
-    released::without_defaults(part);
-    notes
+    let notes = surroundings::read((&mut *part, sheet, notes), around, &own.unit);
+    released::without_defaults(part, around.service);
+    (notes, own.is_checked)
 }
 
 /// Returns what is to be told of a container's addresses in networks that it

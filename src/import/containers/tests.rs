@@ -102,7 +102,7 @@ fn what_a_unit_says_besides_goes_with_it() {
             path: format!("/u/{name}.container"),
             text: text.to_owned(),
             is_quadlet,
-            check: None,
+            checks: BTreeMap::new(),
         })
     };
     let words = ["/usr/bin/podman", "run", "--name=systemd-web", "--rm", "-d", "localhost/a:1"];
@@ -125,7 +125,7 @@ fn a_unit_that_was_released_comes_back_with_nothing_lost() {
         path: path.to_owned(),
         text: text.to_owned(),
         is_quadlet: true,
-        check: None,
+        checks: BTreeMap::new(),
     };
     let of = |path: &str| {
         let db = Live { unit: Some(unit(path)), ..portless("web-db", &words) };
@@ -272,8 +272,8 @@ fn volumes_are_as_they_were_made() {
     insta::assert_snapshot!(found.imported.text);
 }
 
-/// A component as MCP deploys and then releases it, adopted again.
-fn released_and_adopted(definition: &str) -> String {
+/// The unit of a component as MCP deploys and then releases it.
+fn released_unit(definition: &str) -> LiveUnit {
     use crate::deployment::{Leases, NodeFacts, resolve};
     use crate::names::Generation;
     use crate::quadlet::released::released;
@@ -283,26 +283,93 @@ fn released_and_adopted(definition: &str) -> String {
         resolve(&service, &NodeFacts::default(), &Leases::new(), None, Generation(7)).unwrap();
     let renderer = Renderer::new(PodmanVersion::USUAL, "/usr/bin/mcp-agent", &[]).unwrap();
     let set = renderer.render(&deployment, "web.toml").unwrap();
-    let file = |place, name: &str| {
-        set.files.get(&(place, name.to_owned())).map(|text| released(text, &service.name))
-    };
-    let unit = LiveUnit {
+    let checks = set.of(Place::Systemd).filter(|(name, _)| name.starts_with("web-db-check."));
+    let container = &set.files[&(Place::Quadlet, "web-db.container".to_owned())];
+    LiveUnit {
         name: "web-db.service".to_owned(),
         path: "/u/.config/containers/systemd/web/web-db.container".to_owned(),
-        text: file(Place::Quadlet, "web-db.container").unwrap(),
+        text: released(container, &service.name),
         is_quadlet: true,
-        check: file(Place::Systemd, "web-db-check.service"),
-    };
+        checks: checks
+            .map(|(name, text)| (name.to_owned(), released(text, &service.name)))
+            .collect(),
+    }
+}
+
+fn adopted(unit: LiveUnit) -> Adoption {
     let words = ["/usr/bin/podman", "run", "--name=web-db", "--rm", "-d", "localhost/a:1"];
-    let live = Live { unit: Some(unit), ..live("web-db", &words, "") };
-    let imported = imported(&[live]).imported;
+    imported(&[Live { unit: Some(unit), ..live("web-db", &words, "") }])
+}
+
+fn released_and_adopted(definition: &str) -> String {
+    let imported = adopted(released_unit(definition)).imported;
     assert_eq!(imported.notes, []);
     imported.text
 }
 
+const HEAD: &str = "name = \"web\"\ncomment = \"the web\"\n\n[[components]]\nname = \"db\"\nimage = \"localhost/a:1\"\nports = [\"127.0.0.1:40000:53/udp\", \"8080:80\"]\nenv = { FROM_FILE = \"$1\", X = \"a b\" }\n";
+
+#[test]
+fn a_check_that_a_person_has_changed_stays_as_it_is() {
+    let http = "health = { http = { port = 80, path = \"/h\" }, on_failure = \"restart\" }\n";
+    let unit = || released_unit(&format!("{HEAD}{http}"));
+    assert!(adopted(unit()).taken[0].is_checked);
+    let in_unit = |from: &str, to: &str| {
+        let unit = unit();
+        assert!(unit.text.contains(from), "{from} {}", unit.text);
+        LiveUnit { text: unit.text.replace(from, to), ..unit }
+    };
+    let in_file = |kind: &str, from: &str, to: &str| {
+        let mut unit = unit();
+        let text = unit.checks.get_mut(&format!("web-db-check.{kind}")).unwrap();
+        assert!(text.contains(from), "{from} {text}");
+        *text = text.replace(from, to);
+        unit
+    };
+    let probe = "ExecStartPost=/usr/bin/mcp-agent probe";
+    for changed in [
+        in_unit("ExecStartPost", "# ExecStartPost"),
+        in_unit(probe, "ExecStartPost=-/usr/bin/mcp-agent probe"),
+        in_unit(probe, "ExecStartPost=/usr/bin/true\nExecStartPost=/usr/bin/mcp-agent probe"),
+        in_unit("/h --", "/h --status=200 --"),
+        in_unit("--timeout=5s", "--timeout 3s"),
+        in_unit("--deadline=51s", "--deadline=9s"),
+        in_unit("127.0.0.1:8080", "127.0.0.2:8080"),
+        in_unit("Upholds=web-db-check.timer\n", ""),
+        in_file("service", "[Service]", "OnFailure=a.service\n[Service]"),
+        in_file("service", "--timeout=5s", "--timeout=6s"),
+        in_file("timer", "OnUnitInactiveSec=30s", "OnUnitInactiveSec=7s"),
+        LiveUnit { checks: BTreeMap::new(), ..unit() },
+    ] {
+        let lines: Vec<String> = changed
+            .text
+            .lines()
+            .filter(|line| line.starts_with("ExecStartPost") || line.starts_with("Upholds"))
+            .filter_map(|line| Some(line.split_once('=')?.1.to_owned()))
+            .collect();
+        let Adoption { imported, taken } = adopted(changed);
+        assert!(!taken[0].is_checked && !imported.text.contains("health ="), "{}", imported.text);
+        assert!(!imported.text.contains("components.health"), "{}", imported.text);
+        assert!(!imported.notes.is_empty());
+        for line in lines {
+            assert!(imported.text.contains(&line), "{line}: {}", imported.text);
+        }
+    }
+}
+
+#[test]
+fn a_second_probe_stays_behind_the_one_that_is_read() {
+    let unit = released_unit(&format!("{HEAD}health = {{ tcp = 80 }}\n"));
+    let more = "[Service]\nExecStartPost=/usr/bin/mcp-agent probe tcp 127.0.0.1:9\n";
+    let text = format!("{}{more}", unit.text);
+    let Adoption { imported, taken } = adopted(LiveUnit { text, ..unit });
+    assert!(taken[0].is_checked && imported.text.contains("tcp = 80"), "{}", imported.text);
+    let extra = "ExecStartPost = \"/usr/bin/mcp-agent probe tcp 127.0.0.1:9\"";
+    assert!(imported.text.contains(extra), "{}", imported.text);
+}
+
 #[test]
 fn what_was_released_is_as_small_as_before() {
-    let head = "name = \"web\"\ncomment = \"the web\"\n\n[[components]]\nname = \"db\"\nimage = \"localhost/a:1\"\nports = [\"127.0.0.1:40000:53/udp\", \"8080:80\"]\nenv = { FROM_FILE = \"$1\", X = \"a b\" }\n";
     for rest in [
         "",
         "health = { tcp = 80 }\n",
@@ -310,7 +377,7 @@ fn what_was_released_is_as_small_as_before() {
         "health = { grpc = 80, timeout = \"3s\", retries = 5, start_period = \"1m\" }\n",
         "[components.extra.Service]\nRestartSec = \"7\"\nTimeoutStartSec = \"500\"\n",
     ] {
-        let before = format!("{head}{rest}");
+        let before = format!("{HEAD}{rest}");
         let after = released_and_adopted(&before);
         let load = |text: &str| crate::definition::load(text).unwrap();
         assert_eq!(load(&after), load(&before), "{after}");
@@ -329,7 +396,7 @@ fn what_a_person_has_changed_in_a_released_unit_stays() {
         path: "/u/web-db.container".to_owned(),
         text: text.to_owned(),
         is_quadlet: true,
-        check: None,
+        checks: BTreeMap::new(),
     };
     let words = ["/usr/bin/podman", "run", "--name=web-db", "--rm", "-d", "localhost/a:1"];
     let found = imported(&[Live { unit: Some(unit), ..portless("web-db", &words) }]);
@@ -342,7 +409,7 @@ fn a_unit_that_is_before_another_is_a_dependency_of_that_one() {
         let mut live = portless(name, &["podman", "run", "--name", name, "localhost/a:1"]);
         live.unit = Some(LiveUnit {
             name: format!("{name}.service"),
-            check: None,
+            checks: BTreeMap::new(),
             path: format!("/home/u/.config/containers/systemd/{name}.container"),
             text: format!("{text}[Container]\nImage=localhost/a:1\n"),
             is_quadlet: true,

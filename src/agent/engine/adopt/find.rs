@@ -9,7 +9,6 @@ use crate::deployment::Image;
 use crate::import::containers::{Inspected, InspectedImage, Live, LiveUnit};
 use crate::names::{BEFORE, ServiceName, UnitName, family};
 use crate::podman::{created, inspect, predecessor};
-use crate::quadlet::released::is_ours;
 use crate::quadlet::{command_line, unit_file};
 use crate::systemd::ActiveState;
 
@@ -180,13 +179,17 @@ fn read(unit: &Unit, systemd_root: &Path) -> Result<LiveUnit, EngineError> {
         text.push_str(&std::fs::read_to_string(drop_in).map_err(EngineError::LoadPath)?);
     }
     let stem = unit.name.as_str().strip_suffix(".service").unwrap_or_default();
-    let check = std::fs::read_to_string(systemd_root.join(format!("{stem}-check.service"))).ok();
+    let checks = ["service", "timer"].map(|kind| format!("{stem}-check.{kind}"));
+    let text_of = |name: String| {
+        let text = std::fs::read_to_string(systemd_root.join(&name)).ok()?;
+        Some((name, text))
+    };
     Ok(LiveUnit {
         name: unit.name.to_string(),
         path: unit.path.clone(),
         text,
         is_quadlet: unit.is_quadlet,
-        check: check.filter(|text| is_ours(text)),
+        checks: checks.into_iter().filter_map(text_of).collect(),
     })
 }
 

@@ -92,13 +92,16 @@ impl Engine {
             return Err(EngineError::IsOurs { service: service.clone() });
         }
         self.check_settled(service)?;
-        let Found { live, left_alone, images, files } = self.find_containers(service).await?;
+        let Found { live, left_alone, images, mut files } = self.find_containers(service).await?;
         if live.is_empty() {
             return Err(EngineError::NothingRuns { service: service.clone(), left_alone });
         }
         let things = self.things_of(service, &live).await?;
         let made =
             import(service, &live, &things, &mut NodeFiles).map_err(EngineError::NotAdoptable)?;
+        for (live, _) in live.iter().zip(&made.taken).filter(|(_, taken)| taken.is_checked) {
+            files.add_checks(live, self.tools().store.systemd_root());
+        }
         let request = Request {
             definition: made.imported.text.clone(),
             file_name: format!("{service}.toml"),

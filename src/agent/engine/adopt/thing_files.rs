@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use crate::agent::engine::{Engine, EngineError};
 use crate::import::containers::Live;
 use crate::import::{Note, NoteKind, Place as At};
-use crate::quadlet::released::is_ours;
 use crate::quadlet::{Place, UnitSet, render, unit_file};
 use crate::units::foreign;
 
@@ -48,15 +47,24 @@ impl Engine {
             let mut all = foreign::texts(store.search_root(), ours, DEPTH)?;
             let ours_of_systemd = store.systemd_root();
             all.extend(foreign::texts(ours_of_systemd, ours, 0)?);
-            let mut files = sort(&all, &taken);
-            files.aside.extend(checks(ours_of_systemd, &taken));
-            Ok(files)
+            Ok(sort(&all, &taken))
         };
         tokio::task::spawn_blocking(looking).await.map_err(EngineError::Lost)?
     }
 }
 
 impl ThingFiles {
+    /// Adds the files that have a container checked while it runs, and are made
+    /// again; `directory` is systemd's.
+    pub(super) fn add_checks(&mut self, live: &Live, directory: &Path) {
+        let checks = live.unit.iter().flat_map(|unit| &unit.checks);
+        let file = |(name, text): (&String, &String)| ThingFile {
+            path: directory.join(name),
+            text: text.clone(),
+        };
+        self.aside.extend(checks.map(file));
+    }
+
     /// Returns what there is to tell of those that stay; `ours` is what will
     /// be installed.
     pub(super) fn notes(&self, ours: &UnitSet) -> Vec<Note> {
@@ -126,20 +134,6 @@ fn sort(all: &[(PathBuf, String)], taken: &BTreeSet<PathBuf>) -> ThingFiles {
         }
     }
     files
-}
-
-/// Returns the files that MCP has made to have released containers checked:
-/// they are made again.
-fn checks(systemd_root: &Path, taken: &BTreeSet<PathBuf>) -> Vec<ThingFile> {
-    let of_one = |path: &PathBuf| {
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        ["service", "timer"].map(|kind| systemd_root.join(format!("{stem}-check.{kind}")))
-    };
-    let read = |path: PathBuf| {
-        let text = std::fs::read_to_string(&path).ok().filter(|text| is_ours(text))?;
-        Some(ThingFile { path, text })
-    };
-    taken.iter().flat_map(of_one).filter_map(read).collect()
 }
 
 fn name(path: &Path) -> String {
