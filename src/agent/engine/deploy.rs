@@ -426,8 +426,7 @@ fn leases_of_both(new: &Deployment, old: Option<&Deployment>) -> Vec<LeaseRow> {
     let mut leases = lease_rows(new);
     let kept = old.into_iter().flat_map(lease_rows);
     leases.extend(kept.filter(|k| {
-        p.deployment
-            .containers
+        new.containers
             .iter()
             .all(|c| c.spec.name != k.component || c.leases().all(|(route, _)| route != k.route))
     }));
