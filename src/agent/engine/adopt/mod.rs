@@ -27,7 +27,7 @@ use super::prepare::Aside;
 use super::{Assumed, Engine, EngineError, ImageWish, Prepared, Request};
 use crate::agent::progress::Progress;
 use crate::deployment::{Container, Deployment, Image, Images};
-use crate::import::containers::{Difference, Live, VolumeCopy, difference, import};
+use crate::import::containers::{Difference, Live, Taken, VolumeCopy, difference, import};
 use crate::import::{Files, Note};
 use crate::names::{BEFORE, ComponentName, ServiceName, UnitName};
 use crate::podman::predecessor;
@@ -112,16 +112,7 @@ impl Engine {
         let mut predecessors: Vec<Predecessor> = live
             .into_iter()
             .zip(made.taken)
-            .map(|(live, taken)| Predecessor {
-                container: taken.container,
-                component: taken.component,
-                unit: live.unit.as_ref().map(|unit| UnitName::from_systemd(unit.name.clone())),
-                restarts: Vec::new(),
-                difference: Difference::default(),
-                changes: Vec::new(),
-                volumes: taken.volumes,
-                live,
-            })
+            .map(|(live, taken)| Predecessor::new(live, taken))
             .collect();
         // Whoever can stay up is known once it is known what would run.
         let all: Vec<&Predecessor> = predecessors.iter().collect();
@@ -245,6 +236,20 @@ impl Engine {
 }
 
 impl Predecessor {
+    /// Makes one that nothing is known of yet but what it becomes.
+    fn new(live: Live, taken: Taken) -> Self {
+        Self {
+            container: taken.container,
+            component: taken.component,
+            unit: live.unit.as_ref().map(|unit| UnitName::from_systemd(unit.name.clone())),
+            restarts: Vec::new(),
+            difference: Difference::default(),
+            changes: Vec::new(),
+            volumes: taken.volumes,
+            live,
+        }
+    }
+
     /// Finds out how it differs from what would run, and whether it can stay
     /// up.
     fn compare(&mut self, prepared: &Prepared) -> Result<(), EngineError> {
@@ -304,7 +309,7 @@ fn assumed(stopped: &[&Predecessor], all: &[&Predecessor], things: &ThingFiles) 
 }
 
 /// Has every component run the very image that it runs.
-fn wish(taken: &[crate::import::containers::Taken], images: &[Image]) -> ImageWish {
+fn wish(taken: &[Taken], images: &[Image]) -> ImageWish {
     let by_component = taken.iter().map(|t| t.component.clone()).zip(images.iter().cloned());
     ImageWish::Exactly(by_component.collect::<Images>())
 }
