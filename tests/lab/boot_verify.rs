@@ -162,7 +162,7 @@ fn a_boot_is_proved_only_if_systemd_starts_what_should_run() {
     node.breaks(&Broken {
         mcp: "printf '[Service]\\nExecStart=true\\n' >~/.config/systemd/user/pair-api.service",
         finding: ("unit", "failed", "will be loaded in the place of MCP's pair-api.service"),
-        mend: "mv /srv/mcp/.config/systemd/user/pair-api.service",
+        mend: "mv --backup=numbered /srv/mcp/.config/systemd/user/pair-api.service",
         ..NOTHING
     });
     node.breaks(&Broken {

@@ -128,6 +128,7 @@ impl Engine {
             return Err(EngineError::Overtaken { service: service.clone() });
         }
         if let Some(old) = prepared.old.as_ref().filter(|_| prepared.changes_nothing()) {
+            self.overrule_stop(service).await;
             let outcome = self.nothing_to_do(old, &prepared.request, &progress).await?;
             progress.tell(Event::Outcome(outcome)).await;
             return Ok(());

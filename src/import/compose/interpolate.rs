@@ -137,7 +137,7 @@ fn closing(text: &str) -> Option<usize> {
         }
     }
     // A brace of the default's own: `${A:-{}`.
-    text.rfind('}')
+    text.rfind('}').filter(|_| !text.contains("${"))
 }
 
 fn name_of(text: &str) -> &str {

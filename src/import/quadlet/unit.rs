@@ -14,7 +14,7 @@ pub(super) struct Line {
     pub(super) place: Place,
 }
 
-/// Keys with one value, off which podman's generator takes double quotes
+/// Keys with one value, off which podman's generator takes the quotes around it
 /// (`UnitFile.Lookup` of `podman-systemd.unit(5)`).
 const SINGLE: &[&str] = &[
     "AutoUpdate",
@@ -66,7 +66,10 @@ const SINGLE: &[&str] = &[
 fn looked_up<'a>(section: &str, key: &str, value: &'a str) -> &'a str {
     let is_podmans = !matches!(section, "Unit" | "Service" | "Install");
     let value = value.trim_end();
-    if is_podmans && SINGLE.contains(&key) { value.trim_matches('"') } else { value }
+    let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+    // Podman 5.4 takes one off alone as well, which leaves a value that
+    // nobody means: `sh -c "a b`.
+    quoted.filter(|_| is_podmans && SINGLE.contains(&key)).unwrap_or(value)
 }
 
 /// One file.
@@ -179,13 +182,13 @@ mod tests {
     }
 
     #[test]
-    fn one_value_is_without_quotes_at_its_ends() {
+    fn one_value_is_without_the_quotes_around_it() {
         let unit = Unit::new(
             "/d/a.container",
-            "[Container]\nEntrypoint=\"/bin/sh\"\nNotify=healthy\"\nPod=\"x.pod\"\nExec=\"a b\"\n[Service]\nUser=\"u\"\n",
+            "[Container]\nEntrypoint=\"/bin/sh\"\nHealthCmd=sh -c \"a b\"\nPod=\"x.pod\"\nExec=\"a b\"\n[Service]\nUser=\"u\"\n",
         );
         let values: Vec<&str> = unit.lines.iter().map(|line| line.value.as_str()).collect();
-        assert_eq!(values, ["/bin/sh", "healthy", "x.pod", "\"a b\"", "\"u\""]);
+        assert_eq!(values, ["/bin/sh", "sh -c \"a b\"", "x.pod", "\"a b\"", "\"u\""]);
     }
 
     #[test]
