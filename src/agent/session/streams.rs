@@ -105,8 +105,10 @@ pub async fn pump(
             ended.cancelled().await;
             tokio::time::sleep(LATE).await;
         };
-        // A read that is cancelled has taken nothing.
+        // A read that is cancelled has taken nothing. It comes first: what is there
+        // by then is not late, however long this process had to wait.
         let read = tokio::select! {
+            biased;
             read = from.read(&mut octets) => read,
             () = late => return,
         };
