@@ -120,8 +120,8 @@ pub(super) fn gpus(part: &mut Part, gpus: &Gpus) -> Vec<(NoteKind, String)> {
     lost.chain(todo).collect()
 }
 
-/// Sets the host name; an empty one is none. One that a definition does not take, such as `app_db`,
-/// goes into the unit as it is.
+/// Sets the host name; an empty one is none. One that a definition does not
+/// take, such as `app_db`, goes into the unit as it is.
 pub(super) fn hostname(part: &mut Part, name: String) {
     if name.is_empty() {
         return;

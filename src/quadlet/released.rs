@@ -90,19 +90,17 @@ pub fn essence(text: &str, made: &str) -> String {
     // A line goes with all of its key before it, and no other: what follows
     // one of a person may be there to take that back.
     let goes = |d: &Directive| {
-        let of = |lines: &[Directive]| -> Vec<String> {
-            let lines = lines.iter().filter(|l| l.section == d.section && l.key == d.key);
-            lines.map(|line| line.value.clone()).collect()
-        };
-        let before = own.iter().filter(|l| l.line <= d.line).cloned().collect::<Vec<_>>();
+        let is_alike = |l: &&Directive| l.section == d.section && l.key == d.key;
         let is_read = READ.contains(&d.key.as_str()) || is_limit(d);
-        matches!(d.section.as_str(), "Unit" | "Service")
-            && !is_read
-            && if WITHOUT_ORDER.contains(&d.key.as_str()) {
-                made.contains(d)
-            } else {
-                of(&made).starts_with(&of(&before))
-            }
+        if !matches!(d.section.as_str(), "Unit" | "Service") || is_read {
+            return false;
+        }
+        if WITHOUT_ORDER.contains(&d.key.as_str()) {
+            return made.contains(d);
+        }
+        let mut ours = made.iter().filter(is_alike).map(|l| &l.value);
+        let up_to = own.iter().take_while(|l| l.line <= d.line);
+        up_to.filter(is_alike).all(|l| ours.next() == Some(&l.value))
     };
     let container = unit_file::values(&made, "Container", "ContainerName").last();
     let comment = format!("{}: ", container.unwrap_or_default());

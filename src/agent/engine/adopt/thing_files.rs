@@ -45,8 +45,7 @@ impl Engine {
         let looking = move || {
             let ours = store.quadlet_root();
             let mut all = foreign::texts(store.search_root(), ours, DEPTH)?;
-            let ours_of_systemd = store.systemd_root();
-            all.extend(foreign::texts(ours_of_systemd, ours, 0)?);
+            all.extend(foreign::texts(store.systemd_root(), ours, 0)?);
             Ok(sort(&all, &taken))
         };
         tokio::task::spawn_blocking(looking).await.map_err(EngineError::Lost)?
